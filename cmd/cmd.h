@@ -1,0 +1,40 @@
+/*
+ * Subcommands. Each lives in a file of its own and is one row of the table in main.c. A command
+ * prints results on stdout and everything else on stderr, and returns the exit status:
+ * 0 done, 1 failed, 2 wrong usage.
+ */
+#ifndef CMD_H
+#define CMD_H
+
+#include "base/err.h"
+#include "base/opt.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+
+enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+typedef int command_fn(int argc, char **argv);
+command_fn cmd_models;
+command_fn cmd_quantize;
+command_fn cmd_report;
+command_fn cmd_run;
+command_fn cmd_worker;
+
+/*
+ * opt_parse with the answers a person expects: prints help for --help, the error for bad usage.
+ * Returns true when the command should go on, false with *status set when it is finished.
+ */
+bool cmd_parse(const struct opt_command *cmd, int argc, char **argv, int *n_operands, int *status);
+/* Prints "edge-eval: message" on stderr; the exit status that belongs to the error. */
+int cmd_fail(const struct err *e);
+/* Prints "edge-eval: warning: ..." on stderr. */
+void cmd_warn(const char *fmt, ...) EE_PRINTF(1, 2);
+
+/*
+ * The data directory (tasks, models, prices): $EDGE_EVAL_DATA, else beside the executable, else
+ * beside its parent, else ../share/edge-eval/data. The caller frees *out.
+ */
+int cmd_data_dir(char **out, struct err *e) EE_MUST_CHECK;
+
+#endif

@@ -1,0 +1,58 @@
+/* edge-eval report: what a run found, as a table or a file. */
+#include "cmd.h"
+
+#include "report/report.h"
+
+#include "base/buf.h"
+#include "base/fs.h"
+
+#include <errno.h>
+
+static const char *const usage[] = {
+    "report RUN... [--format text|csv|json|html|md] [--output FILE]",
+    NULL,
+};
+
+static int print(const struct buf *text, const char *output, struct err *e) {
+    if (output) {
+        return fs_write_atomic(output, text->data, text->len, e);
+    }
+    if (fwrite(text->data, 1, text->len, stdout) != text->len || fflush(stdout) != 0) {
+        return err_errno(e, errno, "cannot write to standard output");
+    }
+    return 0;
+}
+
+int cmd_report(int argc, char **argv) {
+    const char *format = "text";
+    const char *output = NULL;
+    const struct opt options[] = {
+        {OPT_CHOICE, 'f', "format", &format, "FORMAT", "text (default), csv, json, html or md",
+         report_format_names},
+        {OPT_STR, 'o', "output", &output, "FILE", "write to FILE instead of standard output", NULL},
+        {.kind = OPT_END},
+    };
+    const struct opt_command command = {
+        .name = "report",
+        .usage = usage,
+        .summary = "Shows what runs found; RUN is a run's directory. Recomputed from its "
+                   "measurements each time.",
+        .details = "text, csv and md take several runs; json and html show one.\n"
+                   "Figures with ~ rest on modelled energy; - was refused, with the reason below.",
+        .options = options,
+        .min_operands = 1,
+        .max_operands = -1,
+    };
+    int n_runs = 0;
+    int status = EXIT_OK;
+    if (!cmd_parse(&command, argc, argv, &n_runs, &status)) {
+        return status;
+    }
+    struct err e = ERR_INIT;
+    struct buf text;
+    buf_init(&text);
+    int rc = report_format((const char *const *)argv, (size_t)n_runs, format, &text, &e);
+    rc = rc ? rc : print(&text, output, &e);
+    buf_release(&text);
+    return rc ? cmd_fail(&e) : EXIT_OK;
+}

@@ -1,0 +1,178 @@
+/* edge-eval run: a plan from quantizing to the report, resumable. */
+#include "cmd.h"
+
+#include "base/buf.h"
+#include "base/fs.h"
+#include "lifecycle/run.h"
+#include "progress.h"
+#include "report/report.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const usage[] = {
+    "run PLAN [--out DIR] [--only STAGE] [--quiet]",
+    "run --resume DIR [--only STAGE] [--quiet]",
+    "run PLAN --dry-run",
+    NULL,
+};
+
+/* Set by SIGINT and SIGTERM; a second signal ends the program at once. */
+static volatile sig_atomic_t stop_requested;
+
+static void on_signal(int sig) {
+    stop_requested = 1;
+    signal(sig, SIG_DFL);
+}
+
+static void catch_signals(void) {
+    struct sigaction act = {.sa_handler = on_signal};
+    sigemptyset(&act.sa_mask);
+    sigaction(SIGINT, &act, NULL);
+    sigaction(SIGTERM, &act, NULL);
+    sigaction(SIGHUP, &act, NULL);
+}
+
+struct run_args {
+    const char *plan;
+    const char *out;
+    const char *resume;
+    const char *only;
+    bool dry_run;
+    bool quiet;
+};
+
+static int check_args(const struct run_args *a, struct err *e) {
+    if (a->plan && a->resume) {
+        return err_set(e, EE_USAGE, "give a plan or --resume, not both: a run brings its own plan");
+    }
+    if (!a->plan && !a->resume) {
+        return err_set(e, EE_USAGE, "usage: edge-eval %s (see: edge-eval help run)", usage[0]);
+    }
+    if (a->resume && (a->out || a->dry_run)) {
+        return err_set(e, EE_USAGE, "--resume goes with neither --out nor --dry-run");
+    }
+    if (a->only && !run_is_stage_kind(a->only)) {
+        return err_set(e, EE_USAGE, "--only is \"%.40s\"; allowed: quantize, load, serve, score",
+                       a->only);
+    }
+    return 0;
+}
+
+static int dry_run(const struct run_args *a, const struct run_opts *opts, struct err *e) {
+    struct buf text;
+    buf_init(&text);
+    int rc = run_describe(a->plan, opts, &text, e);
+    fputs(text.data, stdout);
+    buf_release(&text);
+    return rc;
+}
+
+static int open_run(const struct run_args *a, const struct run_opts *opts, char **dir,
+                    struct run **run, struct err *e) {
+    int rc = 0;
+    if (a->resume || a->out) {
+        *dir = strdup(a->resume ? a->resume : a->out);
+        rc = *dir ? 0 : err_set(e, EE_NOMEM, "out of memory");
+    } else {
+        rc = run_default_dir(a->plan, opts, "runs", dir, e);
+    }
+    if (rc) {
+        return rc;
+    }
+    return a->resume ? run_resume(*dir, opts, run, e) : run_create(a->plan, *dir, opts, run, e);
+}
+
+static int show_report(const char *dir, struct err *e) {
+    struct buf text;
+    buf_init(&text);
+    const char *const dirs[] = {dir};
+    int rc = report_write_files(dir, e);
+    rc = rc ? rc : report_format(dirs, 1, "text", &text, e);
+    fputs(text.data, stdout);
+    if (!rc) {
+        printf("Report: %s/report.html\n", dir);
+    }
+    buf_release(&text);
+    return rc;
+}
+
+static int measure(const struct run_args *a, const struct run_opts *opts, struct progress *p,
+                   struct err *e) {
+    struct run *run = NULL;
+    struct run_outcome out = {0};
+    char *dir = NULL;
+    int rc = open_run(a, opts, &dir, &run, e);
+    if (!rc) {
+        catch_signals();
+        if (!a->quiet) {
+            fprintf(stderr, "Measuring into %s\n", dir);
+        }
+        rc = run_execute(run, a->only, &out, e);
+        progress_end_line(p);
+        run_close(run);
+        if (rc) {
+            fprintf(stderr, "What is done is kept. To go on: edge-eval run --resume %s\n", dir);
+        } else {
+            rc = show_report(dir, e);
+        }
+    }
+    if (!rc && out.n_failed + out.n_skipped > 0) {
+        rc = err_set(e, EE_FAIL,
+                     "%zu stages failed and %zu were not run; mend the cause, then: edge-eval run "
+                     "--resume %s",
+                     out.n_failed, out.n_skipped, dir);
+    }
+    free(dir);
+    return rc;
+}
+
+int cmd_run(int argc, char **argv) {
+    struct run_args a = {0};
+    const struct opt options[] = {
+        {OPT_STR, 'o', "out", &a.out, "DIR", "measure into DIR (default: runs/NAME)", NULL},
+        {OPT_STR, 0, "resume", &a.resume, "DIR", "go on with the run in DIR", NULL},
+        {OPT_STR, 0, "only", &a.only, "STAGE", "quantize, load, serve or score, and what it needs",
+         NULL},
+        {OPT_FLAG, 0, "dry-run", &a.dry_run, NULL, "say what would run, and stop", NULL},
+        {OPT_FLAG, 'q', "quiet", &a.quiet, NULL, "no progress, only failures", NULL},
+        {.kind = OPT_END},
+    };
+    const struct opt_command cmd = {
+        .name = "run",
+        .usage = usage,
+        .summary = "Measure a plan on this machine and report what it found.",
+        .details = "A run killed at any moment goes on with --resume; Ctrl-C stops it cleanly. A stage\n"
+                   "that fails costs its variants and nothing else. Exit status: 0 all measured,\n"
+                   "1 something failed or was stopped, 2 wrong usage.",
+        .options = options,
+        .max_operands = 1};
+    int n_operands;
+    int status;
+    if (!cmd_parse(&cmd, argc, argv, &n_operands, &status)) {
+        return status;
+    }
+    a.plan = n_operands ? argv[0] : NULL;
+    struct err e = ERR_INIT;
+    struct progress p;
+    progress_init(&p, a.quiet);
+    char *exe = fs_exe_path();
+    char *data_dir = NULL;
+    int rc = check_args(&a, &e);
+    rc = rc ? rc : cmd_data_dir(&data_dir, &e);
+    if (!rc && !exe) {
+        rc = err_set(&e, EE_IO, "cannot tell where this program lies (is /proc mounted?)");
+    }
+    if (!rc) {
+        const struct run_opts opts = {.exe = exe,
+                                      .data_dir = data_dir,
+                                      .version = EDGE_EVAL_VERSION,
+                                      .observer = &p.observer,
+                                      .stop = &stop_requested};
+        rc = a.dry_run ? dry_run(&a, &opts, &e) : measure(&a, &opts, &p, &e);
+    }
+    free(data_dir);
+    free(exe);
+    return rc ? cmd_fail(&e) : EXIT_OK;
+}

@@ -1,0 +1,94 @@
+#include "base/machine.h"
+
+#include "base/buf.h"
+#include "base/fs.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+int machine_hw_threads(void) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    if (sched_getaffinity(0, sizeof(set), &set) == 0) {
+        return CPU_COUNT(&set);
+    }
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n > 0 ? (int)n : 1;
+}
+
+/* The value of "name: 123 kB" in a /proc file, in bytes; 0 when absent. */
+static uint64_t proc_kilobytes(const char *path, const char *name) {
+    struct buf b;
+    buf_init(&b);
+    uint64_t bytes = 0;
+    size_t name_len = strlen(name);
+    if (fs_read(path, &b, NULL) == 0) {
+        for (const char *line = b.data; line; line = strchr(line, '\n')) {
+            line += *line == '\n';
+            if (strncmp(line, name, name_len) == 0 && line[name_len] == ':') {
+                bytes = strtoull(line + name_len + 1, NULL, 10) * 1024;
+                break;
+            }
+        }
+    }
+    buf_release(&b);
+    return bytes;
+}
+
+uint64_t machine_self_memory_bytes(const char *field) {
+    return proc_kilobytes("/proc/self/status", field);
+}
+
+/* A cgroup number; UINT64_MAX for "max" or when there is none. */
+static uint64_t cgroup_number(const char *path) {
+    struct buf b;
+    buf_init(&b);
+    uint64_t v = UINT64_MAX;
+    if (fs_read(path, &b, NULL) == 0 && b.data[0] >= '0' && b.data[0] <= '9') {
+        v = strtoull(b.data, NULL, 10);
+    }
+    buf_release(&b);
+    return v;
+}
+
+uint64_t machine_available_memory_bytes(void) {
+    uint64_t available = proc_kilobytes("/proc/meminfo", "MemAvailable");
+    uint64_t limit = cgroup_number("/sys/fs/cgroup/memory.max");
+    uint64_t used = cgroup_number("/sys/fs/cgroup/memory.current");
+    if (limit != UINT64_MAX && used != UINT64_MAX) {
+        uint64_t left = limit > used ? limit - used : 0;
+        available = left < available ? left : available;
+    }
+    return available;
+}
+
+static void read_cpu_model(char *out, size_t size) {
+    struct buf b;
+    buf_init(&b);
+    snprintf(out, size, "unknown CPU");
+    if (fs_read("/proc/cpuinfo", &b, NULL) == 0) {
+        const char *line = strstr(b.data, "model name");
+        const char *colon = line ? strchr(line, ':') : NULL;
+        if (colon) {
+            colon += 1 + strspn(colon + 1, " \t");
+            snprintf(out, size, "%.*s", (int)strcspn(colon, "\n"), colon);
+        }
+    }
+    buf_release(&b);
+}
+
+void machine_describe(struct machine *m) {
+    *m = (struct machine){.hw_threads = machine_hw_threads()};
+    read_cpu_model(m->cpu_model, sizeof(m->cpu_model));
+    struct utsname u;
+    if (uname(&u) == 0) {
+        snprintf(m->kernel, sizeof(m->kernel), "%.40s %.80s", u.sysname, u.release);
+    }
+    m->memory_bytes = proc_kilobytes("/proc/meminfo", "MemTotal");
+    uint64_t limit = cgroup_number("/sys/fs/cgroup/memory.max");
+    m->memory_bytes = limit < m->memory_bytes ? limit : m->memory_bytes;
+}

@@ -1,0 +1,63 @@
+/*
+ * Child processes under supervision. A child runs in a process group of its own, so that a
+ * terminal's Ctrl-C reaches only the parent, and is killed by the kernel when the parent dies.
+ *
+ * The thread that spawns must outlive the child: the kernel ties "parent dies" to that thread.
+ */
+#ifndef BASE_PROCESS_H
+#define BASE_PROCESS_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* In the child, the far end of the channel of process_spec.with_channel. */
+enum { PROCESS_CHANNEL_FD = 3 };
+
+struct process_spec {
+    const char *const *argv;    /* NULL-terminated; argv[0] is searched on PATH without a '/' */
+    const char *const *env_add; /* "NAME=value", NULL-terminated; or NULL */
+    const char *log_path;       /* receives stdout and stderr, appended; NULL discards both */
+    bool with_channel;          /* a stream socket between parent and child */
+};
+
+enum process_end {
+    PROCESS_RUNNING,
+    PROCESS_EXITED,   /* status is the exit code */
+    PROCESS_SIGNALED, /* signal killed it, not by us */
+    PROCESS_OOM,      /* SIGKILL while the kernel's out-of-memory counter rose */
+    PROCESS_KILLED,   /* by process_kill_tree */
+};
+
+struct process {
+    pid_t pid;
+    int channel_fd; /* -1 without a channel; owned */
+    int64_t spawned_ns;
+    uint64_t oom_kills_before;
+    bool killed_by_us;
+    enum process_end end;
+    int status;
+    int signal;
+    uint64_t max_rss_bytes; /* peak resident set; known once it has ended */
+    int64_t cpu_ns;         /* user and system time; known once it has ended */
+};
+
+int process_spawn(struct process *p, const struct process_spec *spec, struct err *e) EE_MUST_CHECK;
+/* Reaps the child if it has ended; true once it has. */
+bool process_poll(struct process *p);
+/* Waits until deadline_ns (CLOCK_MONOTONIC) for the end; true if it came. */
+bool process_wait_until(struct process *p, int64_t deadline_ns);
+/*
+ * SIGTERM to the group, grace_ns later SIGKILL to the group and to every descendant that left it;
+ * returns when the child is reaped.
+ */
+void process_kill_tree(struct process *p, int64_t grace_ns);
+/* Kills what still runs and closes the channel. */
+void process_release(struct process *p);
+/* "exited with code 3", "was killed by signal 11 (Segmentation fault)", ... */
+void process_describe_end(const struct process *p, char *buf, size_t size);
+
+#endif

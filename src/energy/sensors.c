@@ -1,0 +1,89 @@
+#include "energy/sensor.h"
+#include "energy/note.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Order is preference: a row is skipped when something better already covers its part. */
+const struct sensor_ops *const sensor_table[] = {
+    &sensor_nvml, &sensor_powercap, &sensor_model, &sensor_replay, NULL,
+};
+
+const struct sensor_ops *sensor_find(const char *name, size_t len) {
+    for (size_t i = 0; sensor_table[i]; i++) {
+        const char *known = sensor_table[i]->name;
+        if (strlen(known) == len && memcmp(known, name, len) == 0) {
+            return sensor_table[i];
+        }
+    }
+    return NULL;
+}
+
+int sensor_open(struct sensor **out, const struct sensor_ops *ops, const struct sensor_env *env,
+                struct err *e) {
+    *out = NULL;
+    struct sensor *s = calloc(1, sizeof(*s));
+    if (!s) {
+        return err_set(e, EE_NOMEM, "out of memory for the %s sensor", ops->name);
+    }
+    s->ops = ops;
+    s->covers = ops->covers;
+    s->now_ns = env->now_ns;
+    s->now_ctx = env->now_ctx;
+    int rc = ops->probe(s, env, e);
+    if (rc < 0) {
+        sensor_close(s);
+        return rc;
+    }
+    *out = s;
+    return 0;
+}
+
+void sensor_close(struct sensor *s) {
+    if (s) {
+        s->ops->close(s);
+        free(s);
+    }
+}
+
+int64_t sensor_now_ns(const struct sensor *s) {
+    return s->now_ns(s->now_ctx);
+}
+
+struct sensor_component *sensor_add(struct sensor *s, const char *name, const char *scope) {
+    if (s->n == METER_MAX_COMPONENTS) {
+        return NULL;
+    }
+    struct sensor_component *c = &s->c[s->n++];
+    memset(c, 0, sizeof(*c));
+    c->power_duty = 1;
+    note_set(c->info.name, sizeof(c->info.name), "%s", name);
+    note_set(c->info.scope, sizeof(c->info.scope), "%s", scope);
+    return c;
+}
+
+void sensor_value_ok_counter(struct sensor_value *v, int64_t t_ns, double joules) {
+    v->counter = SENSOR_OK;
+    v->counter_ns = t_ns;
+    v->counter_j = joules;
+}
+
+void sensor_value_ok_power(struct sensor_value *v, int64_t t_ns, double watts) {
+    v->power = SENSOR_OK;
+    v->power_ns = t_ns;
+    v->power_w = watts;
+}
+
+bool sensor_in_container(const char *root) {
+    static const char *const marks[] = {"/.dockerenv", "/run/.containerenv"};
+    for (size_t i = 0; i < sizeof(marks) / sizeof(marks[0]); i++) {
+        char path[4096];
+        int len = snprintf(path, sizeof(path), "%s%s", root, marks[i]);
+        if (len > 0 && (size_t)len < sizeof(path) && access(path, F_OK) == 0) {
+            return true;
+        }
+    }
+    return false;
+}

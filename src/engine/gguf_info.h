@@ -1,0 +1,43 @@
+/*
+ * What a GGUF file holds, read from its header alone (a few megabytes, no weights).
+ */
+#ifndef ENGINE_GGUF_INFO_H
+#define ENGINE_GGUF_INFO_H
+
+#include "base/err.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct gguf_info {
+    char arch[64];
+    char name[128];          /* general.name, may be empty */
+    char file_type[16];      /* most used weight type among matrices: "F16", "Q4_1" */
+    int64_t n_params;
+    int64_t tensor_bytes;
+    int64_t file_bytes;
+    int64_t n_layers;
+    int64_t n_embd;
+    int64_t n_head;
+    int64_t n_head_kv; /* largest over the layers */
+    int64_t head_dim_k;
+    int64_t head_dim_v;
+    int64_t n_ctx_train;
+    bool has_tokenizer;
+    bool has_chat_template;
+    bool rows_fit_k_quants; /* every matrix row is a multiple of 256 */
+};
+
+/*
+ * Reads and checks the header. A file that is shorter than its header promises, is no GGUF or is
+ * a version this build cannot read is EE_FORMAT. types, when not NULL, receives a new object
+ * {"Q4_0": 210, ...}: tensors by type.
+ */
+int gguf_info_read(const char *path, struct gguf_info *info, json_t **types,
+                   struct err *e) EE_MUST_CHECK;
+
+/* KV cache bytes of one token of one sequence at 16 bits, all layers. */
+int64_t gguf_info_kv_token_bytes(const struct gguf_info *info);
+
+#endif

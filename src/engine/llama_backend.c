@@ -1,0 +1,83 @@
+#include "base/buf.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "engine/llama_internal.h"
+
+#include <dlfcn.h>
+#include <ggml-backend.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The engine reports why a call failed only through its log, so the last errors are kept here. */
+static struct {
+    char text[512];
+    size_t len;
+    bool started;
+    enum ggml_log_level level; /* of the line being continued */
+} engine_log;
+
+static void keep_error(const char *text) {
+    size_t room = sizeof(engine_log.text) - 1 - engine_log.len;
+    size_t n = strlen(text);
+    n = n < room ? n : room;
+    memcpy(engine_log.text + engine_log.len, text, n);
+    engine_log.len += n;
+    engine_log.text[engine_log.len] = '\0';
+}
+
+static void on_log(enum ggml_log_level level, const char *text, void *ctx) {
+    (void)ctx;
+    if (level != GGML_LOG_LEVEL_CONT) {
+        engine_log.level = level;
+    }
+    if (engine_log.level == GGML_LOG_LEVEL_ERROR) {
+        keep_error(text);
+    }
+    log_debug("llama: %.*s", (int)strcspn(text, "\n"), text);
+}
+
+int llama_fail(struct err *e, int code, const char *what) {
+    for (char *c = engine_log.text; *c; c++) {
+        if (*c == '\n') {
+            *c = c[1] ? ';' : '\0';
+        }
+    }
+    const char *why = engine_log.len ? engine_log.text : "the engine gave no reason";
+    err_set(e, code, "%s: %s", what, why);
+    engine_log.len = 0;
+    engine_log.text[0] = '\0';
+    return code;
+}
+
+int llama_start_backends(struct err *e) {
+    if (engine_log.started) {
+        return 0;
+    }
+    llama_log_set(on_log, NULL);
+    Dl_info where;
+    if (!dladdr((const void *)(uintptr_t)llama_backend_init, &where) || !where.dli_fname) {
+        return err_set(e, EE_FAIL, "cannot tell where libllama lies");
+    }
+    char *dir = fs_dirname(where.dli_fname);
+    if (!dir) {
+        return err_set(e, EE_NOMEM, "starting the engine: out of memory");
+    }
+    ggml_backend_load_all_from_path(dir);
+    if (!ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU)) {
+        /* An installed llama.cpp may keep its backends elsewhere: let it look where it was told. */
+        ggml_backend_load_all();
+    }
+    int rc = 0;
+    if (!ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU)) {
+        rc = err_set(e, EE_MISSING,
+                     "no CPU backend of the engine (libggml-cpu*.so) lies in %s; run \"make deps\" "
+                     "again or copy the whole lib folder",
+                     dir);
+    }
+    free(dir);
+    if (!rc) {
+        llama_backend_init();
+        engine_log.started = true;
+    }
+    return rc;
+}

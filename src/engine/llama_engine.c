@@ -1,0 +1,296 @@
+/* Opening, describing and closing a model on libllama, and its chat template. */
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/machine.h"
+#include "engine/gguf_info.h"
+#include "engine/llama_internal.h"
+
+#include <ggml-backend.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { DEFAULT_CTX_SEQ = 512, DEFAULT_BATCH = 512 };
+
+/* Defaults for zeroed fields. */
+static struct engine_opts effective(const struct engine_opts *asked) {
+    struct engine_opts o = *asked;
+    o.n_threads = o.n_threads > 0 ? o.n_threads : machine_hw_threads();
+    o.n_seq_max = o.n_seq_max > 0 ? o.n_seq_max : 1;
+    o.n_ctx_seq = o.n_ctx_seq > 0 ? o.n_ctx_seq : DEFAULT_CTX_SEQ;
+    o.n_batch = o.n_batch > 0 ? o.n_batch : DEFAULT_BATCH;
+    o.n_batch = o.n_batch > o.n_seq_max ? o.n_batch : o.n_seq_max;
+    return o;
+}
+
+static int check_file(const char *path, const struct gguf_info *f, struct err *e) {
+    if (!f->has_tokenizer) {
+        return err_set(e, EE_UNSUPPORTED, "%s has no tokenizer: convert the model with its vocabulary",
+                       path);
+    }
+    if (f->n_params == 0) {
+        return err_set(e, EE_UNSUPPORTED, "%s holds a vocabulary and no weights", path);
+    }
+    return 0;
+}
+
+#define GIB (1024.0 * 1024.0 * 1024.0)
+
+/* Memory free on accelerators, which weights and cache can go to. */
+static uint64_t free_device_bytes(void) {
+    uint64_t sum = 0;
+    for (size_t i = 0; i < ggml_backend_dev_count(); i++) {
+        ggml_backend_dev_t dev = ggml_backend_dev_get(i);
+        if (ggml_backend_dev_type(dev) == GGML_BACKEND_DEVICE_TYPE_GPU) {
+            size_t free_bytes = 0;
+            size_t total_bytes = 0;
+            ggml_backend_dev_memory(dev, &free_bytes, &total_bytes);
+            sum += free_bytes;
+        }
+    }
+    return sum;
+}
+
+static int check_memory(const struct engine_opts *o, const struct gguf_info *f, struct err *e) {
+    int64_t kv = gguf_info_kv_token_bytes(f) * o->n_ctx_seq * o->n_seq_max;
+    uint64_t need = (uint64_t)(f->tensor_bytes + kv);
+    uint64_t have = machine_available_memory_bytes();
+    if (o->n_gpu_layers != 0) {
+        have += free_device_bytes();
+    }
+    if (have > 0 && need > have) {
+        return err_set(e, EE_NOMEM,
+                       "%s needs %.1f GiB (weights %.1f, KV cache %.1f) and %.1f GiB are free; use a "
+                       "smaller precision, context or concurrency",
+                       o->model_path, (double)need / GIB, (double)f->tensor_bytes / GIB,
+                       (double)kv / GIB, (double)have / GIB);
+    }
+    return 0;
+}
+
+static int check_before_load(const struct engine_opts *o, struct gguf_info *f, struct err *e) {
+    int rc = gguf_info_read(o->model_path, f, NULL, e);
+    rc = rc ? rc : check_file(o->model_path, f, e);
+    return rc ? rc : check_memory(o, f, e);
+}
+
+static struct llama_model *load_model(const struct engine_opts *o) {
+    struct llama_model_params mp = llama_model_default_params();
+    mp.n_gpu_layers = o->n_gpu_layers;
+    mp.load_mode = o->use_mmap ? LLAMA_LOAD_MODE_MMAP : LLAMA_LOAD_MODE_NONE;
+    return llama_model_load_from_file(o->model_path, mp);
+}
+
+static struct llama_context *make_context(struct llama_model *model, const struct engine_opts *o) {
+    struct llama_context_params cp = llama_context_default_params();
+    cp.n_ctx = (uint32_t)o->n_ctx_seq * (uint32_t)o->n_seq_max;
+    cp.n_batch = (uint32_t)o->n_batch;
+    cp.n_ubatch = (uint32_t)o->n_batch;
+    cp.n_seq_max = (uint32_t)o->n_seq_max;
+    /* One output a sequence and step: without this the engine reserves logits for every token. */
+    cp.n_outputs_max = (uint32_t)o->n_seq_max;
+    cp.n_threads = o->n_threads;
+    cp.n_threads_batch = o->n_threads;
+    cp.kv_unified = o->kv_unified;
+    cp.no_perf = true;
+    return llama_init_from_model(model, cp);
+}
+
+static ggml_backend_dev_t first_gpu(void) {
+    return ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_GPU);
+}
+
+static void name_device(ggml_backend_dev_t gpu, char *buf, size_t size) {
+    snprintf(buf, size, "%s", gpu ? ggml_backend_dev_description(gpu) : "CPU");
+}
+
+int engine_device_name(int n_gpu_layers, char *buf, size_t size, struct err *e) {
+    int rc = llama_start_backends(e);
+    if (!rc) {
+        name_device(n_gpu_layers != 0 ? first_gpu() : NULL, buf, size);
+    }
+    return rc;
+}
+
+static void fill_info(struct engine *g, const struct engine_opts *o, const struct gguf_info *f) {
+    struct engine_info *info = &g->info;
+    ggml_backend_dev_t gpu = o->n_gpu_layers != 0 ? first_gpu() : NULL;
+    llama_model_meta_val_str(g->model, "general.architecture", info->arch, sizeof(info->arch));
+    llama_model_desc(g->model, info->description, sizeof(info->description));
+    name_device(gpu, info->device, sizeof(info->device));
+    info->n_params = (int64_t)llama_model_n_params(g->model);
+    info->weights_bytes = (int64_t)llama_model_size(g->model);
+    info->kv_token_bytes = gguf_info_kv_token_bytes(f);
+    info->kv_bytes = info->kv_token_bytes * llama_n_ctx(g->ctx);
+    info->n_ctx_seq = (int)llama_n_ctx_seq(g->ctx);
+    info->n_threads = llama_n_threads(g->ctx);
+    info->n_gpu_layers = gpu ? o->n_gpu_layers : 0;
+    info->device_sampling =
+        o->device_sampling == ENGINE_ON || (o->device_sampling == ENGINE_AUTO && gpu);
+    uint64_t left = free_device_bytes();
+    info->device_taken_bytes = gpu && g->device_free_before > left
+                                   ? (int64_t)(g->device_free_before - left)
+                                   : 0;
+}
+
+int engine_open(const struct engine_opts *opts, struct engine **out, struct engine_times *times,
+                struct err *e) {
+    *out = NULL;
+    const struct engine_opts o = effective(opts);
+    struct gguf_info file = {0};
+    int rc = llama_start_backends(e);
+    if (rc) {
+        return rc;
+    }
+    times->backends_ns = clock_mono_ns();
+    if (!o.skip_checks && (rc = check_before_load(&o, &file, e))) {
+        return rc;
+    }
+    struct engine *g = calloc(1, sizeof(*g));
+    if (!g) {
+        return err_set(e, EE_NOMEM, "opening %s: out of memory", o.model_path);
+    }
+    g->device_free_before = free_device_bytes();
+    g->n_seq_max = o.n_seq_max;
+    g->n_batch = o.n_batch;
+    char what[512];
+    snprintf(what, sizeof(what), "cannot load %.400s", o.model_path);
+    g->model = load_model(&o);
+    if (!g->model) {
+        rc = llama_fail(e, EE_FORMAT, what);
+        goto fail;
+    }
+    if (!llama_model_has_decoder(g->model) || llama_model_has_encoder(g->model)) {
+        rc = err_set(e, EE_UNSUPPORTED, "%s does not generate text (an encoder model)", o.model_path);
+        goto fail;
+    }
+    times->weights_ns = clock_mono_ns();
+    g->ctx = make_context(g->model, &o);
+    if (!g->ctx) {
+        snprintf(what, sizeof(what), "no context of %d x %d tokens for %.380s", o.n_seq_max,
+                 o.n_ctx_seq, o.model_path);
+        rc = llama_fail(e, EE_NOMEM, what);
+        goto fail;
+    }
+    times->context_ns = clock_mono_ns();
+    g->vocab = llama_model_get_vocab(g->model);
+    g->n_vocab = llama_vocab_n_tokens(g->vocab);
+    g->chat_template = llama_model_chat_template(g->model, NULL);
+    fill_info(g, &o, &file);
+    *out = g;
+    return 0;
+fail:
+    engine_close(g);
+    return rc;
+}
+
+int engine_open_vocabulary(const char *model_path, struct engine **out, struct err *e) {
+    *out = NULL;
+    int rc = llama_start_backends(e);
+    if (rc) {
+        return rc;
+    }
+    struct engine *g = calloc(1, sizeof(*g));
+    if (!g) {
+        return err_set(e, EE_NOMEM, "opening %s: out of memory", model_path);
+    }
+    struct llama_model_params mp = llama_model_default_params();
+    mp.vocab_only = true;
+    g->model = llama_model_load_from_file(model_path, mp);
+    if (!g->model) {
+        char what[512];
+        snprintf(what, sizeof(what), "cannot load the vocabulary of %.400s", model_path);
+        engine_close(g);
+        return llama_fail(e, EE_FORMAT, what);
+    }
+    g->vocab = llama_model_get_vocab(g->model);
+    g->chat_template = llama_model_chat_template(g->model, NULL);
+    *out = g;
+    return 0;
+}
+
+const char *engine_version(void) {
+    return llama_version();
+}
+
+void engine_close(struct engine *g) {
+    if (g) {
+        if (g->ctx) {
+            llama_free(g->ctx);
+        }
+        if (g->model) {
+            llama_model_free(g->model);
+        }
+        free(g);
+    }
+}
+
+void engine_get_info(const struct engine *g, struct engine_info *info) {
+    *info = g->info;
+}
+
+const char *engine_finish_name(enum engine_finish f) {
+    static const char *const names[] = {"stop", "length", "forced", "error"};
+    return names[f];
+}
+
+/* The conversation as the model's template writes it, appended to out. */
+static int apply_template(const struct engine *g, const struct engine_message *messages, size_t n,
+                          struct arena *a, struct buf *out, struct err *e) {
+    if (!g->chat_template) {
+        return err_set(e, EE_UNSUPPORTED,
+                       "the model file has no chat template: use an instruction-tuned model, or add "
+                       "tokenizer.chat_template to it");
+    }
+    struct llama_chat_message *chat = arena_array(a, n, sizeof(*chat));
+    if (!chat) {
+        return err_set(e, EE_NOMEM, "chat template: out of memory");
+    }
+    for (size_t i = 0; i < n; i++) {
+        chat[i] = (struct llama_chat_message){messages[i].role, messages[i].content};
+    }
+    int32_t need = llama_chat_apply_template(g->chat_template, chat, n, true, NULL, 0);
+    if (need < 0) {
+        return err_set(e, EE_UNSUPPORTED,
+                       "the model's chat template is not one that the engine knows; another template "
+                       "would change the answers, so the model is refused");
+    }
+    if (!buf_reserve(out, (size_t)need)) {
+        return buf_check(out, "chat template", e);
+    }
+    llama_chat_apply_template(g->chat_template, chat, n, true, out->data, need);
+    out->len = (size_t)need;
+    out->data[need] = '\0';
+    return 0;
+}
+
+int engine_tokenize_chat(struct engine *g, const struct engine_message *messages,
+                         size_t n_messages, struct arena *a, int32_t **tokens, size_t *n_tokens,
+                         struct err *e) {
+    struct buf text;
+    buf_init(&text);
+    int rc = apply_template(g, messages, n_messages, a, &text, e);
+    if (rc) {
+        goto out;
+    }
+    int32_t len = (int32_t)text.len;
+    int32_t need = -llama_tokenize(g->vocab, text.data, len, NULL, 0, true, true);
+    *tokens = need > 0 ? arena_array(a, (size_t)need, sizeof(**tokens)) : NULL;
+    if (!*tokens) {
+        rc = need > 0 ? err_set(e, EE_NOMEM, "tokenizing: out of memory")
+                      : err_set(e, EE_FORMAT, "the prompt has no tokens");
+        goto out;
+    }
+    int32_t n = llama_tokenize(g->vocab, text.data, len, *tokens, need, true, true);
+    llama_token bos = llama_vocab_bos(g->vocab);
+    if (n > 1 && (*tokens)[0] == bos && (*tokens)[1] == bos) {
+        /* Both the template and the tokenizer put one there; the model was trained with one. */
+        (*tokens)++;
+        n--;
+    }
+    *n_tokens = (size_t)n;
+out:
+    buf_release(&text);
+    return rc;
+}

@@ -1,0 +1,29 @@
+/* What the files of the llama.cpp engine share. */
+#ifndef ENGINE_LLAMA_INTERNAL_H
+#define ENGINE_LLAMA_INTERNAL_H
+
+#include "engine/engine.h"
+
+#include <llama.h>
+
+struct engine {
+    struct llama_model *model;
+    struct llama_context *ctx;
+    const struct llama_vocab *vocab;
+    const char *chat_template; /* borrowed from the model */
+    struct engine_info info;
+    int n_seq_max;
+    int n_batch;
+    int n_vocab;
+    uint64_t device_free_before; /* on accelerators, before this engine was opened */
+};
+
+/*
+ * Starts ggml's backends from the directory libllama lies in, once a process, and keeps the
+ * engine's last error lines for llama_take_error.
+ */
+int llama_start_backends(struct err *e) EE_MUST_CHECK;
+/* Fails with "what: " and the engine's last error lines, which are then forgotten. */
+int llama_fail(struct err *e, int code, const char *what);
+
+#endif

@@ -1,0 +1,27 @@
+/*
+ * Known checkpoints (data/models.yaml) and where their files lie on this machine.
+ */
+#ifndef LIFECYCLE_MODELS_H
+#define LIFECYCLE_MODELS_H
+
+#include "base/arena.h"
+#include "base/err.h"
+
+#include <stdint.h>
+
+struct model {
+    const char *id;
+    const char *family;
+    const char *size;    /* label: "135M" */
+    const char *license; /* SPDX id, or NULL */
+    const char *note;    /* what users must know of the file, or NULL */
+    const char *file;    /* name under a models directory */
+    const char *path;    /* of the file on this machine; NULL when it is not here */
+    int64_t bytes;       /* of the file; 0 when not pinned */
+};
+
+/* All entries of data_dir/models.yaml, each with its path where the file is present. */
+int models_load(const char *data_dir, struct arena *a, struct model **out, size_t *n,
+                struct err *e) EE_MUST_CHECK;
+
+#endif

@@ -1,0 +1,411 @@
+#include "lifecycle/plan.h"
+
+#include "base/buf.h"
+#include "base/fs.h"
+#include "base/ydoc.h"
+#include "lifecycle/models.h"
+
+#include <float.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *const precision_names[] = {"fp16", "int8", "int4", NULL};
+const char *const method_names[] = {"none", NULL};
+const char *const lengths_names[] = {"natural", "forced", NULL};
+static const char *const task_names[] = {"rag", "summ", "chat", NULL};
+
+_Static_assert(sizeof(precision_names) / sizeof(char *) == PRECISION_COUNT + 1, "names match");
+_Static_assert(sizeof(method_names) / sizeof(char *) == METHOD_COUNT + 1, "names match");
+_Static_assert(sizeof(task_names) / sizeof(char *) == TASK_KINDS + 1, "names match");
+
+struct reader {
+    const char *data_dir;
+    char *plan_dir; /* relative paths in a plan start here */
+    struct arena *arena;
+    struct plan *plan;
+    struct model *known;
+    size_t n_known;
+};
+
+static const char *keep(struct reader *r, const char *s) {
+    return arena_strdup(r->arena, s);
+}
+
+static const char *keep_path(struct reader *r, const char *dir, const char *name) {
+    char *joined = fs_join(dir, name);
+    const char *kept = joined ? keep(r, joined) : NULL;
+    free(joined);
+    return kept;
+}
+
+static int no_memory(struct err *e) {
+    return err_set(e, EE_NOMEM, "reading the plan: out of memory");
+}
+
+/* "SmolLM2-135M.Q4_1.gguf" gives the id a model without one is shown under. */
+static const char *id_from_path(struct reader *r, const char *path) {
+    const char *base = fs_basename(path);
+    size_t len = strlen(base);
+    const size_t ext = strlen(".gguf");
+    len = len > ext && strcmp(base + len - ext, ".gguf") == 0 ? len - ext : len;
+    return arena_strndup(r->arena, base, len);
+}
+
+static int known_model(struct reader *r, struct ynode n, const char *id, struct plan_model *m,
+                       struct err *e) {
+    struct buf ids;
+    buf_init(&ids);
+    for (size_t i = 0; i < r->n_known; i++) {
+        const struct model *k = &r->known[i];
+        if (strcmp(k->id, id) != 0) {
+            buf_addf(&ids, "%s%s", i ? ", " : "", k->id);
+            continue;
+        }
+        buf_release(&ids);
+        *m = (struct plan_model){k->id, k->family, k->size, k->path, k->note};
+        if (!k->path) {
+            return ynode_fail(n, e,
+                              "model \"%s\" is known but its file %s is not here; fetch it with "
+                              "\"scripts/fetch-model.py %s\", or give {path: FILE.gguf}",
+                              id, k->file, id);
+        }
+        return 0;
+    }
+    int rc = ynode_fail(n, e, "unknown model \"%.80s\"; known: %s; or give {path: FILE.gguf}", id,
+                        ids.data);
+    buf_release(&ids);
+    return rc;
+}
+
+static int read_model(struct reader *r, struct ynode n, struct plan_model *m, struct err *e) {
+    static const char *const keys[] = {"path", "id", "family", "size", NULL};
+    const char *id = NULL;
+    if (ynode_is_scalar(n)) {
+        int rc = ynode_str(n, "model", &id, e);
+        return rc ? rc : known_model(r, n, id, m, e);
+    }
+    const char *path = NULL;
+    const char *family = NULL;
+    const char *size = NULL;
+    int rc = ymap_check(n, "a model", keys, e);
+    rc = rc ? rc : ynode_str(ymap_get(n, "path"), "path", &path, e);
+    rc = rc ? rc : ynode_str(ymap_get(n, "id"), "id", &id, e);
+    rc = rc ? rc : ynode_str(ymap_get(n, "family"), "family", &family, e);
+    rc = rc ? rc : ynode_str(ymap_get(n, "size"), "size", &size, e);
+    if (rc) {
+        return rc;
+    }
+    if (!path) {
+        return ynode_fail(n, e, "a model needs a path (or write just the id of a known model)");
+    }
+    m->path = keep_path(r, r->plan_dir, path);
+    m->id = id ? keep(r, id) : id_from_path(r, path);
+    m->family = family ? keep(r, family) : m->id;
+    m->size = size ? keep(r, size) : "";
+    if (!m->path || !m->id || !m->family) {
+        return no_memory(e);
+    }
+    if (!fs_exists(m->path)) {
+        return ynode_fail(ymap_get(n, "path"), e, "no file at %s", m->path);
+    }
+    return 0;
+}
+
+static int read_models(struct reader *r, struct ynode list, struct err *e) {
+    struct plan *p = r->plan;
+    if (yseq_len(list) == 0) {
+        return ynode_fail(list, e, "models should be a list of known ids or {path: FILE.gguf}");
+    }
+    p->n_models = yseq_len(list);
+    p->models = arena_array(r->arena, p->n_models, sizeof(*p->models));
+    if (!p->models) {
+        return no_memory(e);
+    }
+    for (size_t i = 0; i < p->n_models; i++) {
+        int rc = read_model(r, yseq_at(list, i), &p->models[i], e);
+        if (rc) {
+            return rc;
+        }
+        for (size_t k = 0; k < i; k++) {
+            if (strcmp(p->models[k].id, p->models[i].id) == 0) {
+                return ynode_fail(yseq_at(list, i), e, "model id \"%s\" is given twice; set id:",
+                                  p->models[i].id);
+            }
+        }
+    }
+    return 0;
+}
+
+/* A list of distinct names into indices; an absent list keeps what is there. */
+static int read_names(struct ynode list, const char *what, const char *const *names, int *out,
+                      size_t *n_out, struct err *e) {
+    if (!ynode_present(list)) {
+        return 0;
+    }
+    if (yseq_len(list) == 0) {
+        return ynode_fail(list, e, "%s should be a list such as [%s]", what, names[0]);
+    }
+    *n_out = 0;
+    for (size_t i = 0; i < yseq_len(list); i++) {
+        int v = 0;
+        int rc = ynode_enum(yseq_at(list, i), what, names, &v, e);
+        if (rc) {
+            return rc;
+        }
+        for (size_t k = 0; k < *n_out; k++) {
+            if (out[k] == v) {
+                return ynode_fail(yseq_at(list, i), e, "\"%s\" is listed twice in %s", names[v],
+                                  what);
+            }
+        }
+        out[(*n_out)++] = v;
+    }
+    return 0;
+}
+
+static int read_axes(struct reader *r, struct ynode root, struct err *e) {
+    struct plan *p = r->plan;
+    int methods[METHOD_COUNT] = {METHOD_NONE};
+    int precisions[PRECISION_COUNT] = {PRECISION_FP16, PRECISION_INT8, PRECISION_INT4};
+    p->n_methods = METHOD_COUNT;
+    p->n_precisions = PRECISION_COUNT;
+    int rc = read_names(ymap_get(root, "methods"), "methods", method_names, methods, &p->n_methods,
+                        e);
+    rc = rc ? rc
+            : read_names(ymap_get(root, "precisions"), "precisions", precision_names, precisions,
+                         &p->n_precisions, e);
+    for (size_t i = 0; i < p->n_methods; i++) {
+        p->methods[i] = (enum method)methods[i];
+    }
+    for (size_t i = 0; i < p->n_precisions; i++) {
+        p->precisions[i] = (enum precision)precisions[i];
+    }
+    return rc;
+}
+
+static int read_task(struct reader *r, const char *name, struct ynode n, struct plan_task *t,
+                     struct err *e) {
+    static const char *const keys[] = {"items", "max_tokens", "data", NULL};
+    static const int64_t default_max_tokens[TASK_KINDS] = {150, 200, 100};
+    const char *data = NULL;
+    int rc = task_kind_from_name(name, &t->kind, e);
+    if (rc) {
+        return rc;
+    }
+    t->name = task_kind_name(t->kind);
+    t->max_tokens = default_max_tokens[t->kind];
+    rc = ymap_check(n, "a task", keys, e);
+    rc = rc ? rc : ynode_int(ymap_get(n, "items"), "items", 1, 1000000, &t->items, e);
+    rc = rc ? rc
+            : ynode_int(ymap_get(n, "max_tokens"), "max_tokens", 1, 1000000, &t->max_tokens, e);
+    rc = rc ? rc : ynode_str(ymap_get(n, "data"), "data", &data, e);
+    if (rc) {
+        return rc;
+    }
+    struct buf own;
+    buf_init(&own);
+    buf_addf(&own, "tasks/%s/eval.jsonl", t->name);
+    t->path = data ? keep_path(r, r->plan_dir, data) : keep_path(r, r->data_dir, own.data);
+    buf_release(&own);
+    if (!t->path) {
+        return no_memory(e);
+    }
+    if (!fs_exists(t->path)) {
+        return ynode_fail(n, e, "no task file at %s", t->path);
+    }
+    return 0;
+}
+
+static int read_tasks(struct reader *r, struct ynode map, struct err *e) {
+    struct plan *p = r->plan;
+    int rc = ymap_check(map, "tasks", task_names, e);
+    if (rc) {
+        return rc;
+    }
+    p->tasks = arena_array(r->arena, TASK_KINDS, sizeof(*p->tasks));
+    if (!p->tasks) {
+        return no_memory(e);
+    }
+    const char *name;
+    struct ynode value;
+    for (size_t i = 0; ymap_at(map, i, &name, &value); i++) {
+        rc = read_task(r, name, value, &p->tasks[p->n_tasks++], e);
+        if (rc) {
+            return rc;
+        }
+    }
+    return p->n_tasks ? 0 : ynode_fail(map, e, "tasks is empty; allowed: rag, summ, chat");
+}
+
+static int read_serve(struct reader *r, struct ynode n, struct err *e) {
+    static const char *const keys[] = {"concurrency", "repeats", "context", "lengths", NULL};
+    struct plan *p = r->plan;
+    p->serve.concurrency = 8;
+    p->serve.repeats = 1;
+    if (!ynode_present(n)) {
+        return 0;
+    }
+    int rc = ymap_check(n, "serve", keys, e);
+    rc = rc ? rc
+            : ynode_int(ymap_get(n, "concurrency"), "concurrency", 1, 256, &p->serve.concurrency,
+                        e);
+    rc = rc ? rc : ynode_int(ymap_get(n, "repeats"), "repeats", 1, 1000, &p->serve.repeats, e);
+    rc = rc ? rc
+            : ynode_int(ymap_get(n, "context"), "context", 16, 10000000, &p->serve.context, e);
+    return rc ? rc
+              : ynode_enum(ymap_get(n, "lengths"), "lengths", lengths_names, &p->serve.lengths, e);
+}
+
+static int read_load(struct reader *r, struct ynode n, struct err *e) {
+    static const char *const keys[] = {"warm", "cold", NULL};
+    struct plan *p = r->plan;
+    p->load.warm = 5;
+    p->load.cold = 5;
+    if (!ynode_present(n)) {
+        return 0;
+    }
+    int rc = ymap_check(n, "load", keys, e);
+    rc = rc ? rc : ynode_int(ymap_get(n, "warm"), "warm", 0, 1000, &p->load.warm, e);
+    rc = rc ? rc : ynode_int(ymap_get(n, "cold"), "cold", 0, 1000, &p->load.cold, e);
+    if (!rc && p->load.warm + p->load.cold == 0) {
+        return ynode_fail(n, e, "load needs at least one warm or cold start");
+    }
+    return rc;
+}
+
+static int read_sampling(struct reader *r, struct ynode n, struct err *e) {
+    static const char *const keys[] = {"temperature", "top_p", "top_k", NULL};
+    struct engine_sampling *s = &r->plan->sampling;
+    int64_t top_k = 0;
+    if (!ynode_present(n)) {
+        return 0;
+    }
+    int rc = ymap_check(n, "sampling", keys, e);
+    rc = rc ? rc : ynode_num(ymap_get(n, "temperature"), "temperature", 0, 10, &s->temperature, e);
+    rc = rc ? rc : ynode_num(ymap_get(n, "top_p"), "top_p", 0, 1, &s->top_p, e);
+    rc = rc ? rc : ynode_int(ymap_get(n, "top_k"), "top_k", 0, 1000000, &top_k, e);
+    s->top_k = (int)top_k;
+    return rc;
+}
+
+static int read_gpu_layers(struct ynode n, int64_t *layers, struct err *e) {
+    const char *text = NULL;
+    int rc = ynode_str(n, "gpu_layers", &text, e);
+    if (rc || !text || strcmp(text, "all") == 0) {
+        return rc;
+    }
+    return ynode_int(n, "gpu_layers (a number, or all)", 0, 10000, layers, e);
+}
+
+static int read_engine(struct reader *r, struct ynode n, struct err *e) {
+    static const char *const keys[] = {"threads", "gpu_layers",      "batch",
+                                       "kv",      "device_sampling", NULL};
+    static const char *const kv_names[] = {"per_sequence", "unified", NULL};
+    static const char *const sampling_names[] = {"auto", "on", "off", NULL};
+    struct plan *p = r->plan;
+    p->engine.gpu_layers = ENGINE_ALL_GPU_LAYERS;
+    p->engine.batch = 512;
+    if (!ynode_present(n)) {
+        return 0;
+    }
+    int kv = 0;
+    int rc = ymap_check(n, "engine", keys, e);
+    rc = rc ? rc : ynode_int(ymap_get(n, "threads"), "threads", 1, 1024, &p->engine.threads, e);
+    rc = rc ? rc : read_gpu_layers(ymap_get(n, "gpu_layers"), &p->engine.gpu_layers, e);
+    rc = rc ? rc : ynode_int(ymap_get(n, "batch"), "batch", 1, 65536, &p->engine.batch, e);
+    rc = rc ? rc : ynode_enum(ymap_get(n, "kv"), "kv", kv_names, &kv, e);
+    p->engine.kv_unified = kv == 1;
+    return rc ? rc
+              : ynode_enum(ymap_get(n, "device_sampling"), "device_sampling", sampling_names,
+                           &p->engine.device_sampling, e);
+}
+
+static int read_energy(struct reader *r, struct ynode n, struct err *e) {
+    static const char *const keys[] = {"source", "idle_s", NULL};
+    struct plan *p = r->plan;
+    const char *source = "auto";
+    p->energy.idle_s = 10;
+    if (ynode_present(n)) {
+        int rc = ymap_check(n, "energy", keys, e);
+        rc = rc ? rc : ynode_str(ymap_get(n, "source"), "source", &source, e);
+        rc = rc ? rc : ynode_num(ymap_get(n, "idle_s"), "idle_s", 0, 3600, &p->energy.idle_s, e);
+        if (rc) {
+            return rc;
+        }
+    }
+    p->energy.source = keep(r, source);
+    return p->energy.source ? 0 : no_memory(e);
+}
+
+static int read_root(struct reader *r, struct ynode root, struct err *e) {
+    static const char *const keys[] = {"name",       "seed",   "models", "methods", "precisions",
+                                       "tasks",      "serve",  "load",   "sampling", "engine",
+                                       "energy",     "stage_timeout_s", NULL};
+    struct plan *p = r->plan;
+    const char *name = "run";
+    p->seed = 1;
+    p->stage_timeout_s = 6 * 3600;
+    int rc = ymap_check(root, "the plan", keys, e);
+    rc = rc ? rc : ynode_str(ymap_get(root, "name"), "name", &name, e);
+    rc = rc ? rc : ynode_int(ymap_get(root, "seed"), "seed", 0, UINT32_MAX, &p->seed, e);
+    rc = rc ? rc
+            : ynode_int(ymap_get(root, "stage_timeout_s"), "stage_timeout_s", 1, 30 * 24 * 3600,
+                        &p->stage_timeout_s, e);
+    if (rc) {
+        return rc;
+    }
+    if (strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") !=
+            strlen(name) ||
+        name[0] == '.') {
+        return ynode_fail(ymap_get(root, "name"), e,
+                          "name \"%.60s\" becomes a directory: letters, digits, '-', '_' and '.' "
+                          "only, and no '.' first",
+                          name);
+    }
+    p->name = keep(r, name);
+    if (!ynode_present(ymap_get(root, "models")) || !ynode_present(ymap_get(root, "tasks"))) {
+        return ynode_fail(root, e, "a plan needs at least models: and tasks:");
+    }
+    rc = read_models(r, ymap_get(root, "models"), e);
+    rc = rc ? rc : read_axes(r, root, e);
+    rc = rc ? rc : read_tasks(r, ymap_get(root, "tasks"), e);
+    rc = rc ? rc : read_serve(r, ymap_get(root, "serve"), e);
+    rc = rc ? rc : read_load(r, ymap_get(root, "load"), e);
+    rc = rc ? rc : read_sampling(r, ymap_get(root, "sampling"), e);
+    rc = rc ? rc : read_engine(r, ymap_get(root, "engine"), e);
+    rc = rc ? rc : read_energy(r, ymap_get(root, "energy"), e);
+    p->sampling.seed = (uint32_t)p->seed;
+    return !rc && !p->name ? no_memory(e) : rc;
+}
+
+int plan_parse(const char *text, size_t len, const char *path, const char *data_dir,
+               struct arena *a, struct plan *out, struct err *e) {
+    *out = (struct plan){0};
+    struct reader r = {.data_dir = data_dir, .arena = a, .plan = out};
+    struct ydoc *doc = NULL;
+    int rc = ydoc_load_bytes(text, len, path, &doc, e);
+    if (rc) {
+        return rc;
+    }
+    out->path = keep(&r, path);
+    out->text = arena_strndup(a, text, len);
+    r.plan_dir = fs_dirname(path);
+    if (!out->path || !out->text || !r.plan_dir) {
+        rc = no_memory(e);
+    }
+    rc = rc ? rc : models_load(data_dir, a, &r.known, &r.n_known, e);
+    rc = rc ? rc : read_root(&r, ydoc_root(doc), e);
+    free(r.plan_dir);
+    ydoc_free(doc);
+    return rc;
+}
+
+int plan_load(const char *path, const char *data_dir, struct arena *a, struct plan *out,
+              struct err *e) {
+    struct buf text;
+    buf_init(&text);
+    int rc = fs_read(path, &text, e);
+    rc = rc ? rc : plan_parse(text.data, text.len, path, data_dir, a, out, e);
+    buf_release(&text);
+    return rc;
+}

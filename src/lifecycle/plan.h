@@ -1,0 +1,92 @@
+/*
+ * A plan: which models, methods, precisions and tasks a run measures, and how. Read from YAML;
+ * every mistake is answered with file:line:column and the values that would be accepted.
+ */
+#ifndef LIFECYCLE_PLAN_H
+#define LIFECYCLE_PLAN_H
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "engine/engine.h"
+#include "quality/task.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum precision { PRECISION_FP16, PRECISION_INT8, PRECISION_INT4, PRECISION_COUNT };
+extern const char *const precision_names[]; /* NULL-terminated */
+
+/* Adaptation before serving. The only one today is none: the model as it comes. */
+enum method { METHOD_NONE, METHOD_COUNT };
+extern const char *const method_names[];
+
+enum lengths {
+    LENGTHS_NATURAL, /* answers end where the model ends them */
+    LENGTHS_FORCED,  /* every answer has max_tokens: a pure throughput measurement */
+};
+extern const char *const lengths_names[];
+
+struct plan_model {
+    const char *id;
+    const char *family;
+    const char *size;
+    const char *path;
+    const char *note; /* of the known model, or NULL */
+};
+
+struct plan_task {
+    enum task_kind kind;
+    const char *name;
+    const char *path;   /* JSONL file */
+    int64_t items;      /* the first so many; 0 for all */
+    int64_t max_tokens; /* of an answer */
+};
+
+struct plan {
+    const char *name;
+    const char *path; /* as given */
+    const char *text; /* the file, verbatim */
+    int64_t seed;
+    struct plan_model *models;
+    size_t n_models;
+    enum method methods[METHOD_COUNT];
+    size_t n_methods;
+    enum precision precisions[PRECISION_COUNT];
+    size_t n_precisions;
+    struct plan_task *tasks;
+    size_t n_tasks;
+
+    struct {
+        int64_t concurrency;
+        int64_t repeats;
+        int64_t context; /* tokens a request may hold; 0: what the longest prompt needs */
+        int lengths;     /* enum lengths */
+    } serve;
+    struct {
+        int64_t warm; /* cold starts with the model file in the page cache */
+        int64_t cold; /* ... with it evicted */
+    } load;
+    struct engine_sampling sampling;
+    struct {
+        int64_t threads;    /* 0: one a hardware thread */
+        int64_t gpu_layers; /* ENGINE_ALL_GPU_LAYERS by default */
+        int64_t batch;
+        bool kv_unified;
+        int device_sampling; /* enum engine_switch */
+    } engine;
+    struct {
+        const char *source; /* as meter_opts.source */
+        double idle_s;      /* longest idle baseline measurement; 0: none */
+    } energy;
+    int64_t stage_timeout_s;
+};
+
+/* Reads and validates path. data_dir holds models.yaml and tasks/. Everything is in a. */
+int plan_load(const char *path, const char *data_dir, struct arena *a, struct plan *out,
+              struct err *e) EE_MUST_CHECK;
+/* The same from bytes, path standing for the file in messages: for resuming from the store. */
+int plan_parse(const char *text, size_t len, const char *path, const char *data_dir,
+               struct arena *a, struct plan *out, struct err *e) EE_MUST_CHECK;
+
+#endif

@@ -1,0 +1,260 @@
+/* A run's directory: creating, opening, locking and closing it. execute.c does the work. */
+#include "lifecycle/run.h"
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/fs.h"
+#include "base/hash.h"
+#include "base/json.h"
+#include "lifecycle/run_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+void run_note(const struct run *r, const char *fmt, ...) {
+    const struct run_observer *o = r->opts->observer;
+    if (!o || !o->note) {
+        return;
+    }
+    char text[1536];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    o->note(o->ctx, text);
+}
+
+static char *path_in(const struct run *r, const char *name) {
+    return fs_join(r->dir, name);
+}
+
+/* Two processes must not measure into one directory; the lock dies with its holder. */
+static int lock_dir(struct run *r, struct err *e) {
+    char *path = path_in(r, "lock");
+    if (!path) {
+        return err_set(e, EE_NOMEM, "run: out of memory");
+    }
+    int rc = 0;
+    r->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (r->lock_fd < 0) {
+        rc = err_errno(e, errno, "cannot create %s", path);
+    } else if (flock(r->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+        rc = err_set(e, EE_USAGE, "%s is in use by another edge-eval run; wait for it or choose "
+                                  "another --out",
+                     r->dir);
+    }
+    free(path);
+    return rc;
+}
+
+static int load_tasks(struct run *r, struct err *e) {
+    for (size_t i = 0; i < r->plan.n_tasks; i++) {
+        const struct plan_task *t = &r->plan.tasks[i];
+        int rc = task_load(t->kind, t->path, (size_t)t->items, &r->tasks[t->kind], e);
+        rc = rc ? rc : hash_file(t->path, r->task_hash[t->kind], e);
+        if (rc) {
+            return rc;
+        }
+        if (t->items > 0 && r->tasks[t->kind].n_items < (size_t)t->items) {
+            run_note(r, "%s has %zu items, fewer than the %lld asked for", t->path,
+                     r->tasks[t->kind].n_items, (long long)t->items);
+        }
+    }
+    return 0;
+}
+
+/* Allocates a run with its plan's variants and tasks; dir may be NULL (describing only). */
+static int new_run(const char *dir, const struct run_opts *opts, struct run **out, struct err *e) {
+    struct run *r = calloc(1, sizeof(*r));
+    *out = r;
+    if (r) {
+        r->opts = opts;
+        r->lock_fd = -1;
+        r->dir = strdup(dir ? dir : ".");
+        machine_describe(&r->machine);
+    }
+    return r && r->dir ? 0 : err_set(e, EE_NOMEM, "run: out of memory");
+}
+
+static int prepare(struct run *r, struct err *e) {
+    int rc = variants_expand(&r->plan, &r->arena, &r->variants, &r->n_variants, e);
+    return rc ? rc : load_tasks(r, e);
+}
+
+void run_close(struct run *r) {
+    if (!r) {
+        return;
+    }
+    meter_stop(r->meter);
+    store_close(r->store);
+    for (int i = 0; i < TASK_KINDS; i++) {
+        task_set_release(&r->tasks[i]);
+    }
+    if (r->lock_fd >= 0) {
+        close(r->lock_fd);
+    }
+    free(r->dir);
+    arena_release(&r->arena);
+    free(r);
+}
+
+/* The plan's absolute path: what is relative in the plan must mean the same when resumed from
+ * another directory. */
+static char *absolute(const char *path, struct err *e) {
+    char *real = realpath(path, NULL);
+    if (!real) {
+        err_errno(e, errno, "cannot open %s", path);
+    }
+    return real;
+}
+
+static int make_dirs(struct run *r, struct err *e) {
+    static const char *const names[] = {"artifacts", "logs"};
+    int rc = fs_mkdirs(r->dir, e);
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && !rc; i++) {
+        char *path = path_in(r, names[i]);
+        rc = path ? fs_mkdirs(path, e) : err_set(e, EE_NOMEM, "run: out of memory");
+        free(path);
+    }
+    return rc;
+}
+
+static int open_store(struct run *r, bool create, struct err *e) {
+    char *path = path_in(r, "run.db");
+    if (!path) {
+        return err_set(e, EE_NOMEM, "run: out of memory");
+    }
+    int rc;
+    if (create && fs_exists(path)) {
+        rc = err_set(e, EE_USAGE,
+                     "%s holds a run already; go on with it by \"edge-eval run --resume %s\", or "
+                     "choose another --out",
+                     r->dir, r->dir);
+    } else if (create) {
+        rc = store_create(path, &r->store, e);
+    } else {
+        rc = store_open(path, false, &r->store, e);
+    }
+    free(path);
+    return rc;
+}
+
+static int store_facts(struct run *r, struct err *e) {
+    char created[24];
+    clock_wall_iso8601(created, sizeof(created));
+    struct buf id;
+    buf_init(&id);
+    buf_addf(&id, "%s-%s", r->plan.name, created);
+    const char *const facts[][2] = {
+        {"run_id", id.data},           {"created_utc", created},   {"version", r->opts->version},
+        {"plan_path", r->plan.path},   {"plan_yaml", r->plan.text}, {"plan_name", r->plan.name},
+    };
+    int rc = store_begin(r->store, e);
+    for (size_t i = 0; i < sizeof(facts) / sizeof(facts[0]) && !rc; i++) {
+        rc = store_meta_set(r->store, facts[i][0], facts[i][1], e);
+    }
+    rc = rc ? rc : store_commit(r->store, e);
+    buf_release(&id);
+    return rc;
+}
+
+int run_create(const char *plan_path, const char *dir, const struct run_opts *opts,
+               struct run **out, struct err *e) {
+    *out = NULL;
+    struct run *r = NULL;
+    char *plan_abs = absolute(plan_path, e);
+    if (!plan_abs) {
+        return e ? e->code : EE_MISSING;
+    }
+    int rc = new_run(dir, opts, &r, e);
+    rc = rc ? rc : plan_load(plan_abs, opts->data_dir, &r->arena, &r->plan, e);
+    rc = rc ? rc : prepare(r, e);
+    rc = rc ? rc : make_dirs(r, e);
+    rc = rc ? rc : lock_dir(r, e);
+    rc = rc ? rc : open_store(r, true, e);
+    rc = rc ? rc : store_facts(r, e);
+    free(plan_abs);
+    if (rc) {
+        run_close(r);
+        return rc;
+    }
+    *out = r;
+    return 0;
+}
+
+static int load_stored_plan(struct run *r, struct err *e) {
+    char *yaml = NULL;
+    char *path = NULL;
+    int rc = store_meta_get(r->store, "plan_yaml", &r->arena, &yaml, e);
+    rc = rc ? rc : store_meta_get(r->store, "plan_path", &r->arena, &path, e);
+    if (!rc && (!yaml || !path)) {
+        rc = err_set(e, EE_FORMAT,
+                     "%s was stopped before it began: delete it and start the plan again", r->dir);
+    }
+    return rc ? rc
+              : plan_parse(yaml, strlen(yaml), path, r->opts->data_dir, &r->arena, &r->plan, e);
+}
+
+int run_resume(const char *dir, const struct run_opts *opts, struct run **out, struct err *e) {
+    *out = NULL;
+    struct run *r = NULL;
+    int rc = new_run(dir, opts, &r, e);
+    if (!rc) {
+        char *db = path_in(r, "run.db");
+        if (!db || !fs_exists(db)) {
+            rc = err_set(e, EE_MISSING, "%s holds no run (no run.db)", dir);
+        }
+        free(db);
+    }
+    rc = rc ? rc : lock_dir(r, e);
+    rc = rc ? rc : open_store(r, false, e);
+    rc = rc ? rc : load_stored_plan(r, e);
+    rc = rc ? rc : prepare(r, e);
+    if (rc) {
+        run_close(r);
+        return rc;
+    }
+    *out = r;
+    return 0;
+}
+
+int run_default_dir(const char *plan_path, const struct run_opts *opts, const char *parent,
+                    char **out, struct err *e) {
+    struct arena a = ARENA_INIT;
+    struct plan plan;
+    struct buf dir;
+    buf_init(&dir);
+    *out = NULL;
+    int rc = plan_load(plan_path, opts->data_dir, &a, &plan, e);
+    for (int i = 1; !rc; i++) {
+        buf_clear(&dir);
+        buf_addf(&dir, i == 1 ? "%s/%s" : "%s/%s-%d", parent, plan.name, i);
+        rc = buf_check(&dir, "run directory", e);
+        if (!rc && !fs_exists(dir.data)) {
+            *out = buf_detach(&dir);
+            break;
+        }
+    }
+    buf_release(&dir);
+    arena_release(&a);
+    return rc;
+}
+
+int run_describe(const char *plan_path, const struct run_opts *opts, struct buf *out,
+                 struct err *e) {
+    struct run *r = NULL;
+    int rc = new_run(NULL, opts, &r, e);
+    rc = rc ? rc : plan_load(plan_path, opts->data_dir, &r->arena, &r->plan, e);
+    rc = rc ? rc : prepare(r, e);
+    rc = rc ? rc : inspect_models(r, e);
+    rc = rc ? rc : describe_stages(r, out, e);
+    run_close(r);
+    return rc;
+}

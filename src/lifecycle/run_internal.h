@@ -1,0 +1,140 @@
+/* What the files of a run share: its state, and what a kind of stage is. */
+#ifndef LIFECYCLE_RUN_INTERNAL_H
+#define LIFECYCLE_RUN_INTERNAL_H
+
+#include "base/arena.h"
+#include "base/machine.h"
+#include "energy/meter.h"
+#include "lifecycle/run.h"
+#include "lifecycle/supervise.h"
+#include "lifecycle/variant.h"
+#include "store/store.h"
+
+#include <jansson.h>
+
+/* What a run must know of a model file before it can plan stages for it. */
+struct model_facts {
+    char hash[33];
+    char arch[64];
+    char file_type[16]; /* type of most of its matrices */
+    int64_t n_params;
+    int64_t kv_token_bytes;
+    bool rows_fit_k_quants;
+    int64_t max_prompt_tokens[TASK_KINDS]; /* over the plan's items; 0 for tasks not in the plan */
+    bool failed;                           /* error says why; its variants are skipped */
+    char error[1024];
+    int error_code;
+};
+
+struct run {
+    const struct run_opts *opts;
+    struct arena arena;
+    struct plan plan;
+    struct variant *variants;
+    size_t n_variants;
+    struct model_facts *models; /* one for each of plan.models */
+    struct task_set tasks[TASK_KINDS];
+    char task_hash[TASK_KINDS][33]; /* of the task file */
+
+    char *dir;
+    int lock_fd;
+    struct store *store;
+    struct meter *meter;
+    struct machine machine;
+    char machine_id[33];
+    char engine_version[32];
+    char device[128];
+
+    /* Of the stage that is running. */
+    int64_t stage_begin_ns;
+    double stage_begin_j;
+};
+
+/* The artifact a variant's engine loads: model, method and precision name it. */
+struct artifact_ref {
+    size_t model;
+    enum method method;
+    enum precision precision;
+};
+
+struct stage_kind {
+    const char *name;
+    const char *needs; /* kind that must be done first, NULL for none */
+    int version;       /* raised when equal inputs would give other results */
+    /* Adds what the result depends on; equal inputs share one stage. */
+    int (*inputs)(struct run *r, const struct variant *v, json_t *inputs, struct err *e);
+    /* "quantize smollm2 int4": what the stage is called, without parts that variants share. */
+    void (*title)(const struct run *r, const struct variant *v, char *buf, size_t size);
+    /* Does the work, adding rows of stage_id; *result is the stage's summary. */
+    int (*execute)(struct run *r, const struct variant *v, int64_t stage_id, json_t **result,
+                   struct err *e);
+    /* Whether what a done stage left behind is still there; NULL: nothing can go missing. */
+    bool (*still_there)(struct run *r, const struct variant *v);
+};
+
+extern const struct stage_kind stage_quantize;
+extern const struct stage_kind stage_load;
+extern const struct stage_kind stage_serve;
+extern const struct stage_kind stage_score;
+/* In the order of a variant's life; NULL-terminated. */
+extern const struct stage_kind *const stage_kinds[];
+
+/* The hash of a stage's inputs; inputs_json receives their text. */
+int stage_key(struct run *r, const struct stage_kind *k, const struct variant *v, char key[33],
+              struct buf *inputs_json, struct err *e) EE_MUST_CHECK;
+
+size_t run_model_index(const struct run *r, const struct variant *v);
+const struct model_facts *run_model(const struct run *r, const struct variant *v);
+/* Path of the file the variant's engine loads. The caller frees it; NULL when memory is out. */
+char *run_artifact_path(const struct run *r, const struct variant *v);
+/* Engine settings that shape every measurement, for inputs and for jobs. */
+json_t *run_engine_json(const struct run *r);
+/* Runs a worker job for a stage: log file, meter, stop flag and progress are filled in. */
+int run_job(struct run *r, struct job_spec *spec, struct job_outcome *out,
+            struct err *e) EE_MUST_CHECK;
+/* Disk that the variant's artifact will take, about; 0 when the model file serves as it is. */
+uint64_t quantize_disk_bytes(const struct run *r, const struct variant *v);
+/* Whether the variant's artifact is made from the FP16 one, which must be there first. */
+bool quantize_needs_fp16(const struct run *r, const struct variant *v);
+/* Tokens a sequence must hold for the variant's task, unless the plan says. */
+int64_t serve_context(const struct run *r, const struct variant *v);
+
+void run_note(const struct run *r, const char *fmt, ...) EE_PRINTF(2, 3);
+
+/* Where a running stage's rows go; the ctx of stage_on_window. */
+struct stage_rows {
+    struct run *run;
+    int64_t stage_id;
+};
+/* A job_spec.on_window that stores the window. */
+int stage_on_window(const struct meter_reading *reading, void *ctx, struct err *e) EE_MUST_CHECK;
+
+/* Stages met so far, by key. */
+struct key_set {
+    char (*keys)[33];
+    size_t n;
+    size_t cap;
+};
+/* *added is false when the key was there already. */
+int key_set_add(struct key_set *s, const char *key, bool *added, struct err *e) EE_MUST_CHECK;
+
+/* Whether `only` (NULL: everything) asks for this kind, or for one that needs it. */
+bool stage_is_wanted(const char *only, const struct stage_kind *k);
+
+/* Stores a closed window, one row a component and one for the total. */
+int energy_rows_put(struct store *s, int64_t stage_id, const struct meter_reading *reading,
+                    struct err *e) EE_MUST_CHECK;
+
+/* Reads every model of the plan in a worker: facts, or why it cannot be used. */
+int inspect_models(struct run *r, struct err *e) EE_MUST_CHECK;
+
+/* The text of run_describe, once models are inspected. */
+int describe_stages(struct run *r, struct buf *out, struct err *e) EE_MUST_CHECK;
+
+/* Starts the meter, describes the machine, measures the idle baseline. */
+int measure_setup(struct run *r, struct err *e) EE_MUST_CHECK;
+
+/* manifest.json: what ran, where, with which settings. */
+int manifest_write(struct run *r, struct err *e) EE_MUST_CHECK;
+
+#endif

@@ -1,0 +1,98 @@
+/* Before the first stage: the meter, what machine this is, and its idle power. */
+#include "base/buf.h"
+#include "base/hash.h"
+#include "base/json.h"
+#include "lifecycle/run_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static json_t *components_json(struct meter *m) {
+    json_t *list = json_array();
+    for (size_t i = 0; i < meter_n_components(m); i++) {
+        struct meter_component c;
+        meter_component_info(m, i, &c);
+        json_array_append_new(
+            list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:f}", "name", c.name, "scope", c.scope,
+                            "source", c.source, "detail", c.detail, "device", c.device_name,
+                            "gain_tolerance", c.gain));
+    }
+    return list;
+}
+
+/*
+ * A machine is its kind, not its name: runs that go on on another box of the same CPU, memory and
+ * GPUs are one run; anything else is measured again.
+ */
+static json_t *machine_json(const struct run *r) {
+    json_t *gpus = json_array();
+    for (size_t i = 0; i < meter_n_components(r->meter); i++) {
+        struct meter_component c;
+        meter_component_info(r->meter, i, &c);
+        if (c.device_name[0]) {
+            json_array_append_new(gpus, json_string(c.device_name));
+        }
+    }
+    /* Installed memory differs by a few pages from boot to boot. */
+    const uint64_t gib = UINT64_C(1) << 30;
+    return json_pack("{s:s, s:i, s:I, s:o}", "cpu", r->machine.cpu_model, "hw_threads",
+                     r->machine.hw_threads, "memory_gib",
+                     (json_int_t)((r->machine.memory_bytes + gib / 2) / gib), "gpus", gpus);
+}
+
+static int store_machine(struct run *r, struct err *e) {
+    json_t *m = machine_json(r);
+    struct buf text;
+    buf_init(&text);
+    int rc = json_write(m, &text, e);
+    if (!rc) {
+        hash_bytes(text.data, text.len, r->machine_id);
+        json_object_set_new(m, "kernel", json_string(r->machine.kernel));
+        json_object_set_new(m, "device", json_string(r->device));
+        json_object_set_new(m, "energy_components", components_json(r->meter));
+        buf_clear(&text);
+        rc = json_write(m, &text, e);
+    }
+    rc = rc ? rc : store_machine_put(r->store, r->machine_id, text.data, e);
+    rc = rc ? rc : store_meta_set(r->store, "machine_id", r->machine_id, e);
+    json_decref(m);
+    buf_release(&text);
+    return rc;
+}
+
+static int measure_idle(struct run *r, struct err *e) {
+    if (r->plan.energy.idle_s <= 0) {
+        return 0;
+    }
+    struct meter_idle idle;
+    int rc = meter_measure_idle(r->meter, r->plan.energy.idle_s, &idle, e);
+    if (rc) {
+        return rc;
+    }
+    meter_set_idle(r->meter, &idle);
+    struct buf text;
+    buf_init(&text);
+    json_t *list = json_array();
+    for (size_t i = 0; i < idle.n; i++) {
+        if (idle.c[i].quality != METER_MISSING) {
+            json_array_append_new(list, json_pack("{s:s, s:s, s:f, s:f}", "name", idle.c[i].name,
+                                                  "quality", meter_quality_name(idle.c[i].quality),
+                                                  "mean_w", idle.c[i].mean_w, "half_width_w",
+                                                  idle.c[i].half_width_w));
+        }
+    }
+    json_t *v = json_pack("{s:f, s:b, s:o}", "seconds", idle.seconds, "settled", idle.settled,
+                          "components", list);
+    rc = json_write(v, &text, e);
+    rc = rc ? rc : store_meta_set(r->store, "idle_json", text.data, e);
+    json_decref(v);
+    buf_release(&text);
+    return rc;
+}
+
+int measure_setup(struct run *r, struct err *e) {
+    const struct meter_opts opts = {.source = r->plan.energy.source};
+    int rc = meter_start(&r->meter, &opts, e);
+    rc = rc ? rc : store_machine(r, e);
+    return rc ? rc : measure_idle(r, e);
+}

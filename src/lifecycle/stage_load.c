@@ -1,0 +1,246 @@
+/*
+ * load: cold starts. A fresh process each time, from exec to the first token of one fixed prompt,
+ * with the model file in the page cache and with it verifiably out of it; then the same prompt
+ * again in the same process, so that loading and answering can be told apart.
+ */
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/json.h"
+#include "base/page_cache.h"
+#include "lifecycle/engine_args.h"
+#include "lifecycle/prompts.h"
+#include "lifecycle/run_internal.h"
+#include "lifecycle/worker.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Of the file; what is left after an eviction may be a page or two that the kernel keeps busy. */
+static const double max_resident_when_cold = 0.01;
+
+static int inputs(struct run *r, const struct variant *v, json_t *in, struct err *e) {
+    struct buf key_inputs;
+    char key[HASH_HEX_SIZE];
+    buf_init(&key_inputs);
+    int rc = stage_key(r, &stage_quantize, v, key, &key_inputs, e);
+    buf_release(&key_inputs);
+    json_object_set_new(in, "artifact", json_string(key));
+    json_object_set_new(in, "warm", json_integer((json_int_t)r->plan.load.warm));
+    json_object_set_new(in, "cold", json_integer((json_int_t)r->plan.load.cold));
+    json_object_set_new(in, "prompt_task", json_string(r->task_hash[r->plan.tasks[0].kind]));
+    json_object_set_new(in, "engine", run_engine_json(r));
+    json_object_set_new(in, "energy_source", json_string(r->plan.energy.source));
+    return rc;
+}
+
+static void title(const struct run *r, const struct variant *v, char *buf, size_t size) {
+    (void)r;
+    snprintf(buf, size, "load %s %s", v->model->id, precision_names[v->precision]);
+}
+
+/* In the worker: the prompt's first token, timed by the engine. */
+static int first_token(struct engine *g, const struct engine_request *q, struct arena *a,
+                       int64_t *token_ns, struct err *e) {
+    const struct engine_workload work = {.requests = q, .n_requests = 1, .concurrency = 1};
+    struct engine_result result;
+    struct engine_run_stats stats;
+    int rc = engine_run(g, &work, a, &result, &stats, e);
+    if (!rc && result.finish == ENGINE_ERROR) {
+        rc = err_set(e, EE_FAIL, "the cold-start prompt failed: %s", result.error);
+    }
+    if (!rc) {
+        *token_ns = result.n_tokens ? result.token_ns[0] : result.done_ns;
+    }
+    return rc;
+}
+
+int load_job(struct worker *w, const json_t *args, json_t **result, struct err *e) {
+    struct engine_opts opts = {.n_seq_max = 1, .use_mmap = true, .skip_checks = true};
+    struct engine_times times;
+    struct engine *g = NULL;
+    struct task_set set = {0};
+    struct arena a = ARENA_INIT;
+    struct engine_request q = {0};
+    const char *window = NULL;
+    const char *again = NULL;
+    int64_t first_ns = 0;
+    int64_t warm_ns = 0;
+    int64_t send_ns = 0;
+    engine_args_read(json_object_get(args, "engine"), &opts);
+    opts.n_ctx_seq = (int)json_int_or(args, "context", 0);
+    int rc = json_want_str(args, "model", &opts.model_path, e);
+    rc = rc ? rc : json_want_str(args, "window", &window, e);
+    rc = rc ? rc : json_want_str(args, "window_again", &again, e);
+    rc = rc ? rc : engine_open(&opts, &g, &times, e);
+    /* One line of a file and its tokens: microseconds beside the load. */
+    rc = rc ? rc : prompts_load(json_object_get(args, "task"), &set, e);
+    rc = rc ? rc : prompts_tokenize(g, &set.items[0], &a, &q, e);
+    q.max_tokens = 1;
+    q.force_length = true;
+    rc = rc ? rc : first_token(g, &q, &a, &first_ns, e);
+    rc = rc ? rc : worker_window_close(w, window, e);
+    rc = rc ? rc : worker_window_open(w, again, e);
+    send_ns = clock_mono_ns();
+    rc = rc ? rc : first_token(g, &q, &a, &warm_ns, e);
+    rc = rc ? rc : worker_window_close(w, again, e);
+    if (!rc) {
+        struct engine_info info;
+        engine_get_info(g, &info);
+        *result = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "main_ns",
+                            (json_int_t)w->main_ns, "backends_ns", (json_int_t)times.backends_ns,
+                            "weights_ns", (json_int_t)times.weights_ns, "context_ns",
+                            (json_int_t)times.context_ns, "first_token_ns", (json_int_t)first_ns,
+                            "warm_ns", (json_int_t)(warm_ns - send_ns), "device", info.device);
+    }
+    engine_close(g);
+    task_set_release(&set);
+    arena_release(&a);
+    return rc;
+}
+
+struct start {
+    struct run *run;
+    const struct variant *variant;
+    const char *path; /* of the model file */
+    int64_t stage_id;
+    char window[32];
+    char again[32];
+    double joules;
+    double warm_joules;
+    char device[128];
+};
+
+static int on_window(const struct meter_reading *reading, void *ctx, struct err *e) {
+    struct start *s = ctx;
+    struct meter_total t;
+    meter_total(reading, NULL, 0, &t);
+    double j = t.quality == METER_MISSING ? (double)NAN : t.joules;
+    if (!strcmp(reading->name, s->window)) {
+        s->joules = j;
+    } else {
+        s->warm_joules = j;
+    }
+    return energy_rows_put(s->run->store, s->stage_id, reading, e);
+}
+
+static double seconds_from(int64_t begin_ns, const json_t *v, const char *key) {
+    return clock_ns_to_s(json_int_or(v, key, begin_ns) - begin_ns);
+}
+
+/* One cold start; cache is "warm" or "cold". */
+static int one_start(struct start *s, const char *cache, int repeat,
+                     double resident, struct err *e) {
+    struct run *r = s->run;
+    snprintf(s->window, sizeof(s->window), "%s/%d", cache, repeat);
+    snprintf(s->again, sizeof(s->again), "%s/%d/again", cache, repeat);
+    s->joules = s->warm_joules = (double)NAN;
+    /* Whatever the variant's task, so that the variants of one file share their cold starts. */
+    const struct plan_task first = {.kind = r->plan.tasks[0].kind,
+                                    .name = r->plan.tasks[0].name,
+                                    .path = r->plan.tasks[0].path,
+                                    .items = 1};
+    const struct model_facts *m = run_model(r, s->variant);
+    json_t *args = json_pack("{s:s, s:s, s:s, s:o, s:I, s:o}", "model", s->path, "window", s->window,
+                             "window_again", s->again, "task", prompts_json(&first), "context",
+                             (json_int_t)(m->max_prompt_tokens[first.kind] + 1), "engine",
+                             run_engine_json(r));
+    struct job_spec spec = {.job = "load",
+                            .args = args,
+                            .meter = r->meter,
+                            .exec_window = s->window,
+                            .on_window = on_window,
+                            .ctx = s};
+    struct job_outcome out;
+    int rc = run_job(r, &spec, &out, e);
+    if (!rc) {
+        const json_t *v = out.result;
+        const struct store_cold_start row = {
+            .repeat = repeat,
+            .cache = cache,
+            .resident_fraction = resident,
+            .main_s = seconds_from(out.spawned_ns, v, "main_ns"),
+            .backend_s = seconds_from(out.spawned_ns, v, "backends_ns"),
+            .weights_s = seconds_from(out.spawned_ns, v, "weights_ns"),
+            .context_s = seconds_from(out.spawned_ns, v, "context_ns"),
+            .first_token_s = seconds_from(out.spawned_ns, v, "first_token_ns"),
+            .warm_first_token_s = clock_ns_to_s(json_int_or(v, "warm_ns", 0)),
+            .joules = s->joules,
+            .warm_joules = s->warm_joules,
+        };
+        snprintf(s->device, sizeof(s->device), "%s", json_str_or(v, "device", ""));
+        rc = store_cold_start_put(r->store, s->stage_id, &row, e);
+    }
+    json_decref(out.result);
+    json_decref(args);
+    return rc;
+}
+
+/* Cold-cache starts; *why receives a reason when the page cache cannot be emptied here. */
+static int cold_starts(struct start *s, int64_t *n, char *why, size_t why_size, struct err *e) {
+    for (int i = 0; i < s->run->plan.load.cold; i++) {
+        double resident = 1;
+        int rc = page_cache_evict(s->path, &resident, e);
+        if (!rc && resident > max_resident_when_cold) {
+            snprintf(why, why_size,
+                     "%.0f %% of %s stays in the page cache (another process maps it, or the file "
+                     "system lives in memory)",
+                     100 * resident, s->path);
+            return 0;
+        }
+        rc = rc ? rc : one_start(s, "cold", i, resident, e);
+        if (rc) {
+            return rc;
+        }
+        (*n)++;
+    }
+    return 0;
+}
+
+static int warm_starts(struct start *s, int64_t *n, struct err *e) {
+    for (int i = 0; i < s->run->plan.load.warm; i++) {
+        double resident = 0;
+        int rc = page_cache_fill(s->path, &resident, e);
+        rc = rc ? rc : one_start(s, "warm", i, resident, e);
+        if (rc) {
+            return rc;
+        }
+        (*n)++;
+    }
+    return 0;
+}
+
+static int execute(struct run *r, const struct variant *v, int64_t stage_id, json_t **result,
+                   struct err *e) {
+    char *path = run_artifact_path(r, v);
+    struct start s = {.run = r, .variant = v, .path = path, .stage_id = stage_id};
+    char no_cold[512] = "";
+    int64_t n_warm = 0;
+    int64_t n_cold = 0;
+    int rc = path ? 0 : err_set(e, EE_NOMEM, "load: out of memory");
+    rc = rc ? rc : cold_starts(&s, &n_cold, no_cold, sizeof(no_cold), e);
+    rc = rc ? rc : warm_starts(&s, &n_warm, e);
+    if (!rc && n_warm + n_cold == 0) {
+        rc = err_set(e, EE_UNSUPPORTED, "no cold start could be measured: %s", no_cold);
+    }
+    if (!rc) {
+        *result = json_pack("{s:I, s:I, s:s}", "warm", (json_int_t)n_warm, "cold",
+                            (json_int_t)n_cold, "device", s.device);
+        if (no_cold[0]) {
+            json_object_set_new(*result, "cold_reason", json_string(no_cold));
+            run_note(r, "%s: cold page cache not measured: %s", v->model->id, no_cold);
+        }
+    }
+    free(path);
+    return rc;
+}
+
+const struct stage_kind stage_load = {
+    .name = "load",
+    .needs = "quantize",
+    .version = 1,
+    .inputs = inputs,
+    .title = title,
+    .execute = execute,
+};

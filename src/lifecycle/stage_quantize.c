@@ -1,0 +1,229 @@
+/* quantize: the model's weights in the variant's precision, as a file of this run. */
+#include "base/buf.h"
+#include "base/fs.h"
+#include "base/hash.h"
+#include "base/json.h"
+#include "engine/gguf_info.h"
+#include "engine/quantize.h"
+#include "lifecycle/run_internal.h"
+#include "lifecycle/worker.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/*
+ * GGUF types behind the precisions. K-quants need rows that are multiples of 256: on other shapes
+ * they would silently fall back tensor by tensor, so Q4_0 is chosen for the whole file instead.
+ */
+static const char *target_type(const struct model_facts *m, enum precision p) {
+    switch (p) {
+    case PRECISION_INT8:
+        return "Q8_0";
+    case PRECISION_INT4:
+        return m->rows_fit_k_quants ? "Q4_K_M" : "Q4_0";
+    case PRECISION_FP16:
+    case PRECISION_COUNT:
+        break;
+    }
+    return "F16";
+}
+
+static bool is_full_precision(const struct model_facts *m) {
+    return !strcmp(m->file_type, "F16") || !strcmp(m->file_type, "BF16") ||
+           !strcmp(m->file_type, "F32");
+}
+
+/* An F16 file serves as it is; nothing is written. */
+static bool used_as_is(const struct model_facts *m, enum precision p) {
+    return p == PRECISION_FP16 && !strcmp(m->file_type, "F16");
+}
+
+/* Quantizing starts from full precision: the model file where it has that, else our F16 of it. */
+static bool starts_from_fp16_artifact(const struct model_facts *m, enum precision p) {
+    return p != PRECISION_FP16 && !is_full_precision(m);
+}
+
+static char *artifact_path(const struct run *r, const struct variant *v, enum precision p) {
+    if (used_as_is(run_model(r, v), p)) {
+        return strdup(v->model->path);
+    }
+    struct buf b;
+    buf_init(&b);
+    buf_addf(&b, "%s/artifacts/%s.%s.%s.gguf", r->dir, v->model->id, method_names[v->method],
+             precision_names[p]);
+    return buf_detach(&b);
+}
+
+char *run_artifact_path(const struct run *r, const struct variant *v) {
+    return artifact_path(r, v, v->precision);
+}
+
+static int inputs(struct run *r, const struct variant *v, json_t *in, struct err *e) {
+    (void)e;
+    const struct model_facts *m = run_model(r, v);
+    json_object_set_new(in, "model_hash", json_string(m->hash));
+    json_object_set_new(in, "source_type", json_string(m->file_type));
+    json_object_set_new(in, "target_type", json_string(target_type(m, v->precision)));
+    json_object_set_new(in, "method", json_string(method_names[v->method]));
+    json_object_set_new(in, "threads", json_integer((json_int_t)r->plan.engine.threads));
+    return 0;
+}
+
+static void title(const struct run *r, const struct variant *v, char *buf, size_t size) {
+    (void)r;
+    snprintf(buf, size, "quantize %s %s", v->model->id, precision_names[v->precision]);
+}
+
+int quantize_job(struct worker *w, const json_t *args, json_t **result, struct err *e) {
+    const char *in_path = NULL;
+    const char *out_path = NULL;
+    const char *type = NULL;
+    json_t *types = NULL;
+    struct gguf_info info;
+    char hash[HASH_HEX_SIZE];
+    int rc = json_want_str(args, "in", &in_path, e);
+    rc = rc ? rc : json_want_str(args, "out", &out_path, e);
+    rc = rc ? rc : json_want_str(args, "type", &type, e);
+    bool convert = !rc && strcmp(in_path, out_path) != 0;
+    if (convert) {
+        rc = worker_window_open(w, "quantize", e);
+        rc = rc ? rc
+                : quantize_file(in_path, out_path, type, (int)json_int_or(args, "threads", 0), e);
+        rc = rc ? rc : worker_window_close(w, "quantize", e);
+    }
+    rc = rc ? rc : gguf_info_read(out_path, &info, &types, e);
+    rc = rc ? rc : hash_file(out_path, hash, e);
+    if (!rc) {
+        *result = json_pack("{s:I, s:s, s:o}", "bytes", (json_int_t)info.file_bytes, "hash", hash,
+                            "types", types);
+    }
+    return rc;
+}
+
+/* Bits a weight takes, scales and the tensors kept in more precision included, rounded up. */
+static double bits_per_weight(const char *type) {
+    static const struct {
+        const char *type;
+        double bits;
+    } table[] = {{"F16", 16.1}, {"Q8_0", 8.6}, {"Q4_0", 5.3}, {"Q4_K_M", 5.3}};
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        if (!strcmp(table[i].type, type)) {
+            return table[i].bits;
+        }
+    }
+    return 16.1;
+}
+
+uint64_t quantize_disk_bytes(const struct run *r, const struct variant *v) {
+    const struct model_facts *m = run_model(r, v);
+    if (used_as_is(m, v->precision)) {
+        return 0;
+    }
+    return (uint64_t)((double)m->n_params * bits_per_weight(target_type(m, v->precision)) / 8);
+}
+
+static int check_disk(const struct run *r, const struct variant *v, struct err *e) {
+    uint64_t need = quantize_disk_bytes(r, v);
+    uint64_t have = 0;
+    int rc = fs_free_bytes(r->dir, &have, e);
+    if (!rc && need > have) {
+        rc = err_set(e, EE_NOSPACE,
+                     "the %s file of %s needs about %.2f GB and %.2f GB are free at %s; free some or "
+                     "choose another --out",
+                     precision_names[v->precision], v->model->id, (double)need / 1e9,
+                     (double)have / 1e9, r->dir);
+    }
+    return rc;
+}
+
+static int put_artifact(struct run *r, int64_t stage_id, const char *path,
+                        const json_t *value, struct err *e) {
+    struct buf detail;
+    buf_init(&detail);
+    json_t *d = json_pack("{s:O}", "types", json_object_get(value, "types"));
+    int rc = json_write(d, &detail, e);
+    bool inside = strncmp(path, r->dir, strlen(r->dir)) == 0 && path[strlen(r->dir)] == '/';
+    const struct store_artifact row = {.path = inside ? path + strlen(r->dir) + 1 : path,
+                                       .kind = "gguf",
+                                       .bytes = json_num_or(value, "bytes", 0),
+                                       .hash = json_str_or(value, "hash", ""),
+                                       .detail_json = detail.data};
+    rc = rc ? rc : store_artifact_put(r->store, stage_id, &row, e);
+    json_decref(d);
+    buf_release(&detail);
+    return rc;
+}
+
+static int convert(struct run *r, const struct variant *v, int64_t stage_id, const char *in_path,
+                   const char *out_path, json_t **result, struct err *e) {
+    const struct model_facts *m = run_model(r, v);
+    const char *type = target_type(m, v->precision);
+    bool as_is = strcmp(in_path, out_path) == 0;
+    struct buf part;
+    buf_init(&part);
+    buf_addf(&part, "%s%s", out_path, as_is ? "" : ".part");
+    json_t *args = json_pack("{s:s, s:s, s:s, s:I}", "in", in_path, "out", part.data, "type", type,
+                             "threads", (json_int_t)r->plan.engine.threads);
+    struct stage_rows rows = {r, stage_id};
+    struct job_spec spec = {.job = "quantize",
+                            .args = args,
+                            .meter = r->meter,
+                            .on_window = stage_on_window,
+                            .ctx = &rows};
+    struct job_outcome out = {0};
+    int rc = buf_check(&part, "path", e);
+    rc = rc ? rc : run_job(r, &spec, &out, e);
+    if (!rc && !as_is && rename(part.data, out_path) != 0) {
+        rc = err_errno(e, errno, "cannot rename %s", part.data);
+    }
+    rc = rc ? rc : put_artifact(r, stage_id, out_path, out.result, e);
+    if (rc && !as_is) {
+        unlink(part.data);
+    }
+    if (!rc) {
+        *result = json_pack("{s:s, s:s, s:I, s:b}", "type", type, "source_type",
+                            starts_from_fp16_artifact(m, v->precision) ? "F16" : m->file_type,
+                            "bytes", (json_int_t)json_int_or(out.result, "bytes", 0), "used_as_is",
+                            as_is);
+    }
+    json_decref(out.result);
+    json_decref(args);
+    buf_release(&part);
+    return rc;
+}
+
+static int execute(struct run *r, const struct variant *v, int64_t stage_id, json_t **result,
+                   struct err *e) {
+    bool from_fp16 = starts_from_fp16_artifact(run_model(r, v), v->precision);
+    char *in_path = from_fp16 ? artifact_path(r, v, PRECISION_FP16) : strdup(v->model->path);
+    char *out_path = run_artifact_path(r, v);
+    int rc = in_path && out_path ? 0 : err_set(e, EE_NOMEM, "quantize: out of memory");
+    rc = rc ? rc : check_disk(r, v, e);
+    rc = rc ? rc : convert(r, v, stage_id, in_path, out_path, result, e);
+    free(in_path);
+    free(out_path);
+    return rc;
+}
+
+static bool still_there(struct run *r, const struct variant *v) {
+    char *path = run_artifact_path(r, v);
+    bool there = path && fs_exists(path);
+    free(path);
+    return there;
+}
+
+bool quantize_needs_fp16(const struct run *r, const struct variant *v) {
+    return starts_from_fp16_artifact(run_model(r, v), v->precision);
+}
+
+const struct stage_kind stage_quantize = {
+    .name = "quantize",
+    .version = 1,
+    .inputs = inputs,
+    .title = title,
+    .execute = execute,
+    .still_there = still_there,
+};

@@ -1,0 +1,359 @@
+/*
+ * serve: a task's requests at a set concurrency, in a closed loop, on the variant's file. The
+ * window of each repeat holds engine work only: prompts are ready before, texts are made after.
+ */
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/json.h"
+#include "base/machine.h"
+#include "lifecycle/engine_args.h"
+#include "lifecycle/prompts.h"
+#include "lifecycle/serve_job.h"
+#include "lifecycle/worker.h"
+#include "quality/prompt.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- in the worker ---- */
+
+struct serving {
+    struct worker *worker;
+    struct engine *engine;
+    struct task_set set;
+    struct arena arena;
+    struct engine_request *requests;
+    struct engine_workload work;
+    int64_t repeats;
+    uint64_t rss_before_bytes;
+    int64_t peak_kv_tokens;
+    int64_t n_ok, n_failed;
+    int64_t prompt_tokens, output_tokens;
+    int64_t duration_ns, engine_ns, wall_ns;
+};
+
+static void on_progress(size_t n_done, int64_t n_tokens, void *ctx) {
+    struct serving *s = ctx;
+    worker_progress(s->worker, s->n_ok + s->n_failed + (int64_t)n_done,
+                    s->repeats * (int64_t)s->set.n_items, s->output_tokens + n_tokens);
+}
+
+static int prepare_requests(struct serving *s, const json_t *args, struct err *e) {
+    s->requests = arena_array(&s->arena, s->set.n_items, sizeof(*s->requests));
+    if (!s->requests) {
+        return err_set(e, EE_NOMEM, "requests: out of memory");
+    }
+    for (size_t i = 0; i < s->set.n_items; i++) {
+        struct engine_request *q = &s->requests[i];
+        int rc = prompts_tokenize(s->engine, &s->set.items[i], &s->arena, q, e);
+        if (rc) {
+            return err_prefix(e, "item %s", s->set.items[i].id);
+        }
+        q->max_tokens = (int)json_int_or(args, "max_tokens", 1);
+        q->force_length = json_is_true(json_object_get(args, "forced"));
+    }
+    const json_t *sampling = json_object_get(args, "sampling");
+    s->work = (struct engine_workload){
+        .requests = s->requests,
+        .n_requests = s->set.n_items,
+        .concurrency = (int)json_int_or(args, "concurrency", 1),
+        .sampling = {.temperature = json_num_or(sampling, "temperature", 0),
+                     .top_p = json_num_or(sampling, "top_p", 0),
+                     .top_k = (int)json_int_or(sampling, "top_k", 0),
+                     .seed = (uint32_t)json_int_or(sampling, "seed", 0)},
+        .progress = on_progress,
+        .progress_ctx = s,
+    };
+    return 0;
+}
+
+/* Touches weights, caches and code once, so that the first repeat does not pay for it. */
+static int warm_up(struct serving *s, struct err *e) {
+    struct arena a = ARENA_INIT;
+    struct engine_request q = s->requests[0];
+    q.max_tokens = 2;
+    q.force_length = true;
+    const struct engine_workload work = {.requests = &q, .n_requests = 1, .concurrency = 1};
+    struct engine_result result;
+    struct engine_run_stats stats;
+    int rc = engine_run(s->engine, &work, &a, &result, &stats, e);
+    arena_release(&a);
+    return rc;
+}
+
+static json_t *request_row(const struct serving *s, int64_t repeat, size_t i,
+                           const struct engine_result *res, const char *text) {
+    bool failed = res->finish == ENGINE_ERROR;
+    json_t *times = json_array();
+    for (size_t k = 0; k < res->n_tokens; k++) {
+        json_array_append_new(times, json_integer((json_int_t)res->token_ns[k]));
+    }
+    json_t *row =
+        json_pack("{s:I, s:I, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:s, s:o}", "repeat",
+                  (json_int_t)repeat, "ordinal", (json_int_t)i, "item", s->set.items[i].id, "status",
+                  failed ? "failed" : "ok", "finish", engine_finish_name(res->finish),
+                  "prompt_tokens", (json_int_t)s->requests[i].n_prompt, "queued_ns",
+                  (json_int_t)res->queued_ns, "started_ns", (json_int_t)res->started_ns, "done_ns",
+                  (json_int_t)res->done_ns, "text", text, "token_ns", times);
+    if (row && res->error) {
+        json_object_set_new(row, "error", json_string(res->error));
+    }
+    return row;
+}
+
+static int send_rows(struct serving *s, int64_t repeat, const struct engine_result *results,
+                     struct err *e) {
+    struct buf text;
+    buf_init(&text);
+    int rc = 0;
+    for (size_t i = 0; i < s->set.n_items && !rc; i++) {
+        if (results[i].finish == ENGINE_ERROR) {
+            s->n_failed++;
+        } else {
+            s->n_ok++;
+            s->prompt_tokens += (int64_t)s->requests[i].n_prompt;
+            s->output_tokens += (int64_t)results[i].n_tokens;
+        }
+        buf_clear(&text);
+        rc = engine_answer_text(s->engine, &results[i], &text, e);
+        rc = rc ? rc
+                : worker_row(s->worker, request_row(s, repeat, i, &results[i], text.data), e);
+    }
+    buf_release(&text);
+    return rc;
+}
+
+static int serve_once(struct serving *s, int64_t repeat, struct err *e) {
+    char window[32];
+    snprintf(window, sizeof(window), "serve/%lld", (long long)repeat);
+    struct engine_run_stats stats;
+    struct arena a = ARENA_INIT;
+    struct engine_result *results = arena_array(&a, s->set.n_items, sizeof(*results));
+    int rc = results ? 0 : err_set(e, EE_NOMEM, "answers: out of memory");
+    struct engine_workload work = s->work;
+    work.sampling.seed += (uint32_t)repeat; /* repeats of a sampled run are different draws */
+    rc = rc ? rc : worker_window_open(s->worker, window, e);
+    rc = rc ? rc : engine_run(s->engine, &work, &a, results, &stats, e);
+    rc = rc ? rc : worker_window_close(s->worker, window, e);
+    if (!rc) {
+        s->duration_ns += stats.end_ns - stats.begin_ns;
+        s->engine_ns += stats.engine_ns;
+        s->peak_kv_tokens =
+            stats.peak_kv_tokens > s->peak_kv_tokens ? stats.peak_kv_tokens : s->peak_kv_tokens;
+        rc = send_rows(s, repeat, results, e);
+    }
+    arena_release(&a);
+    return rc;
+}
+
+static json_t *memory_json(const struct serving *s, const struct engine_info *info) {
+    uint64_t peak = machine_self_memory_bytes("VmHWM");
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "weights", (json_int_t)info->weights_bytes,
+                     "kv", (json_int_t)info->kv_bytes, "used_kv",
+                     (json_int_t)(s->peak_kv_tokens * info->kv_token_bytes), "rss_before",
+                     (json_int_t)s->rss_before_bytes, "rss_peak", (json_int_t)peak, "device",
+                     (json_int_t)info->device_taken_bytes);
+}
+
+static json_t *serving_result(const struct serving *s, const json_t *args) {
+    struct engine_info info;
+    engine_get_info(s->engine, &info);
+    double seconds = clock_ns_to_s(s->duration_ns);
+    json_t *v = json_pack(
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:I, s:f, s:s, s:i, s:i, s:o}", "concurrency",
+        (json_int_t)s->work.concurrency, "requests", (json_int_t)(s->n_ok + s->n_failed), "ok",
+        (json_int_t)s->n_ok, "failed", (json_int_t)s->n_failed, "prompt_tokens",
+        (json_int_t)s->prompt_tokens, "output_tokens", (json_int_t)s->output_tokens, "duration_s",
+        seconds, "output_tokens_per_s", seconds > 0 ? (double)s->output_tokens / seconds : 0,
+        "repeats", (json_int_t)s->repeats, "harness_fraction",
+        s->duration_ns > 0 ? 1 - (double)s->engine_ns / (double)s->duration_ns : 0, "device",
+        info.device, "context", info.n_ctx_seq, "threads", info.n_threads, "memory",
+        memory_json(s, &info));
+    json_object_set_new(
+        v, "lengths",
+        json_string(json_is_true(json_object_get(args, "forced")) ? "forced" : "natural"));
+    json_object_set_new(v, "device_sampling", json_boolean(info.device_sampling));
+    return v;
+}
+
+int serve_job(struct worker *w, const json_t *args, json_t **result, struct err *e) {
+    struct serving s = {.worker = w, .repeats = json_int_or(args, "repeats", 1)};
+    struct engine_opts opts = {.n_seq_max = (int)json_int_or(args, "concurrency", 1),
+                               .n_ctx_seq = (int)json_int_or(args, "context", 0)};
+    struct engine_times times;
+    engine_args_read(json_object_get(args, "engine"), &opts);
+    s.rss_before_bytes = machine_self_memory_bytes("VmRSS");
+    int rc = json_want_str(args, "model", &opts.model_path, e);
+    rc = rc ? rc : prompts_load(json_object_get(args, "task"), &s.set, e);
+    rc = rc ? rc : engine_open(&opts, &s.engine, &times, e);
+    rc = rc ? rc : prepare_requests(&s, args, e);
+    rc = rc ? rc : warm_up(&s, e);
+    for (int64_t i = 0; i < s.repeats && !rc; i++) {
+        rc = serve_once(&s, i, e);
+    }
+    if (!rc) {
+        *result = serving_result(&s, args);
+    }
+    engine_close(s.engine);
+    task_set_release(&s.set);
+    arena_release(&s.arena);
+    return rc;
+}
+
+/* ---- in the parent ---- */
+
+int64_t serve_context(const struct run *r, const struct variant *v) {
+    if (r->plan.serve.context > 0) {
+        return r->plan.serve.context;
+    }
+    return run_model(r, v)->max_prompt_tokens[v->task->kind] + v->task->max_tokens;
+}
+
+static json_t *sampling_json(const struct run *r) {
+    const struct engine_sampling *s = &r->plan.sampling;
+    return json_pack("{s:f, s:f, s:i, s:I}", "temperature", s->temperature, "top_p", s->top_p,
+                     "top_k", s->top_k, "seed", (json_int_t)s->seed);
+}
+
+int serve_inputs(struct run *r, const struct variant *v, json_t *in, struct err *e) {
+    struct buf key_inputs;
+    char key[HASH_HEX_SIZE];
+    buf_init(&key_inputs);
+    int rc = stage_key(r, &stage_quantize, v, key, &key_inputs, e);
+    buf_release(&key_inputs);
+    json_object_set_new(in, "artifact", json_string(key));
+    json_object_set_new(in, "task", json_string(v->task->name));
+    json_object_set_new(in, "task_hash", json_string(r->task_hash[v->task->kind]));
+    json_object_set_new(in, "prompt_version", json_string(PROMPT_VERSION));
+    json_object_set_new(in, "items", json_integer((json_int_t)v->task->items));
+    json_object_set_new(in, "max_tokens", json_integer((json_int_t)v->task->max_tokens));
+    json_object_set_new(in, "concurrency", json_integer((json_int_t)r->plan.serve.concurrency));
+    json_object_set_new(in, "context", json_integer((json_int_t)serve_context(r, v)));
+    json_object_set_new(in, "sampling", sampling_json(r));
+    json_object_set_new(in, "engine", run_engine_json(r));
+    return rc;
+}
+
+static int inputs(struct run *r, const struct variant *v, json_t *in, struct err *e) {
+    json_object_set_new(in, "repeats", json_integer((json_int_t)r->plan.serve.repeats));
+    json_object_set_new(in, "lengths", json_string(lengths_names[r->plan.serve.lengths]));
+    json_object_set_new(in, "energy_source", json_string(r->plan.energy.source));
+    return serve_inputs(r, v, in, e);
+}
+
+static void title(const struct run *r, const struct variant *v, char *buf, size_t size) {
+    (void)r;
+    snprintf(buf, size, "serve %s %s %s", v->model->id, v->task->name, precision_names[v->precision]);
+}
+
+json_t *serve_job_args(const struct run *r, const struct variant *v, const char *path, bool forced,
+                       int64_t repeats) {
+    return json_pack("{s:s, s:o, s:I, s:b, s:I, s:I, s:I, s:o, s:o}", "model", path, "task",
+                     prompts_json(v->task), "max_tokens", (json_int_t)v->task->max_tokens, "forced",
+                     forced, "concurrency", (json_int_t)r->plan.serve.concurrency, "repeats",
+                     (json_int_t)repeats, "context", (json_int_t)serve_context(r, v), "engine",
+                     run_engine_json(r), "sampling", sampling_json(r));
+}
+
+static int on_row(const json_t *row, void *ctx, struct err *e) {
+    const struct stage_rows *rows = ctx;
+    struct arena a = ARENA_INIT;
+    const json_t *times = json_object_get(row, "token_ns");
+    size_t n = json_array_size(times);
+    int64_t *token_ns = arena_array(&a, n + 1, sizeof(*token_ns));
+    int rc = token_ns ? 0 : err_set(e, EE_NOMEM, "request: out of memory");
+    for (size_t i = 0; i < n && !rc; i++) {
+        token_ns[i] = (int64_t)json_integer_value(json_array_get(times, i));
+    }
+    struct store_request q = {
+        .repeat = (int)json_int_or(row, "repeat", 0),
+        .ordinal = (int)json_int_or(row, "ordinal", 0),
+        .item_id = json_str_or(row, "item", ""),
+        .status = json_str_or(row, "status", "failed"),
+        .finish = json_str_or(row, "finish", "error"),
+        .error = json_str_or(row, "error", NULL),
+        .prompt_tokens = json_int_or(row, "prompt_tokens", 0),
+        .output_tokens = (int64_t)n,
+        .queued_ns = json_int_or(row, "queued_ns", 0),
+        .started_ns = json_int_or(row, "started_ns", 0),
+        .done_ns = json_int_or(row, "done_ns", 0),
+        .text = json_str_or(row, "text", NULL),
+    };
+    if (!rc) {
+        /* An answer without a token has no token times: its end stands in for both. */
+        q.first_token_ns = n ? token_ns[0] : q.done_ns;
+        q.last_token_ns = n ? token_ns[n - 1] : q.done_ns;
+        rc = store_pack_events(&a, token_ns, n, &q.events, &q.events_bytes, e);
+    }
+    rc = rc ? rc : store_request_put(rows->run->store, rows->stage_id, &q, e);
+    arena_release(&a);
+    return rc;
+}
+
+static int put_memory(struct run *r, int64_t stage_id, const json_t *m, struct err *e) {
+    const double weights = json_num_or(m, "weights", 0);
+    const double kv = json_num_or(m, "kv", 0);
+    const double rss = json_num_or(m, "rss_peak", 0);
+    const double device = json_num_or(m, "device", 0);
+    const bool gpu = device > 0;
+    const char *where = gpu ? "gpu" : "host";
+    /* The engine has no call for its compute buffers: they are what the rest leaves. */
+    const double compute = (gpu ? device : rss - json_num_or(m, "rss_before", 0)) - weights - kv;
+    const struct store_memory rows[] = {
+        {"weights", where, weights, "reported by the engine"},
+        {"kv", where, kv, "arithmetic: reserved cells"},
+        {"used_kv", where, json_num_or(m, "used_kv", 0), "arithmetic: most tokens held at once"},
+        {"compute", where, compute,
+         gpu ? "device memory taken less weights and KV" : "peak RSS less start, weights and KV"},
+        {"rss_peak", "host", rss, "VmHWM of the worker"},
+        {"device_peak", "gpu", device, "device memory taken by opening the engine"},
+    };
+    size_t n = sizeof(rows) / sizeof(rows[0]) - (gpu ? 0 : 1);
+    int rc = 0;
+    for (size_t i = 0; i < n && !rc; i++) {
+        rc = store_memory_put(r->store, stage_id, &rows[i], e);
+    }
+    return rc;
+}
+
+static int execute(struct run *r, const struct variant *v, int64_t stage_id, json_t **result,
+                   struct err *e) {
+    char *path = run_artifact_path(r, v);
+    if (!path) {
+        return err_set(e, EE_NOMEM, "serve: out of memory");
+    }
+    json_t *args = serve_job_args(r, v, path, r->plan.serve.lengths == LENGTHS_FORCED,
+                                  r->plan.serve.repeats);
+    struct stage_rows rows = {r, stage_id};
+    struct job_spec spec = {.job = "serve",
+                            .args = args,
+                            .meter = r->meter,
+                            .on_window = stage_on_window,
+                            .on_row = on_row,
+                            .ctx = &rows};
+    struct job_outcome out;
+    int rc = run_job(r, &spec, &out, e);
+    rc = rc ? rc : put_memory(r, stage_id, json_object_get(out.result, "memory"), e);
+    if (!rc && json_int_or(out.result, "ok", 0) == 0) {
+        rc = err_set(e, EE_FAIL, "all %lld requests failed; see the requests' errors in the log",
+                     (long long)json_int_or(out.result, "failed", 0));
+    }
+    if (!rc) {
+        *result = json_incref(out.result);
+    }
+    json_decref(out.result);
+    json_decref(args);
+    free(path);
+    return rc;
+}
+
+const struct stage_kind stage_serve = {
+    .name = "serve",
+    .needs = "quantize",
+    .version = 1,
+    .inputs = inputs,
+    .title = title,
+    .execute = execute,
+};

@@ -1,0 +1,97 @@
+/*
+ * The metrics of one variant as pure functions of what was measured: no clock, file or sensor is
+ * read here. Definitions, units and refusal rules: docs/metrics.md.
+ *
+ * A metric whose input is missing, not a number or outside its range is refused with a reason;
+ * it is never 0, NAN or a default. Warnings on an input (modelled energy, a short window) are
+ * part of the label of every metric made of it. Any thread may call.
+ */
+#ifndef METRICS_METRICS_H
+#define METRICS_METRICS_H
+
+#include "metrics/quantity.h"
+
+#include "base/arena.h"
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* What the published definitions fix. */
+struct paper_constants {
+    double kwh_usd;         /* price of electricity */
+    double api_request_usd; /* what the API asks for one request */
+    double bytes_per_weight_fp16;
+    double bytes_per_weight_int8;
+    double bytes_per_weight_int4;
+};
+extern const struct paper_constants paper_constants;
+
+/* Everything one variant's metrics are made of. */
+struct metrics_input {
+    const char *method;    /* none, lora, qlora */
+    const char *precision; /* fp16, int8, int4 */
+    double score_max;      /* S is divided by it: 1 for a share, 10 for a 1-to-10 judgement */
+
+    struct quantity score;       /* S on the scorer's own scale */
+    struct quantity score_fp16;  /* S of the fp16 variant with the same everything else */
+    struct quantity n_weights;   /* parameters of the model */
+    struct quantity prepare_j;   /* E_adapt: spent before serving */
+    struct quantity serve_j;     /* E_serve: of all requests together */
+    struct quantity serve_w;     /* mean power while serving */
+    struct quantity requests_ok; /* n: requests served */
+    struct quantity requests_failed;
+    struct quantity output_tokens_per_s;
+    struct quantity load_s; /* exec to context ready */
+
+    struct quantity ttft_mean_s;
+    struct quantity ttft_p50_s;
+    struct quantity ttft_p95_s;
+    struct quantity tpot_mean_s;
+    struct quantity itl_mean_s;
+    struct quantity e2e_mean_s;
+    struct quantity e2e_p50_s;
+    struct quantity e2e_p95_s;
+
+    struct quantity file_bytes;
+    struct quantity weights_bytes;
+    struct quantity kv_bytes;
+    struct quantity compute_bytes;
+    struct quantity memory_peak_bytes;
+};
+
+struct metric {
+    const char *id; /* as in metrics.csv */
+    const char *name;
+    const char *unit;
+    const char *profile;    /* paper, or measured: no definition to choose */
+    const char *definition; /* one line */
+    const char *formula;    /* in the symbols of docs/metrics.md; NULL for a measured figure */
+};
+
+struct metric_row {
+    const struct metric *metric;
+    double value; /* NAN when refused, INFINITY for "never" */
+    double low;   /* NAN without an interval */
+    double high;
+    size_t n;           /* observations behind value; 0 when that means nothing */
+    unsigned flags;     /* enum quantity_flag of all inputs */
+    const char *label;  /* the same in words; NULL when there is nothing to say */
+    const char *reason; /* why it was refused, or why never; else NULL */
+};
+
+size_t metrics_count(void);
+/* The i-th metric of the registry. */
+const struct metric *metrics_at(size_t i);
+/* NULL when there is none of that id. */
+const struct metric *metrics_find(const char *id);
+
+/* Fills rows[metrics_count()] in the registry's order. Texts lie in the arena. */
+int metrics_compute(const struct metrics_input *in, struct arena *a, struct metric_row *rows,
+                    struct err *e) EE_MUST_CHECK;
+bool metric_refused(const struct metric_row *row);
+
+/* 1e9 for "1B", 135e6 for "135M"; NAN when the label says no size. */
+double metrics_weights_of_label(const char *size);
+
+#endif

@@ -1,0 +1,176 @@
+#include "quality/score.h"
+
+#include "quality/prompt.h"
+#include "quality/rouge.h"
+#include "quality/squad.h"
+#include "quality/text.h"
+
+#include <string.h>
+
+static scorer_fn score_em;
+static scorer_fn score_f1;
+static scorer_fn score_rouge1;
+static scorer_fn score_rouge2;
+static scorer_fn score_rougel;
+
+static const struct scorer scorers[] = {
+    {
+        .id = "em",
+        .about = "Share of answers equal to a right one after SQuAD's normalization.",
+        .low = 0,
+        .high = 1,
+        .labels = {[TASK_RAG] = "exact match"},
+        .score = score_em,
+    },
+    {
+        .id = "f1",
+        .about = "Words shared with the closest right answer, as SQuAD 2.0 counts them.",
+        .low = 0,
+        .high = 1,
+        .labels = {[TASK_RAG] = "token F1"},
+        .primary = {[TASK_RAG] = true},
+        .score = score_f1,
+    },
+    {
+        .id = "rouge1",
+        .about = "F-measure of the words shared with the reference.",
+        .low = 0,
+        .high = 1,
+        .labels = {[TASK_SUMM] = "ROUGE-1", [TASK_CHAT] = "ROUGE-1 against the reference"},
+        .score = score_rouge1,
+    },
+    {
+        .id = "rouge2",
+        .about = "F-measure of the pairs of adjacent words shared with the reference.",
+        .low = 0,
+        .high = 1,
+        .labels = {[TASK_SUMM] = "ROUGE-2", [TASK_CHAT] = "ROUGE-2 against the reference"},
+        .score = score_rouge2,
+    },
+    {
+        .id = "rougeL",
+        .about = "F-measure of the longest sequence of words in common with the reference.",
+        .low = 0,
+        .high = 1,
+        .labels = {[TASK_SUMM] = "ROUGE-L", [TASK_CHAT] = "ROUGE-L against the reference"},
+        .primary = {[TASK_SUMM] = true, [TASK_CHAT] = true},
+        .score = score_rougel,
+    },
+};
+
+size_t scorer_count(void) {
+    return sizeof(scorers) / sizeof(scorers[0]);
+}
+
+const struct scorer *scorer_at(size_t i) {
+    return &scorers[i];
+}
+
+const struct scorer *scorer_find(const char *id) {
+    for (size_t i = 0; i < scorer_count(); i++) {
+        if (strcmp(scorers[i].id, id) == 0) {
+            return &scorers[i];
+        }
+    }
+    return NULL;
+}
+
+const struct scorer *scorer_primary(enum task_kind kind) {
+    for (size_t i = 0; i < scorer_count(); i++) {
+        if (scorers[i].primary[kind]) {
+            return &scorers[i];
+        }
+    }
+    return NULL;
+}
+
+static size_t len_without_period(const char *s, size_t len) {
+    return len > 0 && s[len - 1] == '.' ? len - 1 : len;
+}
+
+static char ascii_lower(char c) {
+    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+static bool equal_in_any_case(const char *a, const char *b, size_t len) {
+    for (size_t i = 0; i < len; i++) {
+        if (ascii_lower(a[i]) != ascii_lower(b[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool score_is_no_answer(enum task_kind kind, const char *text) {
+    const char *phrase = prompt_for(kind)->no_answer;
+    if (!phrase) {
+        return false;
+    }
+    size_t len = strlen(text);
+    text = text_trim(text, &len);
+    len = len_without_period(text, len);
+    return len == len_without_period(phrase, strlen(phrase)) &&
+           equal_in_any_case(text, phrase, len);
+}
+
+int score_item(const struct scorer *s, const struct task_item *item, const char *prediction,
+               double *value, struct err *e) {
+    if (!s->labels[item->kind]) {
+        return err_set(e, EE_UNSUPPORTED, "%s does not score the task %s", s->id,
+                       task_kind_name(item->kind));
+    }
+    if (!prediction) {
+        return err_set(e, EE_MISSING, "item %s has no answer to score", item->id);
+    }
+    return s->score(item, score_is_no_answer(item->kind, prediction) ? "" : prediction, value, e);
+}
+
+static int score_em(const struct task_item *item, const char *prediction, double *value,
+                    struct err *e) {
+    struct squad_value v;
+    int rc = squad_score(item->golds, item->n_golds, prediction, &v, e);
+    *value = v.em;
+    return rc;
+}
+
+static int score_f1(const struct task_item *item, const char *prediction, double *value,
+                    struct err *e) {
+    struct squad_value v;
+    int rc = squad_score(item->golds, item->n_golds, prediction, &v, e);
+    *value = v.f1;
+    return rc;
+}
+
+typedef int rouge_fn(const char *target, const char *prediction, struct rouge_value *out,
+                     struct err *e);
+
+/* The F-measure against the closest gold. */
+static int best_rouge(rouge_fn *rouge, const struct task_item *item, const char *prediction,
+                      double *value, struct err *e) {
+    double best = 0;
+    for (size_t i = 0; i < item->n_golds; i++) {
+        struct rouge_value v;
+        int rc = rouge(item->golds[i], prediction, &v, e);
+        if (rc) {
+            return rc;
+        }
+        best = v.fmeasure > best ? v.fmeasure : best;
+    }
+    *value = best;
+    return 0;
+}
+
+static int score_rouge1(const struct task_item *item, const char *prediction, double *value,
+                        struct err *e) {
+    return best_rouge(rouge_1, item, prediction, value, e);
+}
+
+static int score_rouge2(const struct task_item *item, const char *prediction, double *value,
+                        struct err *e) {
+    return best_rouge(rouge_2, item, prediction, value, e);
+}
+
+static int score_rougel(const struct task_item *item, const char *prediction, double *value,
+                        struct err *e) {
+    return best_rouge(rouge_l, item, prediction, value, e);
+}

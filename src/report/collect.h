@@ -1,0 +1,82 @@
+/*
+ * One run as reports need it: what was planned, every stage with its energy, and every variant
+ * with its metrics. Read from the store alone; nothing here looks at the machine it runs on.
+ *
+ * Everything lies in the run's arena until report_run_free. All strings are valid UTF-8 without
+ * control characters (fmt_utf8), since a store may hold anything a model or a plan said.
+ */
+#ifndef REPORT_COLLECT_H
+#define REPORT_COLLECT_H
+
+#include "metrics/metrics.h"
+#include "store/store.h"
+
+#include "base/arena.h"
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum report_kind {
+    REPORT_ADAPT,
+    REPORT_MERGE,
+    REPORT_QUANTIZE,
+    REPORT_LOAD,
+    REPORT_SERVE,
+    REPORT_SCORE,
+    REPORT_KINDS,
+};
+/* "adapt", ... as the store names them. */
+const char *report_kind_name(enum report_kind kind);
+
+struct report_stage {
+    struct store_stage s;
+    struct store_energy *energies;
+    size_t n_energies;
+};
+
+struct report_variant {
+    struct store_variant v;
+    const struct report_stage *stages[REPORT_KINDS]; /* NULL where the variant has none */
+    struct metrics_input input;
+    struct metric_row *rows; /* metrics_count() of them */
+};
+
+struct report_fact {
+    const char *key; /* in the store */
+    const char *name;
+    const char *value;
+};
+
+struct report_machine {
+    const char *machine_id;
+    const char *json;
+};
+
+struct report_run {
+    struct arena arena;
+    const char *run_id;
+    struct report_fact *facts;
+    size_t n_facts;
+    const char *plan_yaml;           /* NULL when the run has none */
+    struct report_machine *machines; /* those that stages ran on, the run's own first */
+    size_t n_machines;
+    struct report_stage *stages;
+    size_t n_stages;
+    struct report_variant *variants;
+    size_t n_variants;
+};
+
+/* Reads run_dir/run.db without changing it. */
+int report_run_load(const char *run_dir, struct report_run **out, struct err *e) EE_MUST_CHECK;
+void report_run_free(struct report_run *run);
+
+bool report_stage_failed(const struct report_stage *st);
+/* "serve/0", "serve/1", ...: a repeat of the stage's measurement, and not a phase inside one. */
+bool report_is_repeat(const char *window, const char *kind);
+/* The variant's row of that metric; the id must be in the registry. */
+const struct metric_row *report_row(const struct report_variant *v, const char *metric_id);
+/* The fact's value, NULL when the run has none. */
+const char *report_fact(const struct report_run *run, const char *key);
+
+#endif

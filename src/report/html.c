@@ -1,0 +1,252 @@
+/*
+ * report.html: one page that holds everything, without a script or a request to anywhere. All
+ * stored text passes fmt_html; the page's own policy forbids scripts in case one slips through.
+ */
+#include "report/writers.h"
+
+#include "report/fmt.h"
+#include "report/html_parts.h"
+#include "report/summary.h"
+
+#include "report_assets.h"
+
+#include "base/json.h"
+
+#include <math.h>
+#include <string.h>
+
+static void add_head(const struct report_run *run, struct buf *out) {
+    buf_addstr(out, "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+                    "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+                    "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; "
+                    "style-src 'unsafe-inline'\">\n"
+                    "<title>edge-eval: ");
+    fmt_html(out, run->run_id);
+    buf_addstr(out, "</title>\n<style>\n");
+    buf_add(out, asset_report_css, asset_report_css_len);
+    buf_addstr(out, "</style>\n</head>\n<body>\n<main>\n");
+}
+
+static void add_fact(struct buf *out, const char *name, const char *value) {
+    buf_addstr(out, "<div><dt>");
+    fmt_html(out, name);
+    buf_addstr(out, "</dt><dd>");
+    fmt_html(out, value);
+    buf_addstr(out, "</dd></div>\n");
+}
+
+static void add_title(const struct report_run *run, struct buf *out) {
+    struct buf text;
+    buf_init(&text);
+    buf_addstr(out, "<header>\n<p class=\"brand\">edge-eval report</p>\n<h1>");
+    fmt_html(out, run->run_id);
+    buf_addstr(out, "</h1>\n<dl class=\"facts\">\n");
+    for (size_t i = 0; i < run->n_machines; i++) {
+        buf_clear(&text);
+        summary_machine(&run->machines[i], &text);
+        add_fact(out, "Machine", text.data);
+    }
+    buf_clear(&text);
+    summary_energy(run, &text);
+    add_fact(out, "Energy", text.data);
+    add_fact(out, "Profile", "paper: the published definitions");
+    const char *created = report_fact(run, "created_utc");
+    if (created) {
+        add_fact(out, "Started", created);
+    }
+    buf_addstr(out, "</dl>\n</header>\n");
+    buf_release(&text);
+}
+
+static void add_summary_head(const struct report_variant *v, struct buf *out) {
+    buf_addstr(out, "<h3>");
+    fmt_html(out, v->v.model_id);
+    buf_addstr(out, " <small>");
+    const char *const parts[] = {v->v.family, v->v.size, v->v.engine, v->v.device};
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        buf_addstr(out, i ? " &middot; " : "");
+        fmt_html(out, parts[i]);
+    }
+    buf_addstr(out, "</small></h3>\n<div class=\"scroll\"><table>\n<thead><tr><th>task</th>"
+                    "<th>method</th><th>precision</th>");
+    for (size_t i = 0; i < summary_n_columns(); i++) {
+        const struct summary_column *c = summary_column_at(i);
+        const struct metric *m = metrics_find(c->metric);
+        buf_addstr(out, "<th class=\"num\" title=\"");
+        fmt_html(out, m->definition);
+        buf_addstr(out, "\">");
+        fmt_html(out, c->title);
+        buf_addstr(out, "<span class=\"unit\">");
+        fmt_html(out, strcmp(m->unit, "1") == 0 ? "" : m->unit);
+        buf_addstr(out, "</span></th>");
+    }
+    buf_addstr(out, "</tr></thead>\n<tbody>\n");
+}
+
+static void add_failure(const struct report_stage *failure, size_t columns, struct buf *out) {
+    buf_addf(out, "<td class=\"error\" colspan=\"%zu\">failed: ", columns);
+    fmt_html(out, failure->s.kind);
+    buf_addstr(out, ": ");
+    fmt_html(out, failure->s.error);
+    buf_addstr(out, "</td></tr>\n");
+}
+
+static void add_figures(const struct report_variant *v, struct buf *out) {
+    for (size_t i = 0; i < summary_n_columns(); i++) {
+        const struct metric_row *row = report_row(v, summary_column_at(i)->metric);
+        buf_addf(out, "<td class=\"num%s\" title=\"", metric_refused(row) ? " refused" : "");
+        fmt_html(out, row->reason ? row->reason : row->label);
+        buf_addstr(out, "\">");
+        summary_cell(v, summary_column_at(i), out);
+        buf_addstr(out, "</td>");
+    }
+    buf_addstr(out, "</tr>\n");
+}
+
+static void add_summary_row(const struct report_variant *v, struct buf *out) {
+    const char *const names[] = {v->v.task, v->v.method, v->v.precision};
+    const size_t n_names = sizeof(names) / sizeof(names[0]);
+    const struct report_stage *failure = summary_failure(v);
+    bool has_figures = summary_has_figures(v);
+    buf_addstr(out, failure && !has_figures ? "<tr class=\"failed\">" : "<tr>");
+    for (size_t i = 0; i < n_names; i++) {
+        buf_addstr(out, "<td class=\"key\">");
+        fmt_html(out, names[i]);
+        buf_addstr(out, "</td>");
+    }
+    if (summary_not_run(v)) {
+        buf_addf(out, "<td class=\"refused\" colspan=\"%zu\">not run</td></tr>\n",
+                 summary_n_columns());
+    } else if (failure && !has_figures) {
+        add_failure(failure, summary_n_columns(), out);
+    } else {
+        add_figures(v, out);
+    }
+    if (failure && has_figures) {
+        buf_addf(out, "<tr class=\"failed\"><td colspan=\"%zu\"></td>", n_names);
+        add_failure(failure, summary_n_columns(), out);
+    }
+}
+
+static int add_summary(const struct report_run *run, struct buf *out, struct err *e) {
+    buf_addstr(out, "<section>\n<h2>Summary</h2>\n");
+    for (size_t i = 0; i < run->n_variants; i++) {
+        const struct report_variant *v = &run->variants[i];
+        bool is_first = i == 0 || !summary_same_group(&run->variants[i - 1], v);
+        if (is_first) {
+            buf_addstr(out, i ? "</tbody></table></div>\n" : "");
+            add_summary_head(v, out);
+        }
+        add_summary_row(v, out);
+    }
+    buf_addstr(out, run->n_variants ? "</tbody></table></div>\n"
+                                    : "<p>The run has no variants yet.</p>\n");
+    struct arena a = ARENA_INIT;
+    const char **notes = NULL;
+    size_t n = 0;
+    int rc = summary_notes(run, &a, &notes, &n, e);
+    buf_addstr(out, "<ul class=\"notes\">\n");
+    for (size_t i = 0; run->n_variants && i < n; i++) {
+        buf_addstr(out, "<li>");
+        fmt_html(out, notes[i]);
+        buf_addstr(out, "</li>\n");
+    }
+    buf_addstr(out, "</ul>\n</section>\n");
+    arena_release(&a);
+    return rc;
+}
+
+/* A machine's description as rows, whatever its shape: "gpus 0 name". */
+static void add_json_facts(const char *prefix, const json_t *value, struct buf *out) {
+    const char *key;
+    const json_t *child;
+    size_t i;
+    struct buf name;
+    buf_init(&name);
+    json_object_foreach((json_t *)value, key, child) {
+        buf_clear(&name);
+        buf_addf(&name, "%s%s%s", prefix, *prefix ? " " : "", key);
+        add_json_facts(name.data, child, out);
+    }
+    json_array_foreach(value, i, child) {
+        buf_clear(&name);
+        buf_addf(&name, "%s %zu", prefix, i);
+        add_json_facts(name.data, child, out);
+    }
+    if (!json_is_object(value) && !json_is_array(value)) {
+        buf_clear(&name);
+        if (json_is_string(value)) {
+            buf_addstr(&name, json_string_value(value));
+        } else if (json_write(value, &name, NULL)) {
+            buf_clear(&name);
+        }
+        add_fact(out, prefix, name.data);
+    }
+    buf_release(&name);
+}
+
+static void add_facts(const struct report_run *run, struct buf *out) {
+    buf_addstr(out, "<section>\n<h2>Run and machine</h2>\n<dl class=\"facts wide\">\n");
+    for (size_t i = 0; i < run->n_facts; i++) {
+        add_fact(out, run->facts[i].name, run->facts[i].value);
+    }
+    for (size_t i = 0; i < run->n_machines; i++) {
+        json_t *json = NULL;
+        const char *text = run->machines[i].json;
+        if (json_parse(text, strlen(text), "machine", &json, NULL) == 0) {
+            add_json_facts("", json, out);
+        }
+        json_decref(json);
+    }
+    buf_addstr(out, "</dl>\n");
+    if (run->plan_yaml) {
+        buf_addstr(out, "<details><summary>Plan</summary><pre>");
+        fmt_html(out, run->plan_yaml);
+        buf_addstr(out, "</pre></details>\n");
+    }
+    buf_addstr(out, "</section>\n");
+}
+
+static void add_definitions(struct buf *out) {
+    const struct paper_constants *p = &paper_constants;
+    buf_addstr(out, "<section>\n<h2>Definitions</h2>\n<p>E joules, n requests served, S task score "
+                    "(0 to 1; a 1-to-10 score divided by 10), P watts. ");
+    buf_addf(out, "The paper profile fixes $%g per kWh and $%g for one API request.</p>\n",
+             p->kwh_usd, p->api_request_usd);
+    buf_addstr(out, "<div class=\"scroll\"><table>\n<thead><tr><th>metric</th><th>profile</th>"
+                    "<th>unit</th><th>definition</th><th>formula</th></tr></thead>\n<tbody>\n");
+    for (size_t i = 0; i < metrics_count(); i++) {
+        const struct metric *m = metrics_at(i);
+        const char *const cells[] = {m->profile, m->unit, m->definition};
+        buf_addstr(out, "<tr><td><code>");
+        fmt_html(out, m->id);
+        buf_addstr(out, "</code></td>");
+        for (size_t c = 0; c < sizeof(cells) / sizeof(cells[0]); c++) {
+            buf_addstr(out, "<td>");
+            fmt_html(out, cells[c]);
+            buf_addstr(out, "</td>");
+        }
+        buf_addstr(out, m->formula ? "<td><code>" : "<td>");
+        fmt_html(out, m->formula);
+        buf_addstr(out, m->formula ? "</code></td></tr>\n" : "</td></tr>\n");
+    }
+    buf_addstr(out, "</tbody></table></div>\n</section>\n");
+}
+
+int report_html(const struct report_run *const *runs, size_t n, struct buf *out, struct err *e) {
+    for (size_t i = 0; i < n; i++) {
+        add_head(runs[i], out);
+        add_title(runs[i], out);
+        int rc = add_summary(runs[i], out, e);
+        if (rc) {
+            return rc;
+        }
+        html_failures(runs[i], out);
+        html_figures(runs[i], out);
+        html_stages(runs[i], out);
+        add_facts(runs[i], out);
+        add_definitions(out);
+        buf_addstr(out, "</main>\n</body>\n</html>\n");
+    }
+    return 0;
+}

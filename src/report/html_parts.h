@@ -1,0 +1,16 @@
+/* Inside src/report: the sections of report.html that are tables of measurements. */
+#ifndef REPORT_HTML_PARTS_H
+#define REPORT_HTML_PARTS_H
+
+#include "report/collect.h"
+
+#include "base/buf.h"
+
+/* Stages that failed, with their errors in full; nothing when none did. */
+void html_failures(const struct report_run *run, struct buf *out);
+/* Every figure of every variant. */
+void html_figures(const struct report_run *run, struct buf *out);
+/* Time and energy of every stage. */
+void html_stages(const struct report_run *run, struct buf *out);
+
+#endif

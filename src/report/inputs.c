@@ -1,0 +1,308 @@
+#include "report/inputs.h"
+
+#include "metrics/stats.h"
+#include "quality/score.h"
+#include "report/fmt.h"
+
+#include "base/json.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Under this many cold starts their mean is a rough figure. */
+enum { FEW_STARTS = 5 };
+#define CONFIDENCE 0.95
+
+static int out_of_memory(struct err *e) {
+    return err_set(e, EE_NOMEM, "metric inputs: out of memory");
+}
+
+struct quantity inputs_missing(struct arena *a, const char *fmt, ...) {
+    struct err text = ERR_INIT;
+    va_list ap;
+    va_start(ap, fmt);
+    err_setv(&text, EE_MISSING, fmt, ap);
+    va_end(ap);
+    const char *reason = arena_strdup(a, text.msg);
+    return quantity_missing(reason ? reason : "not measured");
+}
+
+int inputs_stage_gap(struct arena *a, const struct report_variant *v, enum report_kind kind,
+                     const char **why, struct err *e) {
+    const struct report_stage *st = v->stages[kind];
+    *why = NULL;
+    if (st && !report_stage_failed(st)) {
+        return 0;
+    }
+    struct buf b;
+    buf_init(&b);
+    buf_addstr(&b, st ? "" : "the run has no ");
+    buf_addstr(&b, st ? "" : report_kind_name(kind));
+    buf_addstr(&b, st ? "" : " stage for it");
+    /* Stages after a failed one are not run, so the failure is the reason for those too. */
+    for (int k = 0; k < REPORT_KINDS; k++) {
+        const struct report_stage *failed = v->stages[k];
+        if (failed && report_stage_failed(failed) && (!st || failed == st)) {
+            buf_addf(&b, "%s%s failed: %s", st ? "" : ": ", report_kind_name((enum report_kind)k),
+                     failed->s.error);
+            break;
+        }
+    }
+    *why = b.failed ? NULL : arena_strdup(a, b.data);
+    buf_release(&b);
+    return *why ? 0 : out_of_memory(e);
+}
+
+json_t *inputs_result(const struct report_stage *st) {
+    json_t *result = NULL;
+    const char *text = st->s.result_json;
+    if (!text || json_parse(text, strlen(text), "stage result", &result, NULL)) {
+        return NULL;
+    }
+    return result;
+}
+
+/* The interval of the mean of x, where there is one. */
+static struct quantity mean_quantity(const double *x, size_t n) {
+    struct quantity q = quantity_of(stats_mean(x, n), n);
+    if (stats_t_interval(x, n, CONFIDENCE, &q.low, &q.high)) {
+        q.flags |= QUANTITY_T_INTERVAL;
+    }
+    return q;
+}
+
+static void fill_weights(struct report_variant *v) {
+    double params = v->v.params;
+    if (!isnan(params)) {
+        v->input.n_weights = quantity_of(params, 0);
+        return;
+    }
+    params = metrics_weights_of_label(v->v.size);
+    v->input.n_weights = isnan(params)
+                             ? quantity_missing("neither the model nor its size label tells")
+                             : quantity_of(params, 0);
+    v->input.n_weights.flags |= isnan(params) ? 0 : QUANTITY_LABEL_SIZE;
+}
+
+static int compare_items(const void *a, const void *b) {
+    const struct store_score *x = a;
+    const struct store_score *y = b;
+    int by_item = strcmp(x->item_id, y->item_id);
+    return by_item ? by_item : (x->pass > y->pass) - (x->pass < y->pass);
+}
+
+/* Keeps the primary scorer's rows, sorted by item; why not in *wrong. */
+static size_t keep_primary(struct store_score *rows, size_t n, const char **wrong) {
+    size_t kept = 0;
+    *wrong = NULL;
+    for (size_t i = 0; i < n; i++) {
+        if (!rows[i].is_primary) {
+            continue;
+        }
+        if (kept && strcmp(rows[i].scorer, rows[0].scorer) != 0) {
+            *wrong = "two scorers claim to be the primary one";
+        } else if (!isfinite(rows[i].value)) {
+            *wrong = "an item's score is not a number";
+        }
+        rows[kept++] = rows[i];
+    }
+    if (kept == 0) {
+        *wrong = "no item has a score";
+    }
+    if (kept) {
+        qsort(rows, kept, sizeof(*rows), compare_items);
+    }
+    return kept;
+}
+
+/* One value an item: the mean of its passes, which are no independent draws. */
+static size_t item_means(const struct store_score *rows, size_t n, double *means) {
+    size_t n_items = 0;
+    for (size_t i = 0, end; i < n; i = end) {
+        double sum = 0;
+        for (end = i; end < n && strcmp(rows[end].item_id, rows[i].item_id) == 0; end++) {
+            sum += rows[end].value;
+        }
+        means[n_items++] = sum / (double)(end - i);
+    }
+    return n_items;
+}
+
+static const char *scorer_note(struct arena *a, const char *scorer) {
+    struct buf b;
+    buf_init(&b);
+    buf_addf(&b, "scorer %s", scorer);
+    const char *note = fmt_utf8(a, b.data);
+    buf_release(&b);
+    return note;
+}
+
+static int fill_score(struct store *s, struct arena *a, struct report_variant *v, struct err *e) {
+    struct metrics_input *in = &v->input;
+    const char *why = NULL;
+    int rc = inputs_stage_gap(a, v, REPORT_SCORE, &why, e);
+    if (rc || why) {
+        in->score = quantity_missing(why ? why : "");
+        return rc;
+    }
+    struct store_score *rows = NULL;
+    size_t n = 0;
+    rc = store_scores(s, v->stages[REPORT_SCORE]->s.stage_id, a, &rows, &n, e);
+    if (rc) {
+        return rc;
+    }
+    n = keep_primary(rows, n, &why);
+    if (why) {
+        in->score = quantity_missing(why);
+        return 0;
+    }
+    double *means = arena_array(a, n, sizeof(*means));
+    if (!means) {
+        return out_of_memory(e);
+    }
+    in->score = mean_quantity(means, item_means(rows, n, means));
+    in->score.note = scorer_note(a, rows[0].scorer);
+    const struct scorer *scorer = scorer_find(rows[0].scorer);
+    in->score_max = scorer ? scorer->high : NAN;
+    return in->score.note ? 0 : out_of_memory(e);
+}
+
+/* load_s: from cold page cache where such starts were made, else from warm. */
+static int fill_load(struct store *s, struct arena *a, struct report_variant *v, struct err *e) {
+    struct quantity *q = &v->input.load_s;
+    const char *why = NULL;
+    int rc = inputs_stage_gap(a, v, REPORT_LOAD, &why, e);
+    if (rc || why) {
+        *q = quantity_missing(why ? why : "");
+        return rc;
+    }
+    struct store_cold_start *rows = NULL;
+    size_t n = 0;
+    rc = store_cold_starts(s, v->stages[REPORT_LOAD]->s.stage_id, a, &rows, &n, e);
+    if (rc) {
+        return rc;
+    }
+    double *seconds = arena_array(a, n + 1, sizeof(*seconds));
+    if (!seconds) {
+        return out_of_memory(e);
+    }
+    static const char *const caches[] = {"cold", "warm"};
+    size_t used = 0;
+    for (size_t c = 0; c < 2 && used == 0; c++) {
+        for (size_t i = 0; i < n; i++) {
+            if (strcmp(rows[i].cache, caches[c]) == 0 && isfinite(rows[i].context_s)) {
+                seconds[used++] = rows[i].context_s;
+            }
+        }
+        *q = mean_quantity(seconds, used);
+        q->flags |= c == 1 ? QUANTITY_WARM_CACHE : 0;
+    }
+    q->flags |= used < FEW_STARTS ? QUANTITY_FEW_STARTS : 0;
+    if (used == 0) {
+        *q = quantity_missing("no start was timed");
+    }
+    return 0;
+}
+
+static struct quantity memory_sum(struct arena *a, const struct store_memory *rows, size_t n,
+                                  const char *part) {
+    struct quantity q = quantity_of(0, 0);
+    bool found = false;
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(rows[i].part, part) == 0) {
+            q.value += rows[i].bytes;
+            q.note = fmt_utf8(a, rows[i].source);
+            found = true;
+        }
+    }
+    return found ? q : quantity_missing("neither the engine nor the system told");
+}
+
+static int fill_memory(struct store *s, struct arena *a, struct report_variant *v, struct err *e) {
+    struct metrics_input *in = &v->input;
+    const char *why = NULL;
+    struct store_memory *rows = NULL;
+    size_t n = 0;
+    int rc = inputs_stage_gap(a, v, REPORT_SERVE, &why, e);
+    if (!rc && !why) {
+        rc = store_memories(s, v->stages[REPORT_SERVE]->s.stage_id, a, &rows, &n, e);
+    }
+    if (rc) {
+        return rc;
+    }
+    in->weights_bytes = memory_sum(a, rows, n, "weights");
+    in->kv_bytes = memory_sum(a, rows, n, "kv");
+    in->compute_bytes = memory_sum(a, rows, n, "compute");
+    in->memory_peak_bytes = memory_sum(a, rows, n, "device_peak");
+    if (!in->memory_peak_bytes.present) {
+        in->memory_peak_bytes = memory_sum(a, rows, n, "rss_peak");
+    }
+    struct quantity *all[] = {&in->weights_bytes, &in->kv_bytes, &in->compute_bytes,
+                              &in->memory_peak_bytes};
+    for (size_t i = 0; why && i < sizeof(all) / sizeof(all[0]); i++) {
+        *all[i] = quantity_missing(why);
+    }
+    return 0;
+}
+
+static int fill_file(struct arena *a, struct report_variant *v, struct err *e) {
+    struct quantity *q = &v->input.file_bytes;
+    const char *why = NULL;
+    int rc = inputs_stage_gap(a, v, REPORT_QUANTIZE, &why, e);
+    if (rc || why) {
+        *q = quantity_missing(why ? why : "");
+        return rc;
+    }
+    json_t *result = inputs_result(v->stages[REPORT_QUANTIZE]);
+    double bytes = json_num_or(result, "bytes", NAN);
+    json_decref(result);
+    *q = isfinite(bytes) ? quantity_of(bytes, 0)
+                         : quantity_missing("the quantize stage did not report it");
+    return 0;
+}
+
+int inputs_fill(struct store *s, struct arena *a, struct report_variant *v, struct err *e) {
+    v->input.method = v->v.method;
+    v->input.precision = v->v.precision;
+    fill_weights(v);
+    int rc = fill_score(s, a, v, e);
+    rc = rc ? rc : fill_load(s, a, v, e);
+    rc = rc ? rc : inputs_serving(s, a, v, e);
+    rc = rc ? rc : inputs_energy(a, v, e);
+    rc = rc ? rc : fill_memory(s, a, v, e);
+    return rc ? rc : fill_file(a, v, e);
+}
+
+static bool same_but_precision(const struct store_variant *x, const struct store_variant *y) {
+    const char *const left[] = {x->model_id, x->family, x->size,  x->method,
+                                x->task,     x->engine, x->device};
+    const char *const right[] = {y->model_id, y->family, y->size,  y->method,
+                                 y->task,     y->engine, y->device};
+    for (size_t i = 0; i < sizeof(left) / sizeof(left[0]); i++) {
+        if (strcmp(left[i], right[i]) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+int inputs_fill_fp16(struct arena *a, struct report_variant *variants, size_t n, struct err *e) {
+    for (size_t i = 0; i < n; i++) {
+        struct report_variant *v = &variants[i];
+        const struct report_variant *base = NULL;
+        for (size_t j = 0; j < n; j++) {
+            if (strcmp(variants[j].v.precision, "fp16") == 0 &&
+                same_but_precision(&v->v, &variants[j].v)) {
+                base = &variants[j];
+            }
+        }
+        v->input.score_fp16 = base ? base->input.score
+                                   : inputs_missing(a, "the run has no fp16 variant of %s %s",
+                                                    v->v.task, v->v.method);
+        if (!v->input.score_fp16.present && !v->input.score_fp16.reason) {
+            return out_of_memory(e);
+        }
+    }
+    return 0;
+}

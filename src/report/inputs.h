@@ -1,0 +1,32 @@
+/*
+ * Inside src/report: from a variant's stages in the store to the inputs of its metrics. What is
+ * not there, failed or makes no sense becomes a missing quantity with its reason.
+ */
+#ifndef REPORT_INPUTS_H
+#define REPORT_INPUTS_H
+
+#include "report/collect.h"
+
+#include <jansson.h>
+
+/* Fills v->input but for score_fp16, which needs the other variants' scores. */
+int inputs_fill(struct store *s, struct arena *a, struct report_variant *v,
+                struct err *e) EE_MUST_CHECK;
+/* Fills score_fp16 of all variants. */
+int inputs_fill_fp16(struct arena *a, struct report_variant *variants, size_t n,
+                     struct err *e) EE_MUST_CHECK;
+
+/* Inside: one file a kind of measurement. Each fills its part of v->input. */
+int inputs_energy(struct arena *a, struct report_variant *v, struct err *e) EE_MUST_CHECK;
+int inputs_serving(struct store *s, struct arena *a, struct report_variant *v,
+                   struct err *e) EE_MUST_CHECK;
+
+/* A missing quantity with a formatted reason; when memory is out, with a fixed one. */
+struct quantity inputs_missing(struct arena *a, const char *fmt, ...) EE_PRINTF(2, 3);
+/* A stage's result_json, NULL where it has none that parses. The caller owns it. */
+json_t *inputs_result(const struct report_stage *st);
+/* Why a stage has no figures, in *why: NULL when it is there and done. */
+int inputs_stage_gap(struct arena *a, const struct report_variant *v, enum report_kind kind,
+                     const char **why, struct err *e) EE_MUST_CHECK;
+
+#endif

@@ -1,0 +1,156 @@
+#include "report/inputs.h"
+
+#include <math.h>
+#include <string.h>
+
+/* The sum of some windows' totals. */
+struct window_sum {
+    double joules, low_j, high_j, seconds;
+    size_t n;
+    unsigned flags;
+    const char *scope;
+    const char *gap; /* why there is no sum; NULL while there is one */
+};
+
+static const char *energy_gap(const struct store_energy *g) {
+    if (strcmp(g->quality, "missing") == 0 || !isfinite(g->joules)) {
+        return g->reason && *g->reason ? g->reason : "the window has no reading";
+    }
+    if (!isfinite(g->start_ns) || !isfinite(g->end_ns) || g->end_ns <= g->start_ns) {
+        return "the window has no length";
+    }
+    return NULL;
+}
+
+static void add_window(struct window_sum *sum, const struct store_energy *g) {
+    const char *gap = energy_gap(g);
+    if (!gap && sum->scope && strcmp(sum->scope, g->scope) != 0) {
+        gap = "its windows count different parts of the machine";
+    }
+    sum->gap = sum->gap ? sum->gap : gap;
+    sum->scope = g->scope;
+    sum->joules += g->joules;
+    sum->low_j += g->low_j; /* the gain error is one for all windows: bounds add up */
+    sum->high_j += g->high_j;
+    sum->seconds += (g->end_ns - g->start_ns) / 1e9;
+    sum->n++;
+    sum->flags |= strcmp(g->quality, "modelled") == 0 ? QUANTITY_MODELLED : 0;
+    sum->flags |= g->is_short ? QUANTITY_SHORT : 0;
+}
+
+/* Adds up the totals of the stage's own window, or of its repeats. */
+static void sum_windows(const struct report_stage *st, const char *kind, bool repeats,
+                        struct window_sum *sum) {
+    for (size_t i = 0; i < st->n_energies; i++) {
+        const struct store_energy *g = &st->energies[i];
+        bool is_ours = repeats ? report_is_repeat(g->window, kind) : strcmp(g->window, kind) == 0;
+        if (is_ours && strcmp(g->component, "total") == 0) {
+            add_window(sum, g);
+        }
+    }
+}
+
+static struct quantity sum_quantity(const struct window_sum *sum) {
+    struct quantity q = quantity_of(sum->joules, sum->n);
+    q.flags = sum->flags;
+    q.scope = sum->scope;
+    if (isfinite(sum->low_j) && isfinite(sum->high_j)) {
+        q.low = sum->low_j;
+        q.high = sum->high_j;
+        q.flags |= QUANTITY_INSTRUMENT;
+    }
+    return q;
+}
+
+/* A model file that already had the precision asked for was not converted. */
+static bool used_as_is(const struct report_stage *st) {
+    json_t *result = inputs_result(st);
+    bool as_is = json_is_true(json_object_get(result, "used_as_is"));
+    json_decref(result);
+    return as_is;
+}
+
+/* Whether a stage that is not there leaves the sum unknown. What was served without having been
+ * quantized had nothing to quantize. */
+static bool is_needed(const struct report_variant *v, enum report_kind kind) {
+    const struct report_stage *serve = v->stages[REPORT_SERVE];
+    bool is_served = serve && !report_stage_failed(serve);
+    return (kind == REPORT_ADAPT && strcmp(v->v.method, "none") != 0) ||
+           (kind == REPORT_QUANTIZE && !is_served);
+}
+
+/*
+ * E_adapt: what was spent before serving. Stages that the variant does not use cost nothing; one
+ * that it used and that was not measured leaves the sum unknown.
+ */
+static int fill_prepare(struct arena *a, struct report_variant *v, struct err *e) {
+    static const enum report_kind kinds[] = {REPORT_ADAPT, REPORT_MERGE, REPORT_QUANTIZE};
+    struct quantity *q = &v->input.prepare_j;
+    bool is_adapted = strcmp(v->v.method, "none") != 0;
+    struct window_sum sum = {0};
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        const char *why = NULL;
+        int rc = inputs_stage_gap(a, v, kinds[i], &why, e);
+        if (rc) {
+            return rc;
+        }
+        const struct report_stage *st = v->stages[kinds[i]];
+        if ((!st && !is_needed(v, kinds[i])) || (!why && used_as_is(st))) {
+            continue;
+        }
+        size_t before = sum.n;
+        if (!why) {
+            sum_windows(st, report_kind_name(kinds[i]), false, &sum);
+            why = sum.n == before ? "it has no energy window" : sum.gap;
+        }
+        if (why) {
+            *q = inputs_missing(a, "%s: %s", report_kind_name(kinds[i]), why);
+            return 0;
+        }
+    }
+    if (sum.n == 0) {
+        *q = quantity_of(0, 0);
+        q->flags = QUANTITY_NOTHING_SPENT;
+        return 0;
+    }
+    *q = sum_quantity(&sum);
+    q->flags |= is_adapted ? 0 : QUANTITY_NO_ADAPTATION;
+    return 0;
+}
+
+/* E_serve and mean power: all repeats together, since all their requests are counted. */
+static int fill_serve(struct arena *a, struct report_variant *v, struct err *e) {
+    struct metrics_input *in = &v->input;
+    const char *why = NULL;
+    int rc = inputs_stage_gap(a, v, REPORT_SERVE, &why, e);
+    if (rc) {
+        return rc;
+    }
+    struct window_sum sum = {0};
+    if (!why) {
+        sum_windows(v->stages[REPORT_SERVE], "serve", true, &sum);
+        why = sum.n ? sum.gap : "the serve stage has no energy window";
+    }
+    if (!why && in->output_tokens_per_s.present && sum.n != in->output_tokens_per_s.n) {
+        in->serve_j = inputs_missing(a, "%zu of %zu repeats have an energy window", sum.n,
+                                     in->output_tokens_per_s.n);
+        in->serve_w = in->serve_j;
+        return 0;
+    }
+    if (why) {
+        in->serve_j = inputs_missing(a, "%s", why);
+        in->serve_w = in->serve_j;
+        return 0;
+    }
+    in->serve_j = sum_quantity(&sum);
+    in->serve_w = in->serve_j;
+    in->serve_w.value /= sum.seconds;
+    in->serve_w.low /= sum.seconds;
+    in->serve_w.high /= sum.seconds;
+    return 0;
+}
+
+int inputs_energy(struct arena *a, struct report_variant *v, struct err *e) {
+    int rc = fill_prepare(a, v, e);
+    return rc ? rc : fill_serve(a, v, e);
+}

@@ -1,0 +1,104 @@
+/* A GitHub-flavoured Markdown table over all runs, and each run's notes as a list. */
+#include "report/writers.h"
+
+#include "report/fmt.h"
+#include "report/summary.h"
+
+static const char *const keys[] = {"run", "model", "task", "method", "precision"};
+enum { N_KEYS = sizeof(keys) / sizeof(keys[0]) };
+
+static void add_header(struct buf *out) {
+    for (size_t i = 0; i < N_KEYS; i++) {
+        buf_addf(out, "| %s ", keys[i]);
+    }
+    for (size_t i = 0; i < summary_n_columns(); i++) {
+        buf_addstr(out, "| ");
+        fmt_md(out, summary_column_at(i)->title);
+        buf_addch(out, ' ');
+    }
+    buf_addstr(out, "|\n");
+    for (size_t i = 0; i < N_KEYS + summary_n_columns(); i++) {
+        buf_addstr(out, i < N_KEYS ? "|---" : "|---:");
+    }
+    buf_addstr(out, "|\n");
+}
+
+static void add_variant(const struct report_run *run, const struct report_variant *v,
+                        struct buf *out) {
+    struct buf model;
+    buf_init(&model);
+    buf_addf(&model, "%s %s, %s %s", v->v.family, v->v.size, v->v.engine, v->v.device);
+    const char *const names[N_KEYS] = {run->run_id, model.data, v->v.task, v->v.method,
+                                       v->v.precision};
+    for (size_t i = 0; i < N_KEYS; i++) {
+        buf_addstr(out, "| ");
+        fmt_md(out, names[i]);
+        buf_addch(out, ' ');
+    }
+    buf_release(&model);
+    for (size_t i = 0; i < summary_n_columns(); i++) {
+        buf_addstr(out, "| ");
+        summary_cell(v, summary_column_at(i), out);
+        buf_addch(out, ' ');
+    }
+    buf_addstr(out, "|\n");
+}
+
+static void add_failures(const struct report_run *run, struct buf *out) {
+    for (size_t i = 0; i < run->n_variants; i++) {
+        const struct report_stage *failure = summary_failure(&run->variants[i]);
+        if (failure) {
+            struct buf text;
+            buf_init(&text);
+            summary_variant_name(run, &run->variants[i], &text);
+            buf_addf(&text, " failed: %s: %s", failure->s.kind, failure->s.error);
+            buf_addstr(out, "- ");
+            fmt_md(out, text.data);
+            buf_addch(out, '\n');
+            buf_release(&text);
+        }
+    }
+}
+
+static int add_notes(const struct report_run *run, struct buf *out, struct err *e) {
+    struct buf text;
+    buf_init(&text);
+    buf_addf(&text, "Run %s: profile paper; energy ", run->run_id);
+    summary_energy(run, &text);
+    for (size_t i = 0; i < run->n_machines; i++) {
+        buf_addstr(&text, i ? "; " : "; on ");
+        summary_machine(&run->machines[i], &text);
+    }
+    buf_addch(out, '\n');
+    fmt_md(out, text.data);
+    buf_addstr(out, "\n\n");
+    buf_release(&text);
+    add_failures(run, out);
+    struct arena a = ARENA_INIT;
+    const char **notes = NULL;
+    size_t n = 0;
+    int rc = summary_notes(run, &a, &notes, &n, e);
+    for (size_t i = 0; i < n; i++) {
+        buf_addstr(out, "- ");
+        fmt_md(out, notes[i]);
+        buf_addch(out, '\n');
+    }
+    arena_release(&a);
+    return rc;
+}
+
+int report_md(const struct report_run *const *runs, size_t n, struct buf *out, struct err *e) {
+    add_header(out);
+    for (size_t i = 0; i < n; i++) {
+        for (size_t j = 0; j < runs[i]->n_variants; j++) {
+            add_variant(runs[i], &runs[i]->variants[j], out);
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        int rc = add_notes(runs[i], out, e);
+        if (rc) {
+            return rc;
+        }
+    }
+    return 0;
+}

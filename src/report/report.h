@@ -1,0 +1,27 @@
+/*
+ * Reports of runs: text and Markdown tables for people, CSV and JSON for programs, one HTML page
+ * to keep. Each is made from the run's store alone, so equal stores give equal bytes, on any
+ * machine and at any later time. docs/report.md describes the formats.
+ */
+#ifndef REPORT_REPORT_H
+#define REPORT_REPORT_H
+
+#include "base/buf.h"
+#include "base/err.h"
+
+#include <stddef.h>
+
+/* "text", "csv", ...: the formats of report_format, ended by NULL. */
+extern const char *const report_format_names[];
+
+/*
+ * Appends the report of n runs to out. Formats that hold one run only (json, html) refuse more
+ * than one with EE_USAGE.
+ */
+int report_format(const char *const *run_dirs, size_t n, const char *format, struct buf *out,
+                  struct err *e) EE_MUST_CHECK;
+
+/* Writes metrics.csv, metrics.json and report.html into the run directory, each at once. */
+int report_write_files(const char *run_dir, struct err *e) EE_MUST_CHECK;
+
+#endif

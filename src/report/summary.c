@@ -1,0 +1,488 @@
+#include "report/summary.h"
+
+#include "report/fmt.h"
+
+#include "base/json.h"
+
+#include <math.h>
+#include <string.h>
+
+static const struct summary_column columns[] = {
+    {"score", "score", 12},
+    {"tok/s", "output_tokens_per_s", 7},
+    {"J/req", "joules_per_request", 8},
+    {"N_break", "n_break", 9},
+    {"IPW(paper)", "ipw_paper", 10},
+    {"rho_sys", "rho_sys", 8},
+    {"C_tax", "c_tax", 7},
+    {"Q_ret", "q_ret", 6},
+};
+enum { N_COLUMNS = sizeof(columns) / sizeof(columns[0]) };
+
+size_t summary_n_columns(void) {
+    return N_COLUMNS;
+}
+
+const struct summary_column *summary_column_at(size_t i) {
+    return &columns[i];
+}
+
+void summary_cell(const struct report_variant *v, const struct summary_column *c, struct buf *out) {
+    const struct metric_row *row = report_row(v, c->metric);
+    if (metric_refused(row)) {
+        buf_addch(out, '-');
+        return;
+    }
+    if (row->flags & QUANTITY_MODELLED) {
+        buf_addch(out, '~');
+    }
+    if (isinf(row->value)) {
+        buf_addstr(out, "never");
+        return;
+    }
+    if (strcmp(c->metric, "score") == 0) {
+        buf_addf(out, "%.3f", row->value);
+        if (isfinite(row->low) && isfinite(row->high)) {
+            buf_addf(out, " \xC2\xB1%.3f", (row->high - row->low) / 2);
+        }
+        return;
+    }
+    fmt_num(out, row->value);
+}
+
+bool summary_same_group(const struct report_variant *x, const struct report_variant *y) {
+    return strcmp(x->v.model_id, y->v.model_id) == 0 && strcmp(x->v.family, y->v.family) == 0 &&
+           strcmp(x->v.size, y->v.size) == 0 && strcmp(x->v.engine, y->v.engine) == 0 &&
+           strcmp(x->v.device, y->v.device) == 0;
+}
+
+void summary_variant_name(const struct report_run *run, const struct report_variant *v,
+                          struct buf *out) {
+    bool one_model = true;
+    bool one_place = true;
+    for (size_t i = 0; i < run->n_variants; i++) {
+        const struct store_variant *w = &run->variants[i].v;
+        bool same_model = strcmp(w->model_id, v->v.model_id) == 0;
+        bool same_place = strcmp(w->engine, v->v.engine) == 0 &&
+                          strcmp(w->device, v->v.device) == 0;
+        one_model = one_model && same_model;
+        one_place = one_place && (!same_model || same_place);
+    }
+    if (!one_model) {
+        buf_addf(out, "%s ", v->v.model_id);
+    }
+    buf_addf(out, "%s %s %s", v->v.task, v->v.method, v->v.precision);
+    if (!one_place) {
+        buf_addf(out, " on %s %s", v->v.engine, v->v.device);
+    }
+}
+
+bool summary_not_run(const struct report_variant *v) {
+    for (int kind = 0; kind < REPORT_KINDS; kind++) {
+        if (v->stages[kind]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+const struct report_stage *summary_failure(const struct report_variant *v) {
+    for (int kind = 0; kind < REPORT_KINDS; kind++) {
+        if (v->stages[kind] && report_stage_failed(v->stages[kind])) {
+            return v->stages[kind];
+        }
+    }
+    return NULL;
+}
+
+bool summary_has_figures(const struct report_variant *v) {
+    for (size_t i = 0; i < N_COLUMNS; i++) {
+        if (!metric_refused(report_row(v, columns[i].metric))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* --- Where and how it was measured ------------------------------------------------------------ */
+
+/* A name given as a string, or as the "name" or "model" of an object. */
+static const char *json_name(const json_t *v) {
+    const char *name = json_is_string(v) ? json_string_value(v) : json_str_or(v, "name", NULL);
+    return name ? name : json_str_or(v, "model", NULL);
+}
+
+static void machine_parts(const json_t *m, struct buf *out) {
+    const char *cpu = json_str_or(m, "cpu_model", json_name(json_object_get(m, "cpu")));
+    int64_t threads = json_int_or(m, "hw_threads", 0);
+    double memory = json_num_or(m, "memory_bytes", NAN);
+    buf_addstr(out, cpu ? cpu : "");
+    if (threads > 0) {
+        buf_addf(out, "%s%lld threads", out->len ? ", " : "", (long long)threads);
+    }
+    if (isfinite(memory)) {
+        buf_addstr(out, out->len ? ", " : "");
+        fmt_bytes(out, memory);
+    }
+    size_t i;
+    const json_t *gpu;
+    json_array_foreach(json_object_get(m, "gpus"), i, gpu) {
+        const char *name = json_name(gpu);
+        buf_addf(out, "%s%s", out->len ? ", " : "", name ? name : "a GPU");
+    }
+}
+
+void summary_machine(const struct report_machine *m, struct buf *out) {
+    json_t *json = NULL;
+    struct buf text;
+    buf_init(&text);
+    if (json_parse(m->json, strlen(m->json), "machine", &json, NULL) == 0) {
+        machine_parts(json, &text);
+    }
+    json_decref(json);
+    buf_addstr(out, text.len ? text.data : m->machine_id);
+    buf_release(&text);
+}
+
+typedef bool energy_visit_fn(const struct store_energy *g, void *ctx);
+
+/* Every reading of the serving windows; stops when visit answers false. */
+static void each_serve_energy(const struct report_run *run, energy_visit_fn *visit, void *ctx) {
+    for (size_t i = 0; i < run->n_stages; i++) {
+        const struct report_stage *st = &run->stages[i];
+        if (strcmp(st->s.kind, "serve") != 0) {
+            continue;
+        }
+        for (size_t j = 0; j < st->n_energies; j++) {
+            if (report_is_repeat(st->energies[j].window, "serve") &&
+                !visit(&st->energies[j], ctx)) {
+                return;
+            }
+        }
+    }
+}
+
+/* Totals of one quality and scope, and how wide their intervals get. */
+struct energy_kind {
+    const struct store_energy *like; /* the first of them */
+    double widest;                   /* half-width relative to the joules */
+};
+
+static bool is_total(const struct store_energy *g) {
+    return strcmp(g->component, "total") == 0;
+}
+
+static bool same_kind(const struct store_energy *x, const struct store_energy *y) {
+    return strcmp(x->quality, y->quality) == 0 && strcmp(x->scope, y->scope) == 0;
+}
+
+static bool widen(const struct store_energy *g, void *ctx) {
+    struct energy_kind *k = ctx;
+    if (is_total(g) && same_kind(g, k->like) && g->joules > 0) {
+        k->widest = fmax(k->widest, (g->high_j - g->low_j) / 2 / g->joules);
+    }
+    return true;
+}
+
+struct energy_list {
+    const struct report_run *run;
+    struct buf *out;
+    const struct store_energy *kinds[8]; /* a run has one or two; more are not told apart */
+    size_t n;
+};
+
+static bool list_kind(const struct store_energy *g, void *ctx) {
+    struct energy_list *list = ctx;
+    if (!is_total(g) || list->n == sizeof(list->kinds) / sizeof(list->kinds[0])) {
+        return true;
+    }
+    for (size_t i = 0; i < list->n; i++) {
+        if (same_kind(list->kinds[i], g)) {
+            return true;
+        }
+    }
+    list->kinds[list->n++] = g;
+    struct energy_kind k = {.like = g};
+    each_serve_energy(list->run, widen, &k);
+    buf_addf(list->out, "%s%s, %s", list->n > 1 ? "; " : "", g->quality, g->scope);
+    if (k.widest > 0) {
+        buf_addf(list->out, ", within \xC2\xB1%.0f %%", ceil(100 * k.widest - 1e-6));
+    }
+    if (strcmp(g->quality, "missing") == 0 && g->reason) {
+        buf_addf(list->out, " (%s)", g->reason);
+    }
+    return true;
+}
+
+void summary_energy(const struct report_run *run, struct buf *out) {
+    struct energy_list list = {.run = run, .out = out};
+    each_serve_energy(run, list_kind, &list);
+    if (list.n == 0) {
+        buf_addstr(out, "not measured");
+    }
+}
+
+/* --- The sentences below a table ---------------------------------------------------------------- */
+
+struct notes {
+    const struct report_run *run;
+    struct arena *a;
+    const char **items;
+    size_t n;
+    size_t cap;
+    bool out_of_memory;
+};
+
+static void add_note(struct notes *t, const struct buf *text) {
+    const char *s = text->failed || t->n == t->cap ? NULL : arena_strdup(t->a, text->data);
+    if (!s) {
+        t->out_of_memory = true;
+        return;
+    }
+    t->items[t->n++] = s;
+}
+
+typedef bool row_test_fn(const struct metric_row *row, const void *ctx);
+
+static bool has_flag(const struct metric_row *row, const void *ctx) {
+    return !metric_refused(row) && (row->flags & *(const unsigned *)ctx) != 0;
+}
+
+/* Also matches rows of variants whose own line tells the same: one sentence then names them all. */
+static bool has_reason(const struct metric_row *row, const void *ctx) {
+    return row->reason && strcmp(row->reason, ctx) == 0;
+}
+
+static bool variant_matches(const struct report_variant *v, row_test_fn *test, const void *ctx) {
+    for (size_t c = 0; !summary_not_run(v) && c < N_COLUMNS; c++) {
+        if (test(report_row(v, columns[c].metric), ctx)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool column_matches(const struct report_run *run, size_t c, row_test_fn *test,
+                           const void *ctx) {
+    for (size_t i = 0; i < run->n_variants; i++) {
+        const struct report_variant *v = &run->variants[i];
+        if (!summary_not_run(v) && test(report_row(v, columns[c].metric), ctx)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* "all variants", or the names of those that match. */
+static void add_variants(const struct report_run *run, row_test_fn *test, const void *ctx,
+                         struct buf *out) {
+    size_t matching = 0;
+    size_t with_figures = 0;
+    for (size_t i = 0; i < run->n_variants; i++) {
+        matching += variant_matches(&run->variants[i], test, ctx);
+        with_figures += summary_has_figures(&run->variants[i]);
+    }
+    if (matching > 1 && matching >= with_figures) {
+        buf_addstr(out, "all variants");
+        return;
+    }
+    size_t n = 0;
+    for (size_t i = 0; i < run->n_variants; i++) {
+        if (variant_matches(&run->variants[i], test, ctx)) {
+            buf_addstr(out, n++ ? ", " : "");
+            summary_variant_name(run, &run->variants[i], out);
+        }
+    }
+}
+
+/* "J/req, N_break of rag none fp16: text", when any figure matches. */
+static void note_matching(struct notes *t, row_test_fn *test, const void *ctx, const char *text) {
+    struct buf b;
+    buf_init(&b);
+    for (size_t c = 0; c < N_COLUMNS; c++) {
+        if (column_matches(t->run, c, test, ctx)) {
+            buf_addf(&b, "%s%s", b.len ? ", " : "", columns[c].title);
+        }
+    }
+    if (b.len) {
+        buf_addstr(&b, " of ");
+        add_variants(t->run, test, ctx, &b);
+        buf_addf(&b, ": %s", text);
+        add_note(t, &b);
+    }
+    buf_release(&b);
+}
+
+static void note_flags(struct notes *t) {
+    for (unsigned flag = 1; flag; flag <<= 1) {
+        const char *text = NULL;
+        if (flag == QUANTITY_MODELLED || (flag & QUANTITY_OF_INTERVAL)) {
+            continue; /* said by "~" and by the sentence on intervals */
+        }
+        if (!quantity_label(flag, NULL, NULL, t->a, &text)) {
+            t->out_of_memory = true;
+        }
+        if (text) {
+            note_matching(t, has_flag, &flag, text);
+        }
+    }
+}
+
+/* A reason that repeats the variant's own failure stands on the failure's line already; a variant
+ * that was not run says that instead of its figures. */
+static bool is_told(const struct report_variant *v, const char *reason) {
+    if (summary_not_run(v)) {
+        return true;
+    }
+    const struct report_stage *failure = summary_failure(v);
+    return failure && failure->s.error && strstr(reason, failure->s.error);
+}
+
+static bool reason_seen_before(const struct report_run *run, size_t variant, size_t column,
+                               const char *reason) {
+    for (size_t i = 0; i <= variant; i++) {
+        for (size_t c = 0; c < (i == variant ? column : N_COLUMNS); c++) {
+            const struct metric_row *row = report_row(&run->variants[i], columns[c].metric);
+            if (has_reason(row, reason) && !is_told(&run->variants[i], reason)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static void note_reasons(struct notes *t) {
+    for (size_t i = 0; i < t->run->n_variants; i++) {
+        const struct report_variant *v = &t->run->variants[i];
+        for (size_t c = 0; c < N_COLUMNS; c++) {
+            const char *reason = report_row(v, columns[c].metric)->reason;
+            if (reason && !is_told(v, reason) && !reason_seen_before(t->run, i, c, reason)) {
+                note_matching(t, has_reason, reason, reason);
+            }
+        }
+    }
+}
+
+static bool has_note(const struct report_run *run, size_t i, const char *note) {
+    const char *own = run->variants[i].v.note;
+    return own && strcmp(own, note) == 0;
+}
+
+static void add_noted_variants(const struct report_run *run, const char *note, struct buf *out) {
+    size_t n_same = 0;
+    for (size_t i = 0; i < run->n_variants; i++) {
+        n_same += has_note(run, i, note);
+    }
+    if (n_same > 1 && n_same == run->n_variants) {
+        buf_addstr(out, "all variants");
+        return;
+    }
+    for (size_t i = 0, n = 0; i < run->n_variants; i++) {
+        if (has_note(run, i, note)) {
+            buf_addstr(out, n++ ? ", " : "");
+            summary_variant_name(run, &run->variants[i], out);
+        }
+    }
+}
+
+/* What the plan or a stage had to say about a variant. */
+static void note_variants(struct notes *t) {
+    const struct report_run *run = t->run;
+    for (size_t i = 0; i < run->n_variants; i++) {
+        const char *note = run->variants[i].v.note;
+        bool is_new = note && *note;
+        for (size_t j = 0; is_new && j < i; j++) {
+            is_new = !has_note(run, j, note);
+        }
+        if (!is_new) {
+            continue;
+        }
+        struct buf b;
+        buf_init(&b);
+        add_noted_variants(run, note, &b);
+        buf_addf(&b, ": %s", note);
+        add_note(t, &b);
+        buf_release(&b);
+    }
+}
+
+/* "rag f1, summ rougeL" */
+static void add_scorers(const struct report_run *run, struct buf *out) {
+    size_t n = 0;
+    for (size_t i = 0; i < run->n_variants; i++) {
+        const struct report_variant *v = &run->variants[i];
+        const char *note = v->input.score.note;
+        bool is_new = note != NULL;
+        for (size_t j = 0; is_new && j < i; j++) {
+            const struct report_variant *w = &run->variants[j];
+            is_new = !w->input.score.note || strcmp(w->input.score.note, note) != 0 ||
+                     strcmp(w->v.task, v->v.task) != 0;
+        }
+        if (is_new) {
+            buf_addf(out, "%s%s %s", n++ ? ", " : "", v->v.task,
+                     strncmp(note, "scorer ", 7) == 0 ? note + 7 : note);
+        }
+    }
+}
+
+static void note_columns(struct notes *t) {
+    const struct paper_constants *p = &paper_constants;
+    struct buf b;
+    buf_init(&b);
+    unsigned modelled = QUANTITY_MODELLED;
+    for (size_t c = 0; c < N_COLUMNS; c++) {
+        if (column_matches(t->run, c, has_flag, &modelled)) {
+            buf_addstr(&b, "~ no sensor took part: the energy is modelled, and the figure is an "
+                           "estimate (see edge-eval doctor)");
+            add_note(t, &b);
+            break;
+        }
+    }
+    buf_clear(&b);
+    buf_addstr(&b, "score: mean of the task's primary scorer (");
+    add_scorers(t->run, &b);
+    buf_addstr(&b, "); \xC2\xB1 half of its 95 % Student t interval over items");
+    add_note(t, &b);
+    buf_clear(&b);
+    buf_addf(&b,
+             "N_break: requests until the electricity spent before serving is repaid, at $%g/kWh "
+             "against an API at $%g a request; no hardware, no labour, nothing but electricity",
+             p->kwh_usd, p->api_request_usd);
+    add_note(t, &b);
+    buf_clear(&b);
+    buf_addstr(&b, "IPW(paper): score per joule of a request, not per watt");
+    add_note(t, &b);
+    buf_clear(&b);
+    buf_addf(&b,
+             "rho_sys: output tokens/s per nominal GB (%g, %g, %g bytes a weight for fp16, int8, "
+             "int4), not per GB of memory used",
+             p->bytes_per_weight_fp16, p->bytes_per_weight_int8, p->bytes_per_weight_int4);
+    add_note(t, &b);
+    buf_clear(&b);
+    buf_addstr(&b, "C_tax: requests whose energy one load would take at serving power; mean over "
+                   "starts from a cold page cache unless said otherwise");
+    add_note(t, &b);
+    buf_clear(&b);
+    buf_addstr(&b, "Q_ret: % of the fp16 score; a ratio of two sample means without an interval");
+    add_note(t, &b);
+    buf_release(&b);
+}
+
+int summary_notes(const struct report_run *run, struct arena *a, const char ***notes, size_t *n,
+                  struct err *e) {
+    struct notes t = {.run = run, .a = a};
+    t.cap = 64 + run->n_variants * (N_COLUMNS + 1);
+    t.items = arena_array(a, t.cap, sizeof(*t.items));
+    if (t.items) {
+        note_columns(&t);
+        note_flags(&t);
+        note_reasons(&t);
+        note_variants(&t);
+    }
+    if (!t.items || t.out_of_memory) {
+        return err_set(e, EE_NOMEM, "report: out of memory");
+    }
+    *notes = t.items;
+    *n = t.n;
+    return 0;
+}

@@ -1,0 +1,51 @@
+/*
+ * What the tables for people have in common: the columns, how a figure is written, and the
+ * sentences below the table. A figure never stands without the marks that its label asks for:
+ * "~" modelled energy, "-" refused, "never" infinite.
+ */
+#ifndef REPORT_SUMMARY_H
+#define REPORT_SUMMARY_H
+
+#include "report/collect.h"
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct summary_column {
+    const char *title;
+    const char *metric; /* id */
+    size_t width;       /* in the text table */
+};
+size_t summary_n_columns(void);
+const struct summary_column *summary_column_at(size_t i);
+
+void summary_cell(const struct report_variant *v, const struct summary_column *c, struct buf *out);
+/* "rag lora int4", with the model before it where the run has several, and with engine and device
+ * where those differ for one model. */
+void summary_variant_name(const struct report_run *run, const struct report_variant *v,
+                          struct buf *out);
+/* True when the two belong in one table: same model, engine and device. */
+bool summary_same_group(const struct report_variant *x, const struct report_variant *y);
+/* True when none of its stages has been tried. */
+bool summary_not_run(const struct report_variant *v);
+/* The stage that failed first, NULL when none did. */
+const struct report_stage *summary_failure(const struct report_variant *v);
+/* True when the variant has a figure in some column. */
+bool summary_has_figures(const struct report_variant *v);
+
+/* "AMD EPYC 7B13, 2 threads, 8 GB": whatever the description tells, else the id. */
+void summary_machine(const struct report_machine *m, struct buf *out);
+/* "modelled, +-40 %, GPU + CPU; sources: nvml counter, modelled": how joules were measured. */
+void summary_energy(const struct report_run *run, struct buf *out);
+/*
+ * What a reader must know about the figures, one sentence each, in the arena: what each metric
+ * counts, warnings on inputs and whom they concern, what was refused and why.
+ */
+int summary_notes(const struct report_run *run, struct arena *a, const char ***notes, size_t *n,
+                  struct err *e) EE_MUST_CHECK;
+
+#endif

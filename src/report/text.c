@@ -1,0 +1,151 @@
+/* The table for a terminal: at most 100 columns, one line a variant, notes below. */
+#include "report/writers.h"
+
+#include "report/fmt.h"
+#include "report/summary.h"
+
+#include <string.h>
+
+enum { WIDTH = 100 };
+
+/* The columns that say which variant a line is about. */
+static const struct {
+    const char *title;
+    size_t width;
+} keys[] = {{"task", 4}, {"method", 6}, {"prec", 4}};
+
+/* One text, wrapped behind a fixed start. */
+static void add_line(struct buf *out, const char *start, const struct buf *text) {
+    fmt_wrap(out, start, text->data, WIDTH);
+}
+
+static void add_header(const struct report_run *run, struct buf *out) {
+    struct buf b;
+    buf_init(&b);
+    const char *created = report_fact(run, "created_utc");
+    const char *version = report_fact(run, "version");
+    buf_addf(&b, "%s%s%s%s%s", run->run_id, created ? ", " : "", created ? created : "",
+             version ? ", edge-eval " : "", version ? version : "");
+    add_line(out, "run      ", &b);
+    for (size_t i = 0; i < run->n_machines; i++) {
+        buf_clear(&b);
+        summary_machine(&run->machines[i], &b);
+        add_line(out, "machine  ", &b);
+    }
+    buf_clear(&b);
+    summary_energy(run, &b);
+    add_line(out, "energy   ", &b);
+    buf_clear(&b);
+    buf_addstr(&b, "paper: the published definitions");
+    add_line(out, "profile  ", &b);
+    buf_release(&b);
+}
+
+static void add_group_header(const struct report_variant *v, struct buf *out) {
+    struct buf b;
+    buf_init(&b);
+    buf_addf(&b, "%s (%s %s) on %s %s", v->v.model_id, v->v.family, v->v.size, v->v.engine,
+             v->v.device);
+    buf_addch(out, '\n');
+    add_line(out, "", &b);
+    buf_release(&b);
+    buf_addch(out, '\n');
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        fmt_cell(out, keys[i].title, keys[i].width, false);
+        buf_addch(out, ' ');
+    }
+    for (size_t i = 0; i < summary_n_columns(); i++) {
+        const struct summary_column *c = summary_column_at(i);
+        buf_addch(out, ' ');
+        fmt_cell(out, c->title, c->width, true);
+    }
+    buf_addch(out, '\n');
+}
+
+static void add_figures(const struct report_variant *v, struct buf *out) {
+    struct buf cell;
+    buf_init(&cell);
+    for (size_t i = 0; i < summary_n_columns(); i++) {
+        const struct summary_column *c = summary_column_at(i);
+        buf_clear(&cell);
+        summary_cell(v, c, &cell);
+        buf_addch(out, ' ');
+        fmt_cell(out, cell.data, c->width, true);
+    }
+    buf_release(&cell);
+    buf_addch(out, '\n');
+}
+
+static void add_variant(const struct report_variant *v, struct buf *out) {
+    const char *const names[] = {v->v.task, v->v.method, v->v.precision};
+    struct buf start;
+    buf_init(&start);
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        fmt_cell(&start, names[i], keys[i].width, false);
+        buf_addch(&start, ' ');
+    }
+    const struct report_stage *failure = summary_failure(v);
+    bool has_figures = summary_has_figures(v);
+    if (summary_not_run(v)) {
+        buf_add(out, start.data, start.len);
+        buf_addstr(out, " not run\n");
+    } else if (has_figures || !failure) {
+        buf_add(out, start.data, start.len);
+        add_figures(v, out);
+    }
+    if (failure) {
+        struct buf text;
+        buf_init(&text);
+        buf_addf(&text, "failed: %s: %s", failure->s.kind, failure->s.error);
+        size_t indent = start.len;
+        if (has_figures) {
+            buf_clear(&start);
+            buf_addn(&start, ' ', indent);
+        }
+        buf_addch(&start, ' ');
+        add_line(out, start.data, &text);
+        buf_release(&text);
+    }
+    buf_release(&start);
+}
+
+static int add_notes(const struct report_run *run, struct buf *out, struct err *e) {
+    struct arena a = ARENA_INIT;
+    const char **notes = NULL;
+    size_t n = 0;
+    int rc = summary_notes(run, &a, &notes, &n, e);
+    buf_addch(out, '\n');
+    for (size_t i = 0; i < n; i++) {
+        /* The mark's own line starts with the mark. */
+        bool is_mark = notes[i][0] == '~';
+        fmt_wrap(out, is_mark ? "~ " : "- ", is_mark ? notes[i] + 2 : notes[i], WIDTH);
+    }
+    arena_release(&a);
+    return rc;
+}
+
+static int add_run(const struct report_run *run, struct buf *out, struct err *e) {
+    add_header(run, out);
+    if (run->n_variants == 0) {
+        buf_addstr(out, "\nThe run has no variants yet.\n");
+        return 0;
+    }
+    for (size_t i = 0; i < run->n_variants; i++) {
+        if (i == 0 || !summary_same_group(&run->variants[i - 1], &run->variants[i])) {
+            add_group_header(&run->variants[i], out);
+        }
+        add_variant(&run->variants[i], out);
+    }
+    return add_notes(run, out, e);
+}
+
+int report_text(const struct report_run *const *runs, size_t n, struct buf *out, struct err *e) {
+    for (size_t i = 0; i < n; i++) {
+        buf_addstr(out, i ? "\n" : "");
+        int rc = add_run(runs[i], out, e);
+        if (rc) {
+            return rc;
+        }
+    }
+    return 0;
+}

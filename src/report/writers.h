@@ -1,0 +1,19 @@
+/* Inside src/report: the formats, one file each; the table in report.c names them. */
+#ifndef REPORT_WRITERS_H
+#define REPORT_WRITERS_H
+
+#include "report/collect.h"
+
+#include "base/buf.h"
+#include "base/err.h"
+
+/* Appends n runs to out. */
+typedef int report_writer_fn(const struct report_run *const *runs, size_t n, struct buf *out,
+                             struct err *e);
+report_writer_fn report_text;
+report_writer_fn report_csv;
+report_writer_fn report_json;
+report_writer_fn report_md;
+report_writer_fn report_html;
+
+#endif
