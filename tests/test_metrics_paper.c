@@ -65,7 +65,7 @@ static const char *cell(const struct csv *csv, size_t row, const char *column) {
         }
     }
     fail_msg("no column %s", column);
-    return NULL;
+    return "";
 }
 
 static double number(const struct csv *csv, size_t row, const char *column) {

@@ -234,9 +234,10 @@ static void put_run(const char *dir) {
     OK(store_meta_set(s, "version", "0.1.0", &err));
     OK(store_meta_set(s, "plan_path", HOSTILE, &err));
     OK(store_meta_set(s, "plan_yaml", "name: demo # </pre>\n", &err));
+    OK(store_meta_set(s, "idle_json", "{\"seconds\": 5.0, \"settled\": true}", &err));
     OK(store_machine_put(s, "m1",
-                         "{\"cpu_model\": \"AMD EPYC 7B13\", \"hw_threads\": 2, \"memory_bytes\": "
-                         "8.0e9, \"gpus\": [{\"name\": \"<GPU>\"}], \"nothing\": null}",
+                         "{\"cpu\": \"AMD EPYC 7B13\", \"hw_threads\": 2, \"memory_gib\": "
+                         "8, \"gpus\": [{\"name\": \"<GPU>\"}], \"nothing\": null}",
                          &err));
     put_measured_variants(s);
     put_broken_variants(s);
@@ -410,7 +411,7 @@ static void the_text_table_fits_a_terminal(void **state) {
     check_has(&text, "failed: quantize: cannot write");
     check_has(&text, "failed: load: was killed by signal 11");
     check_has(&text, "fp16 made from Q4_1 weights");
-    check_has(&text, "AMD EPYC 7B13, 2 threads, 8.00 GB, <GPU>");
+    check_has(&text, "AMD EPYC 7B13, 2 threads, 8 GiB, <GPU>");
     check_has(&text, "modelled, " CPU ", within \xC2\xB1"
                      "40 %");
     check_has(&text, "IPW(paper): score per joule");
@@ -531,7 +532,7 @@ static void the_json_holds_the_run(void **state) {
     }
     assert_int_equal(n_failed, 2);
     const json_t *machine = json_object_get(json_object_get(doc, "machines"), "m1");
-    assert_string_equal(json_str_or(machine, "cpu_model", ""), "AMD EPYC 7B13");
+    assert_string_equal(json_str_or(machine, "cpu", ""), "AMD EPYC 7B13");
     json_decref(doc);
     buf_release(&text);
 }
@@ -561,6 +562,7 @@ static void the_page_stands_alone_and_trusts_nobody(void **state) {
     check_has(&text, "was killed by signal 11");
     check_has(&text, "AMD EPYC 7B13");
     check_has(&text, "name: demo");
+    check_has(&text, "<dt>idle seconds</dt><dd>5</dd>");
     for (size_t i = 0; i < metrics_count(); i++) {
         check_has(&text, metrics_at(i)->id);
     }

@@ -88,35 +88,39 @@ static void vanish(struct scan *sc, const struct proc_entry *en) {
     sc->vanished_ns += en->own_ns + en->reaped_ns;
 }
 
-/* Reads a process into its entry; false when it is no more. */
-static bool visit(struct proctree *t, pid_t pid, struct scan *sc) {
+static void count(struct proc_entry *en, const struct proc_stat *now, struct scan *sc) {
+    sc->own_ns += now->own_ns - en->own_ns;
+    sc->reaped_ns += now->reaped_ns - en->reaped_ns;
+    en->own_ns = now->own_ns;
+    en->reaped_ns = now->reaped_ns;
+    en->seen = true;
+}
+
+/* Makes a process one of ours. */
+static void visit(struct proctree *t, pid_t pid, struct scan *sc) {
     struct proc_stat now;
     struct proc_entry *en = find_entry(t, pid);
     if (!read_process(t, pid, &now)) {
-        return false;
+        return;
     }
-    if (en && en->start_ticks != now.start_ticks) {
-        vanish(sc, en);
-        *en = (struct proc_entry){.pid = pid, .start_ticks = now.start_ticks};
+    if (!en && t->n == PROCTREE_MAX) {
+        t->overflow = true;
+        return;
     }
     if (!en) {
-        if (t->n == PROCTREE_MAX) {
-            t->overflow = true;
-            return false;
-        }
         en = &t->entries[t->n++];
-        *en = (struct proc_entry){.pid = pid, .start_ticks = now.start_ticks};
-        if (sc->baseline) {
-            en->own_ns = now.own_ns;
-            en->reaped_ns = now.reaped_ns;
-        }
+    } else if (en->start_ticks == now.start_ticks) {
+        count(en, &now, sc);
+        return;
+    } else {
+        vanish(sc, en);
     }
-    sc->own_ns += now.own_ns - en->own_ns;
-    sc->reaped_ns += now.reaped_ns - en->reaped_ns;
-    en->own_ns = now.own_ns;
-    en->reaped_ns = now.reaped_ns;
-    en->seen = true;
-    return true;
+    *en = (struct proc_entry){.pid = pid, .start_ticks = now.start_ticks};
+    if (sc->baseline) {
+        en->own_ns = now.own_ns;
+        en->reaped_ns = now.reaped_ns;
+    }
+    count(en, &now, sc);
 }
 
 static void visit_listed(struct proctree *t, const char *path, struct scan *sc) {
@@ -226,19 +230,21 @@ static void drop_unseen(struct proctree *t, struct scan *sc) {
     t->n = kept;
 }
 
-static void scan(struct proctree *t, struct scan *sc) {
-    for (size_t i = 0; i < t->n; i++) {
-        t->entries[i].seen = false;
+/* A known process whose number is now another's has ended, and its successor is a stranger. */
+static void visit_known(struct proctree *t, struct proc_entry *en, struct scan *sc) {
+    struct proc_stat now;
+    if (read_process(t, en->pid, &now) && now.start_ticks == en->start_ticks) {
+        count(en, &now, sc);
     }
+}
+
+static void scan(struct proctree *t, struct scan *sc) {
     const size_t known = t->n;
     for (size_t i = 0; i < known; i++) {
-        visit(t, t->entries[i].pid, sc);
+        t->entries[i].seen = false;
     }
-    for (size_t i = 0; i < t->n_roots; i++) {
-        const struct proc_entry *en = find_entry(t, t->roots[i]);
-        if (!en || !en->seen) {
-            visit(t, t->roots[i], sc);
-        }
+    for (size_t i = 0; i < known; i++) {
+        visit_known(t, &t->entries[i], sc);
     }
     if (!t->listed) {
         visit_by_parent(t, sc);
@@ -278,14 +284,27 @@ void proctree_update(struct proctree *t, bool look) {
     t->cpu_ns += sc.own_ns + (late_ns > 0 ? late_ns : 0);
 }
 
-int proctree_watch(struct proctree *t, pid_t pid, struct err *e) {
+/* Makes the process one of ours, without what it and its children used so far. */
+static void add_from_now(struct proctree *t, pid_t pid) {
     struct scan sc = {.baseline = true};
+    visit(t, pid, &sc);
+    scan(t, &sc);
+}
+
+static bool lists_children(const struct proctree *t, pid_t pid) {
+    char path[SYSFILE_PATH_MAX];
+    int len = snprintf(path, sizeof(path), "%s/proc/%d/task/%d/children", t->root, (int)pid,
+                       (int)pid);
+    return len > 0 && (size_t)len < sizeof(path) && access(path, F_OK) == 0;
+}
+
+int proctree_watch(struct proctree *t, pid_t pid, struct err *e) {
     struct proc_stat st;
     if (!read_process(t, pid, &st)) {
         return err_set(e, EE_MISSING, "cannot watch process %d: there is none", (int)pid);
     }
     for (size_t i = 0; i < t->n_roots; i++) {
-        if (t->roots[i] == pid) {
+        if (t->roots[i].pid == pid && t->roots[i].start_ticks == st.start_ticks) {
             return 0;
         }
     }
@@ -293,20 +312,17 @@ int proctree_watch(struct proctree *t, pid_t pid, struct err *e) {
         return err_set(e, EE_FAIL, "cannot watch process %d: %d are watched already", (int)pid,
                        PROCTREE_MAX_ROOTS);
     }
-    char path[SYSFILE_PATH_MAX];
-    int len = snprintf(path, sizeof(path), "%s/proc/%d/task/%d/children", t->root, (int)pid,
-                       (int)pid);
-    t->listed = len > 0 && (size_t)len < sizeof(path) && access(path, F_OK) == 0;
+    t->listed = lists_children(t, pid);
     proctree_update(t, true);
-    t->roots[t->n_roots++] = pid;
-    scan(t, &sc); /* its sums are what was used before, or moments ago: not counted */
+    t->roots[t->n_roots++] = (struct proc_root){pid, st.start_ticks};
+    add_from_now(t, pid);
     return 0;
 }
 
 void proctree_unwatch(struct proctree *t, pid_t pid) {
     size_t kept = 0;
     for (size_t i = 0; i < t->n_roots; i++) {
-        if (t->roots[i] != pid) {
+        if (t->roots[i].pid != pid) {
             t->roots[kept++] = t->roots[i];
         }
     }
@@ -315,8 +331,12 @@ void proctree_unwatch(struct proctree *t, pid_t pid) {
     }
     t->n_roots = kept;
     /* Which of the known belonged to pid is not recorded: find the rest again from their roots. */
-    struct scan sc = {.baseline = true};
     t->n = 0;
     t->overflow = false;
-    scan(t, &sc);
+    for (size_t i = 0; i < kept; i++) {
+        struct proc_stat st;
+        if (read_process(t, t->roots[i].pid, &st) && st.start_ticks == t->roots[i].start_ticks) {
+            add_from_now(t, t->roots[i].pid);
+        }
+    }
 }

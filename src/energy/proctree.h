@@ -30,12 +30,17 @@ struct proc_entry {
     bool seen;
 };
 
+struct proc_root {
+    pid_t pid;
+    uint64_t start_ticks;
+};
+
 struct proctree {
     const char *root; /* "" or a directory that stands for "/"; owned by the caller */
     bool clocks;      /* false for a fake root: its processes have no clock */
     bool listed;      /* the kernel lists children (CONFIG_PROC_CHILDREN): no need to walk /proc */
     int64_t tick_ns;
-    pid_t roots[PROCTREE_MAX_ROOTS];
+    struct proc_root roots[PROCTREE_MAX_ROOTS];
     size_t n_roots;
     struct proc_entry entries[PROCTREE_MAX];
     size_t n;
@@ -49,9 +54,9 @@ int proctree_watch(struct proctree *t, pid_t pid, struct err *e) EE_MUST_CHECK;
 /* Call proctree_update first: what was used since the last one is dropped. */
 void proctree_unwatch(struct proctree *t, pid_t pid);
 /*
- * Brings cpu_ns up to date. With scan, looks for new and ended processes; without, reads only
+ * Brings cpu_ns up to date. With look, looks for new and ended processes; without, reads only
  * those known, which is cheap.
  */
-void proctree_update(struct proctree *t, bool scan);
+void proctree_update(struct proctree *t, bool look);
 
 #endif

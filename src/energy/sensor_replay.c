@@ -63,7 +63,8 @@ static struct record *track_append(struct track *t, struct err *e) {
 
 static int parse_component(struct sensor *s, const json_t *obj, struct err *e) {
     struct replay *rp = s->state;
-    const char *name, *scope;
+    const char *name = "";
+    const char *scope = "";
     int rc = json_want_str(obj, "name", &name, e);
     if (rc == 0) {
         rc = json_want_str(obj, "scope", &scope, e);

@@ -41,7 +41,7 @@ long sysfile_read_line(const char *path, char *out, size_t size) {
 }
 
 int sysfile_read_u64(const char *path, uint64_t *out) {
-    char text[64];
+    char text[64] = "";
     long len = sysfile_read_line(path, text, sizeof(text));
     if (len < 0) {
         return (int)len;
@@ -49,7 +49,7 @@ int sysfile_read_u64(const char *path, uint64_t *out) {
     char *end;
     errno = 0;
     unsigned long long value = strtoull(text, &end, 10);
-    if (errno != 0 || len == 0 || *end != '\0' || text[0] == '-') {
+    if (len == 0 || errno != 0 || *end != '\0' || text[0] == '-') {
         return -EINVAL;
     }
     *out = value;

@@ -249,16 +249,18 @@ static int link_stage(struct run *r, const struct variant *v, const char *key, s
     return rc;
 }
 
-/* Whether the stage was done at an earlier time; one whose files are gone is forgotten. */
+/* Whether the stage was done at an earlier time and what it left is there. One whose files are gone
+ * is not done; *gone_id is then its row's, else 0. */
 static int find_done(struct run *r, const struct stage_kind *k, const struct variant *v,
-                     const char *key, bool *done, struct err *e) {
+                     const char *key, bool *done, int64_t *gone_id, struct err *e) {
     struct arena a = ARENA_INIT;
     struct store_stage st = {0};
     int rc = store_stage_find(r->store, key, &a, &st, e);
     *done = !rc && st.key && strcmp(st.status, "done") == 0;
+    *gone_id = 0;
     if (*done && k->still_there && !k->still_there(r, v)) {
         *done = false;
-        rc = store_stage_delete(r->store, st.stage_id, e);
+        *gone_id = st.stage_id;
     }
     arena_release(&a);
     return rc;
@@ -274,7 +276,8 @@ static int needs_met(struct run *r, const struct stage_kind *k, const struct var
     if (k->needs) {
         rc = store_variant_stage(r->store, v->id, k->needs, &a, &st, e);
         *met = !rc && st.key && strcmp(st.status, "done") == 0;
-        snprintf(why, why_size, "not run, because %s failed", k->needs);
+        snprintf(why, why_size, "not run, because %s %s", k->needs,
+                 st.key ? "failed" : "was not run");
     } else if (quantize_needs_fp16(r, v)) {
         struct variant source = *v;
         source.precision = PRECISION_FP16;
@@ -322,7 +325,11 @@ static int visit_new(struct execution *x, const struct stage_kind *k, const stru
                      const struct stage_ticket *t, struct err *e) {
     bool done = false;
     bool added;
-    int rc = find_done(x->run, k, v, t->key, &done, e);
+    int64_t gone_id = 0;
+    int rc = find_done(x->run, k, v, t->key, &done, &gone_id, e);
+    if (!rc && gone_id) {
+        rc = store_stage_delete(x->run->store, gone_id, e);
+    }
     if (!rc && !done) {
         rc = visit_source(x, k, v, e);
     }
@@ -400,23 +407,41 @@ bool stage_is_wanted(const char *only, const struct stage_kind *k) {
     return false;
 }
 
+/* Counts a stage once, and with it the FP16 file that it would have to be made from first. */
+static int count_stage(struct run *r, const struct stage_kind *k, const struct variant *v,
+                       struct key_set *keys, struct err *e) {
+    char key[HASH_HEX_SIZE];
+    struct buf text;
+    bool added = false;
+    bool done = false;
+    int64_t gone_id;
+    buf_init(&text);
+    int rc = stage_key(r, k, v, key, &text, e);
+    rc = rc ? rc : key_set_add(keys, key, &added, e);
+    if (!rc && added && k == &stage_quantize && quantize_needs_fp16(r, v)) {
+        rc = find_done(r, k, v, key, &done, &gone_id, e);
+        struct variant source = *v;
+        source.precision = PRECISION_FP16;
+        rc = rc || done ? rc : count_stage(r, k, &source, keys, e);
+    }
+    buf_release(&text);
+    return rc;
+}
+
 static int count_stages(struct run *r, const char *only, size_t *n, struct err *e) {
     struct key_set keys = {0};
     int rc = 0;
     for (size_t i = 0; i < r->n_variants; i++) {
         for (size_t k = 0; stage_kinds[k] && !rc; k++) {
-            char key[HASH_HEX_SIZE];
-            struct buf text;
-            bool added;
-            buf_init(&text);
             if (stage_is_wanted(only, stage_kinds[k]) && !run_model(r, &r->variants[i])->failed) {
-                rc = stage_key(r, stage_kinds[k], &r->variants[i], key, &text, e);
-                rc = rc ? rc : key_set_add(&keys, key, &added, e);
+                rc = count_stage(r, stage_kinds[k], &r->variants[i], &keys, e);
             }
-            buf_release(&text);
         }
     }
     *n = keys.n;
+    for (size_t i = 0; i < r->plan.n_models; i++) {
+        *n += r->models[i].failed; /* announced as one failed stage */
+    }
     free(keys.keys);
     return rc;
 }
@@ -457,14 +482,21 @@ static int record_model(struct run *r, const struct variant *v, struct execution
     return rc;
 }
 
+/* What is known of a variant may come later than its row: its model could not be read before. */
 static int put_variants(struct run *r, struct err *e) {
+    const char *device = r->device[0] ? r->device : "unknown";
     struct arena a = ARENA_INIT;
     struct store_variant *there = NULL;
     size_t n = 0;
     int rc = store_variants(r->store, &a, &there, &n, e);
-    for (size_t i = n; i < r->n_variants && !rc; i++) {
+    for (size_t i = 0; i < r->n_variants && !rc; i++) {
         const struct variant *v = &r->variants[i];
         const struct model_facts *m = run_model(r, v);
+        bool is_news = i >= n || there[i].params != (double)m->n_params ||
+                       strcmp(there[i].device, device) != 0;
+        if (!is_news || (i < n && m->failed)) {
+            continue;
+        }
         const struct store_variant row = {
             .variant_id = v->id,
             .model_id = v->model->id,
@@ -474,7 +506,7 @@ static int put_variants(struct run *r, struct err *e) {
             .task = v->task->name,
             .precision = precision_names[v->precision],
             .engine = "llama.cpp",
-            .device = r->device[0] ? r->device : "unknown",
+            .device = device,
             .params = m->failed ? (double)NAN : (double)m->n_params,
             .note = v->model->note,
         };

@@ -42,13 +42,24 @@ static int no_memory(struct err *e) {
     return err_set(e, EE_NOMEM, "reading the plan: out of memory");
 }
 
-/* "SmolLM2-135M.Q4_1.gguf" gives the id a model without one is shown under. */
+static const char file_name_chars[] =
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+
+static bool is_file_name(const char *s) {
+    return s[0] != '.' && strspn(s, file_name_chars) == strlen(s);
+}
+
+/* "SmolLM2 135M.Q4_1.gguf" gives the id a model without one has: "SmolLM2-135M.Q4_1". */
 static const char *id_from_path(struct reader *r, const char *path) {
     const char *base = fs_basename(path);
     size_t len = strlen(base);
     const size_t ext = strlen(".gguf");
     len = len > ext && strcmp(base + len - ext, ".gguf") == 0 ? len - ext : len;
-    return arena_strndup(r->arena, base, len);
+    char *id = arena_strndup(r->arena, base, len);
+    for (char *c = id; c && *c; c++) {
+        *c = (char)(strchr(file_name_chars, *c) ? *c : '-');
+    }
+    return id;
 }
 
 static int known_model(struct reader *r, struct ynode n, const char *id, struct plan_model *m,
@@ -102,8 +113,14 @@ static int read_model(struct reader *r, struct ynode n, struct plan_model *m, st
     m->id = id ? keep(r, id) : id_from_path(r, path);
     m->family = family ? keep(r, family) : m->id;
     m->size = size ? keep(r, size) : "";
-    if (!m->path || !m->id || !m->family) {
+    if (!m->path || !m->id || !m->family || !m->size) {
         return no_memory(e);
+    }
+    if (!is_file_name(m->id)) {
+        return ynode_fail(id ? ymap_get(n, "id") : n, e,
+                          "model id \"%.60s\" becomes a file name: letters, digits, '-', '_' and "
+                          "'.' only, and no '.' first; set id:",
+                          m->id);
     }
     if (!fs_exists(m->path)) {
         return ynode_fail(ymap_get(n, "path"), e, "no file at %s", m->path);
@@ -354,9 +371,7 @@ static int read_root(struct reader *r, struct ynode root, struct err *e) {
     if (rc) {
         return rc;
     }
-    if (strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") !=
-            strlen(name) ||
-        name[0] == '.') {
+    if (!is_file_name(name)) {
         return ynode_fail(ymap_get(root, "name"), e,
                           "name \"%.60s\" becomes a directory: letters, digits, '-', '_' and '.' "
                           "only, and no '.' first",

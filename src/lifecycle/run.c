@@ -126,26 +126,6 @@ static int make_dirs(struct run *r, struct err *e) {
     return rc;
 }
 
-static int open_store(struct run *r, bool create, struct err *e) {
-    char *path = path_in(r, "run.db");
-    if (!path) {
-        return err_set(e, EE_NOMEM, "run: out of memory");
-    }
-    int rc;
-    if (create && fs_exists(path)) {
-        rc = err_set(e, EE_USAGE,
-                     "%s holds a run already; go on with it by \"edge-eval run --resume %s\", or "
-                     "choose another --out",
-                     r->dir, r->dir);
-    } else if (create) {
-        rc = store_create(path, &r->store, e);
-    } else {
-        rc = store_open(path, false, &r->store, e);
-    }
-    free(path);
-    return rc;
-}
-
 static int store_facts(struct run *r, struct err *e) {
     char created[24];
     clock_wall_iso8601(created, sizeof(created));
@@ -165,6 +145,52 @@ static int store_facts(struct run *r, struct err *e) {
     return rc;
 }
 
+/* Removes a database that was never finished, with what SQLite keeps beside it. */
+static void remove_unfinished(const char *path) {
+    static const char *const suffixes[] = {"", "-wal", "-shm", "-journal"};
+    for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
+        struct buf b;
+        buf_init(&b);
+        buf_addf(&b, "%s%s", path, suffixes[i]);
+        unlink(b.data);
+        buf_release(&b);
+    }
+}
+
+static int open_store(struct run *r, struct err *e) {
+    char *path = path_in(r, "run.db");
+    int rc = path ? store_open(path, false, &r->store, e)
+                  : err_set(e, EE_NOMEM, "run: out of memory");
+    free(path);
+    return rc;
+}
+
+/* run.db gets its name once the plan is in it: a run killed before that has not begun. */
+static int create_store(struct run *r, struct err *e) {
+    char *path = path_in(r, "run.db");
+    char *unfinished = path_in(r, "run.db.new");
+    int rc = path && unfinished ? 0 : err_set(e, EE_NOMEM, "run: out of memory");
+    if (!rc && fs_exists(path)) {
+        rc = err_set(e, EE_USAGE,
+                     "%s holds a run already; go on with it by \"edge-eval run --resume %s\", or "
+                     "choose another --out",
+                     r->dir, r->dir);
+    } else if (!rc) {
+        remove_unfinished(unfinished);
+        rc = store_create(unfinished, &r->store, e);
+        rc = rc ? rc : store_facts(r, e);
+        store_close(r->store);
+        r->store = NULL;
+        if (!rc && rename(unfinished, path) != 0) {
+            rc = err_errno(e, errno, "cannot rename %s", unfinished);
+        }
+        rc = rc ? rc : open_store(r, e);
+    }
+    free(unfinished);
+    free(path);
+    return rc;
+}
+
 int run_create(const char *plan_path, const char *dir, const struct run_opts *opts,
                struct run **out, struct err *e) {
     *out = NULL;
@@ -178,8 +204,7 @@ int run_create(const char *plan_path, const char *dir, const struct run_opts *op
     rc = rc ? rc : prepare(r, e);
     rc = rc ? rc : make_dirs(r, e);
     rc = rc ? rc : lock_dir(r, e);
-    rc = rc ? rc : open_store(r, true, e);
-    rc = rc ? rc : store_facts(r, e);
+    rc = rc ? rc : create_store(r, e);
     free(plan_abs);
     if (rc) {
         run_close(r);
@@ -195,8 +220,7 @@ static int load_stored_plan(struct run *r, struct err *e) {
     int rc = store_meta_get(r->store, "plan_yaml", &r->arena, &yaml, e);
     rc = rc ? rc : store_meta_get(r->store, "plan_path", &r->arena, &path, e);
     if (!rc && (!yaml || !path)) {
-        rc = err_set(e, EE_FORMAT,
-                     "%s was stopped before it began: delete it and start the plan again", r->dir);
+        rc = err_set(e, EE_FORMAT, "%s/run.db holds no plan: it is not a run of edge-eval", r->dir);
     }
     return rc ? rc
               : plan_parse(yaml, strlen(yaml), path, r->opts->data_dir, &r->arena, &r->plan, e);
@@ -209,12 +233,14 @@ int run_resume(const char *dir, const struct run_opts *opts, struct run **out, s
     if (!rc) {
         char *db = path_in(r, "run.db");
         if (!db || !fs_exists(db)) {
-            rc = err_set(e, EE_MISSING, "%s holds no run (no run.db)", dir);
+            rc = err_set(e, EE_MISSING,
+                         "%s holds no run (no run.db); start one by \"edge-eval run PLAN --out %s\"",
+                         dir, dir);
         }
         free(db);
     }
     rc = rc ? rc : lock_dir(r, e);
-    rc = rc ? rc : open_store(r, false, e);
+    rc = rc ? rc : open_store(r, e);
     rc = rc ? rc : load_stored_plan(r, e);
     rc = rc ? rc : prepare(r, e);
     if (rc) {

@@ -61,7 +61,7 @@ static int store_machine(struct run *r, struct err *e) {
 }
 
 static int measure_idle(struct run *r, struct err *e) {
-    if (r->plan.energy.idle_s <= 0) {
+    if (r->plan.energy.idle_s <= 0 || meter_n_components(r->meter) == 0) {
         return 0;
     }
     struct meter_idle idle;

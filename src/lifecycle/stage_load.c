@@ -4,8 +4,10 @@
  * again in the same process, so that loading and answering can be told apart.
  */
 #include "base/clock.h"
+#include "base/fs.h"
 #include "base/hash.h"
 #include "base/json.h"
+#include "base/machine.h"
 #include "base/page_cache.h"
 #include "lifecycle/engine_args.h"
 #include "lifecycle/prompts.h"
@@ -211,6 +213,24 @@ static int warm_starts(struct start *s, int64_t *n, struct err *e) {
     return 0;
 }
 
+/*
+ * Starts are timed without the engine's own checks, and mapped weights that memory cannot hold
+ * would be read again for every token, so what cannot fit is refused here.
+ */
+static int check_memory(const struct run *r, const char *path, struct err *e) {
+    const double gib = 1024.0 * 1024.0 * 1024.0;
+    uint64_t need = 0;
+    uint64_t have = machine_available_memory_bytes();
+    int rc = fs_size(path, &need, e);
+    if (!rc && !strcmp(r->device, "CPU") && have > 0 && need > have) {
+        rc = err_set(e, EE_NOMEM,
+                     "%s has %.1f GiB and %.1f GiB of memory are free; use a smaller precision or "
+                     "model",
+                     path, (double)need / gib, (double)have / gib);
+    }
+    return rc;
+}
+
 static int execute(struct run *r, const struct variant *v, int64_t stage_id, json_t **result,
                    struct err *e) {
     char *path = run_artifact_path(r, v);
@@ -219,6 +239,7 @@ static int execute(struct run *r, const struct variant *v, int64_t stage_id, jso
     int64_t n_warm = 0;
     int64_t n_cold = 0;
     int rc = path ? 0 : err_set(e, EE_NOMEM, "load: out of memory");
+    rc = rc ? rc : check_memory(r, path, e);
     rc = rc ? rc : cold_starts(&s, &n_cold, no_cold, sizeof(no_cold), e);
     rc = rc ? rc : warm_starts(&s, &n_warm, e);
     if (!rc && n_warm + n_cold == 0) {

@@ -257,8 +257,13 @@ json_t *serve_job_args(const struct run *r, const struct variant *v, const char 
                      run_engine_json(r), "sampling", sampling_json(r));
 }
 
+struct serve_rows {
+    struct stage_rows stage; /* first, so that this is a stage_rows for stage_on_window */
+    char first_error[256];   /* of a request; empty when none failed */
+};
+
 static int on_row(const json_t *row, void *ctx, struct err *e) {
-    const struct stage_rows *rows = ctx;
+    struct serve_rows *rows = ctx;
     struct arena a = ARENA_INIT;
     const json_t *times = json_object_get(row, "token_ns");
     size_t n = json_array_size(times);
@@ -281,13 +286,16 @@ static int on_row(const json_t *row, void *ctx, struct err *e) {
         .done_ns = json_int_or(row, "done_ns", 0),
         .text = json_str_or(row, "text", NULL),
     };
+    if (q.error && !rows->first_error[0]) {
+        snprintf(rows->first_error, sizeof(rows->first_error), "%s", q.error);
+    }
     if (!rc) {
         /* An answer without a token has no token times: its end stands in for both. */
         q.first_token_ns = n ? token_ns[0] : q.done_ns;
         q.last_token_ns = n ? token_ns[n - 1] : q.done_ns;
         rc = store_pack_events(&a, token_ns, n, &q.events, &q.events_bytes, e);
     }
-    rc = rc ? rc : store_request_put(rows->run->store, rows->stage_id, &q, e);
+    rc = rc ? rc : store_request_put(rows->stage.run->store, rows->stage.stage_id, &q, e);
     arena_release(&a);
     return rc;
 }
@@ -326,7 +334,7 @@ static int execute(struct run *r, const struct variant *v, int64_t stage_id, jso
     }
     json_t *args = serve_job_args(r, v, path, r->plan.serve.lengths == LENGTHS_FORCED,
                                   r->plan.serve.repeats);
-    struct stage_rows rows = {r, stage_id};
+    struct serve_rows rows = {.stage = {r, stage_id}};
     struct job_spec spec = {.job = "serve",
                             .args = args,
                             .meter = r->meter,
@@ -337,8 +345,8 @@ static int execute(struct run *r, const struct variant *v, int64_t stage_id, jso
     int rc = run_job(r, &spec, &out, e);
     rc = rc ? rc : put_memory(r, stage_id, json_object_get(out.result, "memory"), e);
     if (!rc && json_int_or(out.result, "ok", 0) == 0) {
-        rc = err_set(e, EE_FAIL, "all %lld requests failed; see the requests' errors in the log",
-                     (long long)json_int_or(out.result, "failed", 0));
+        rc = err_set(e, EE_FAIL, "all %lld requests failed, the first because: %s",
+                     (long long)json_int_or(out.result, "failed", 0), rows.first_error);
     }
     if (!rc) {
         *result = json_incref(out.result);

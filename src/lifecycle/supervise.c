@@ -29,6 +29,7 @@ struct session {
     struct open_window open[MAX_OPEN_WINDOWS];
     int n_open;
     bool finished; /* a result or an error came */
+    size_t log_begin; /* bytes that earlier workers left in the log */
 };
 
 static int open_window(struct session *s, const char *name, struct err *e) {
@@ -110,17 +111,19 @@ static int handle(struct session *s, json_t *msg, struct err *e) {
     return err_set(e, EE_FAIL, "the worker sent an unknown message \"%.40s\"", type);
 }
 
-/* The last lines a worker printed, which name an assertion that ended it. */
-static void last_log_line(const char *path, char *out, size_t size) {
+/* The last line this worker printed, which names an assertion that ended it. */
+static void last_log_line(const struct session *s, char *out, size_t size) {
+    const char *path = s->spec->log_path;
     struct buf b;
     buf_init(&b);
     out[0] = '\0';
-    if (path && fs_read(path, &b, NULL) == 0) {
-        while (b.len > 0 && b.data[b.len - 1] == '\n') {
+    if (path && fs_read(path, &b, NULL) == 0 && b.len > s->log_begin) {
+        while (b.len > s->log_begin && b.data[b.len - 1] == '\n') {
             b.data[--b.len] = '\0';
         }
-        const char *line = strrchr(b.data, '\n');
-        snprintf(out, size, "%.200s", line ? line + 1 : b.data);
+        const char *own = b.data + s->log_begin;
+        const char *newline = strrchr(own, '\n');
+        snprintf(out, size, "%.200s", newline ? newline + 1 : own);
     }
     buf_release(&b);
 }
@@ -133,7 +136,7 @@ static int died(struct session *s, struct err *e) {
         process_kill_tree(&s->process, 0);
     }
     process_describe_end(&s->process, how, sizeof(how));
-    last_log_line(s->spec->log_path, line, sizeof(line));
+    last_log_line(s, line, sizeof(line));
     return err_set(e, s->process.end == PROCESS_OOM ? EE_NOMEM : EE_CRASH,
                    "the worker (%s) %s%s%s%s%s", s->spec->job, how, line[0] ? "; it last said: " : "",
                    line, s->spec->log_path ? "; log: " : "",
@@ -174,6 +177,10 @@ static int start(struct session *s, struct err *e) {
     const char *const argv[] = {spec->exe, "worker", NULL};
     const struct process_spec ps = {
         .argv = argv, .log_path = spec->log_path, .with_channel = true};
+    uint64_t log_bytes = 0;
+    if (spec->log_path && fs_size(spec->log_path, &log_bytes, NULL) == 0) {
+        s->log_begin = (size_t)log_bytes;
+    }
     int rc = spec->meter && spec->exec_window ? open_window(s, spec->exec_window, e) : 0;
     rc = rc ? rc : process_spawn(&s->process, &ps, e);
     if (rc) {

@@ -19,8 +19,7 @@ static const struct {
     const char *name;
 } fact_table[] = {
     {"run_id", "Run"},     {"created_utc", "Started"}, {"version", "edge-eval"},
-    {"plan_path", "Plan"}, {"plan_name", "Plan name"}, {"engine", "Engine"},
-    {"seed", "Seed"},      {"machine_id", "Machine"},
+    {"plan_name", "Plan"}, {"plan_path", "Plan file"}, {"machine_id", "Machine"},
 };
 
 const char *report_kind_name(enum report_kind kind) {
@@ -107,7 +106,8 @@ static int load_facts(struct store *s, struct report_run *run, struct err *e) {
         }
         run->n_facts += f->value != NULL;
     }
-    return load_fact(s, a, "plan_yaml", &run->plan_yaml, e);
+    int rc = load_fact(s, a, "plan_yaml", &run->plan_yaml, e);
+    return rc ? rc : load_fact(s, a, "idle_json", &run->idle_json, e);
 }
 
 static int load_energies(struct store *s, struct arena *a, struct report_stage *st, struct err *e) {
@@ -265,7 +265,11 @@ int report_run_load(const char *run_dir, struct report_run **out, struct err *e)
         return rc;
     }
     struct report_run *run = calloc(1, sizeof(*run));
-    rc = run ? load_facts(s, run, e) : out_of_memory(e);
+    if (!run) {
+        store_close(s);
+        return out_of_memory(e);
+    }
+    rc = load_facts(s, run, e);
     rc = rc ? rc : name_run(run, run_dir, e);
     rc = rc ? rc : load_stages(s, run, e);
     rc = rc ? rc : load_machines(s, run, e);

@@ -58,7 +58,8 @@ struct report_run {
     const char *run_id;
     struct report_fact *facts;
     size_t n_facts;
-    const char *plan_yaml;           /* NULL when the run has none */
+    const char *plan_yaml; /* NULL when the run has none */
+    const char *idle_json; /* the idle baseline of its energy; NULL when none was measured */
     struct report_machine *machines; /* those that stages ran on, the run's own first */
     size_t n_machines;
     struct report_stage *stages;

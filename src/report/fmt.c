@@ -48,9 +48,11 @@ void fmt_num(struct buf *out, double x) {
     if (isinf(x) || isnan(x)) {
         buf_addstr(out, isnan(x) ? "nan" : x > 0 ? "inf" : "-inf");
     } else if (size == 0) {
-        buf_addstr(out, "0");
+        buf_addch(out, '0');
     } else if (size < 1e-4 || size >= 1e7) {
         buf_addf(out, "%.3g", x);
+    } else if (size == floor(size)) {
+        buf_addf(out, "%.0f", x); /* a count, or as good as one */
     } else {
         int decimals = 2 - (int)floor(log10(size));
         buf_addf(out, "%.*f", decimals > 0 ? decimals : 0, x);

@@ -18,7 +18,8 @@
  */
 const char *fmt_utf8(struct arena *a, const char *s);
 
-/* Three significant digits, more where the integer part has them: 0.0196, 21.3, 6930, 1.2e+07. */
+/* Three significant digits, more where the integer part has them, none after the point of a whole
+ * number: 0.0196, 21.3, 20, 6930, 1.2e+07. */
 void fmt_num(struct buf *out, double x);
 /* 17 significant digits: the double itself. "inf" for infinity, nothing for NAN. */
 void fmt_full(struct buf *out, double x);

@@ -156,7 +156,7 @@ static int add_summary(const struct report_run *run, struct buf *out, struct err
     return rc;
 }
 
-/* A machine's description as rows, whatever its shape: "gpus 0 name". */
+/* Stored JSON as facts, whatever its shape: "gpus 0 name". */
 static void add_json_facts(const char *prefix, const json_t *value, struct buf *out) {
     const char *key;
     const json_t *child;
@@ -173,16 +173,33 @@ static void add_json_facts(const char *prefix, const json_t *value, struct buf *
         buf_addf(&name, "%s %zu", prefix, i);
         add_json_facts(name.data, child, out);
     }
-    if (!json_is_object(value) && !json_is_array(value)) {
+    buf_clear(&name);
+    if (json_is_string(value)) {
+        buf_addstr(&name, json_string_value(value));
+    } else if (json_is_real(value)) {
+        fmt_num(&name, json_real_value(value));
+    } else if (!json_is_object(value) && !json_is_array(value) && json_write(value, &name, NULL)) {
         buf_clear(&name);
-        if (json_is_string(value)) {
-            buf_addstr(&name, json_string_value(value));
-        } else if (json_write(value, &name, NULL)) {
-            buf_clear(&name);
+    }
+    if (name.len) {
+        struct buf title;
+        buf_init(&title);
+        buf_addstr(&title, prefix);
+        for (char *p = title.data; *p; p++) {
+            *p = *p == '_' ? ' ' : *p;
         }
-        add_fact(out, prefix, name.data);
+        add_fact(out, title.data, name.data);
+        buf_release(&title);
     }
     buf_release(&name);
+}
+
+static void add_stored_facts(const char *prefix, const char *text, struct buf *out) {
+    json_t *json = NULL;
+    if (text && json_parse(text, strlen(text), prefix, &json, NULL) == 0) {
+        add_json_facts(prefix, json, out);
+    }
+    json_decref(json);
 }
 
 static void add_facts(const struct report_run *run, struct buf *out) {
@@ -191,13 +208,9 @@ static void add_facts(const struct report_run *run, struct buf *out) {
         add_fact(out, run->facts[i].name, run->facts[i].value);
     }
     for (size_t i = 0; i < run->n_machines; i++) {
-        json_t *json = NULL;
-        const char *text = run->machines[i].json;
-        if (json_parse(text, strlen(text), "machine", &json, NULL) == 0) {
-            add_json_facts("", json, out);
-        }
-        json_decref(json);
+        add_stored_facts("", run->machines[i].json, out);
     }
+    add_stored_facts("idle", run->idle_json, out);
     buf_addstr(out, "</dl>\n");
     if (run->plan_yaml) {
         buf_addstr(out, "<details><summary>Plan</summary><pre>");

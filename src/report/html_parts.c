@@ -9,14 +9,13 @@
 /* With more variants than this their figures are folded away. */
 enum { FOLD_ABOVE = 4 };
 
-static void add_cell(struct buf *out, const char *class_name, const char *text) {
+void html_cell(struct buf *out, const char *class_name, const char *text) {
     buf_addf(out, *class_name ? "<td class=\"%s\">" : "<td>", class_name);
     fmt_html(out, text);
     buf_addstr(out, "</td>");
 }
 
-/* A figure to three digits, with all its digits as the tooltip; empty for NAN. */
-static void add_number(struct buf *out, double x) {
+void html_number(struct buf *out, double x) {
     if (isnan(x)) {
         buf_addstr(out, "<td class=\"num\"></td>");
         return;
@@ -40,7 +39,7 @@ static void add_users(const struct report_run *run, const struct report_stage *s
             }
         }
     }
-    add_cell(out, "", names.data);
+    html_cell(out, "", names.data);
     buf_release(&names);
 }
 
@@ -58,10 +57,10 @@ void html_failures(const struct report_run *run, struct buf *out) {
                             "<tbody>\n");
         }
         buf_addstr(out, "<tr>");
-        add_cell(out, "", st->s.title);
-        add_cell(out, "", st->s.error_code);
-        add_cell(out, "error", st->s.error);
-        add_number(out, st->s.wall_s);
+        html_cell(out, "", st->s.title);
+        html_cell(out, "", st->s.error_code);
+        html_cell(out, "error", st->s.error);
+        html_number(out, st->s.wall_s);
         add_users(run, st, out);
         buf_addstr(out, "</tr>\n");
     }
@@ -75,13 +74,13 @@ static void add_value(struct buf *out, const struct metric_row *r) {
     buf_addf(out, "<td class=\"num%s\" title=\"", metric_refused(r) ? " refused" : "");
     fmt_full(out, r->value);
     buf_addstr(out, "\">");
+    buf_addstr(out, r->flags & QUANTITY_AT_LEAST ? "&ge; " : "");
+    buf_addstr(out, !metric_refused(r) && r->flags & QUANTITY_MODELLED ? "~" : "");
     if (metric_refused(r)) {
         buf_addch(out, '-');
     } else if (isinf(r->value)) {
         buf_addstr(out, "never");
     } else {
-        buf_addstr(out, r->flags & QUANTITY_AT_LEAST ? "&ge; " : "");
-        buf_addstr(out, r->flags & QUANTITY_MODELLED ? "~" : "");
         (is_bytes ? fmt_bytes : fmt_num)(out, r->value);
     }
     buf_addstr(out, "</td><td class=\"num\">");
@@ -95,6 +94,41 @@ static void add_value(struct buf *out, const struct metric_row *r) {
         buf_addf(out, "%zu", r->n);
     }
     buf_addstr(out, "</td>");
+}
+
+static void add_row(const struct metric_row *r, struct buf *out) {
+    bool is_bytes = strcmp(r->metric->unit, "bytes") == 0;
+    buf_addstr(out, "<tr><td title=\"");
+    fmt_html(out, r->metric->definition);
+    buf_addstr(out, "\">");
+    fmt_html(out, r->metric->name);
+    buf_addstr(out, " <code>");
+    fmt_html(out, r->metric->id);
+    buf_addstr(out, "</code></td>");
+    html_cell(out, "", r->metric->profile);
+    add_value(out, r);
+    html_cell(out, "", is_bytes || metric_refused(r) ? "" : r->metric->unit);
+    buf_addstr(out, "<td class=\"label\">");
+    fmt_html(out, r->label);
+    if (r->reason) {
+        buf_addstr(out, r->label ? "; <span class=\"reason\">" : "<span class=\"reason\">");
+        buf_addstr(out, metric_refused(r) ? "refused: " : "");
+        fmt_html(out, r->reason);
+        buf_addstr(out, "</span>");
+    }
+    buf_addstr(out, "</td></tr>\n");
+}
+
+static void add_rows(const struct report_variant *v, struct buf *out) {
+    buf_addstr(
+        out,
+        "<div class=\"scroll\"><table class=\"figures\">\n<thead><tr><th>metric</th><th>profile</th>"
+        "<th class=\"num\">value</th><th class=\"num\">interval</th>"
+        "<th class=\"num\">n</th><th>unit</th><th>label</th></tr></thead>\n<tbody>\n");
+    for (size_t i = 0; i < metrics_count(); i++) {
+        add_row(&v->rows[i], out);
+    }
+    buf_addstr(out, "</tbody></table></div>\n");
 }
 
 static void add_variant(const struct report_run *run, const struct report_variant *v,
@@ -111,33 +145,17 @@ static void add_variant(const struct report_run *run, const struct report_varian
         fmt_html(out, v->v.note);
         buf_addstr(out, "</p>\n");
     }
-    buf_addstr(out, "<div class=\"scroll\"><table>\n<thead><tr><th>metric</th><th>profile</th>"
-                    "<th class=\"num\">value</th><th class=\"num\">interval</th>"
-                    "<th class=\"num\">n</th><th>unit</th><th>label</th></tr></thead>\n<tbody>\n");
-    for (size_t i = 0; i < metrics_count(); i++) {
-        const struct metric_row *r = &v->rows[i];
-        bool is_bytes = strcmp(r->metric->unit, "bytes") == 0;
-        buf_addstr(out, "<tr><td title=\"");
-        fmt_html(out, r->metric->definition);
-        buf_addstr(out, "\">");
-        fmt_html(out, r->metric->name);
-        buf_addstr(out, " <code>");
-        fmt_html(out, r->metric->id);
-        buf_addstr(out, "</code></td>");
-        add_cell(out, "", r->metric->profile);
-        add_value(out, r);
-        add_cell(out, "", is_bytes || metric_refused(r) ? "" : r->metric->unit);
-        buf_addstr(out, "<td class=\"label\">");
-        fmt_html(out, r->label);
-        if (r->reason) {
-            buf_addstr(out, r->label ? "; <span class=\"reason\">" : "<span class=\"reason\">");
-            buf_addstr(out, metric_refused(r) ? "refused: " : "");
-            fmt_html(out, r->reason);
-            buf_addstr(out, "</span>");
-        }
-        buf_addstr(out, "</td></tr>\n");
+    if (summary_has_figures(v)) {
+        add_rows(v, out);
+    } else {
+        /* A table of refusals would say one thing thirty times; metrics.csv has it. */
+        const struct report_stage *failure = summary_failure(v);
+        buf_addstr(out, "<p class=\"error\">No figures: ");
+        buf_addstr(out, failure ? "failed: " : "the variant was not run");
+        fmt_html(out, failure ? failure->s.error : "");
+        buf_addstr(out, "</p>\n");
     }
-    buf_addstr(out, "</tbody></table></div>\n</details>\n");
+    buf_addstr(out, "</details>\n");
 }
 
 void html_figures(const struct report_run *run, struct buf *out) {
@@ -149,71 +167,4 @@ void html_figures(const struct report_run *run, struct buf *out) {
         add_variant(run, &run->variants[i], out);
     }
     buf_addstr(out, "</section>\n");
-}
-
-static void add_energy(const struct store_energy *g, struct buf *out) {
-    bool is_total = strcmp(g->component, "total") == 0;
-    bool is_missing = isnan(g->joules);
-    buf_addf(out, "<tr class=\"%s\"><td></td>", is_total ? "total" : "part");
-    add_cell(out, "", g->window);
-    add_cell(out, "", g->component);
-    add_number(out, (g->end_ns - g->start_ns) / 1e9);
-    add_number(out, g->joules);
-    buf_addstr(out, "<td class=\"num\">");
-    if (isfinite(g->low_j) && isfinite(g->high_j)) {
-        fmt_num(out, g->low_j);
-        buf_addstr(out, " to ");
-        fmt_num(out, g->high_j);
-    }
-    buf_addstr(out, "</td>");
-    add_number(out, g->above_idle_j);
-    add_number(out, g->mean_w);
-    add_number(out, g->peak_w);
-    buf_addstr(out, "<td class=\"label\">");
-    const char *const words[] = {g->quality, g->source, g->scope};
-    size_t n = 0;
-    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-        bool is_repeat = i > 0 && words[i] && strcmp(words[i], words[i - 1]) == 0;
-        if (words[i] && *words[i] && !is_repeat) {
-            buf_addstr(out, n++ ? "; " : "");
-            fmt_html(out, words[i]);
-        }
-    }
-    buf_addstr(out, g->is_short ? "; short window" : "");
-    if (!is_missing && isfinite(g->coverage) && g->coverage < 0.995) {
-        buf_addf(out, "; covers %.0f %%", 100 * g->coverage);
-    }
-    if (g->reason && *g->reason) {
-        buf_addstr(out, "; ");
-        fmt_html(out, g->reason);
-    }
-    buf_addstr(out, "</td></tr>\n");
-}
-
-void html_stages(const struct report_run *run, struct buf *out) {
-    if (run->n_stages == 0) {
-        return;
-    }
-    buf_addstr(out, "<section>\n<h2>Stages: time and energy</h2>\n<div class=\"scroll\"><table>\n"
-                    "<thead><tr><th>stage</th><th>window</th><th>component</th>"
-                    "<th class=\"num\">s</th><th class=\"num\">J</th>"
-                    "<th class=\"num\">interval</th><th class=\"num\">above idle, J</th>"
-                    "<th class=\"num\">mean W</th><th class=\"num\">peak W</th>"
-                    "<th>how it was measured</th></tr></thead>\n<tbody>\n");
-    for (size_t i = 0; i < run->n_stages; i++) {
-        const struct report_stage *st = &run->stages[i];
-        buf_addstr(out, "<tr class=\"stage\"><td colspan=\"3\">");
-        fmt_html(out, st->s.title);
-        buf_addstr(out, "</td>");
-        add_number(out, st->s.wall_s);
-        buf_addstr(out, "<td colspan=\"5\"></td><td class=\"label\">");
-        buf_addstr(out, report_stage_failed(st) ? "<span class=\"error\">failed</span>, " : "");
-        buf_addstr(out, "started ");
-        fmt_html(out, st->s.started_utc);
-        buf_addstr(out, "</td></tr>\n");
-        for (size_t j = 0; j < st->n_energies; j++) {
-            add_energy(&st->energies[j], out);
-        }
-    }
-    buf_addstr(out, "</tbody></table></div>\n</section>\n");
 }

@@ -98,13 +98,15 @@ static int fill_prepare(struct arena *a, struct report_variant *v, struct err *e
         if ((!st && !is_needed(v, kinds[i])) || (!why && used_as_is(st))) {
             continue;
         }
-        size_t before = sum.n;
-        if (!why) {
-            sum_windows(st, report_kind_name(kinds[i]), false, &sum);
-            why = sum.n == before ? "it has no energy window" : sum.gap;
-        }
         if (why) {
-            *q = inputs_missing(a, "%s: %s", report_kind_name(kinds[i]), why);
+            *q = inputs_missing(a, "%s", why);
+            return 0;
+        }
+        size_t before = sum.n;
+        sum_windows(st, report_kind_name(kinds[i]), false, &sum);
+        if (sum.n == before || sum.gap) {
+            *q = inputs_missing(a, "%s: %s", report_kind_name(kinds[i]),
+                                sum.gap ? sum.gap : "the stage has no energy window");
             return 0;
         }
     }

@@ -179,6 +179,7 @@ static void put_run(struct object *doc, const struct report_run *run) {
         put_str(&facts, run->facts[i].key, run->facts[i].value);
     }
     put_str(&facts, "plan_yaml", run->plan_yaml);
+    put_stored(&facts, "idle", run->idle_json);
     put_object(doc, "run", facts);
     struct object machines = object_new();
     for (size_t i = 0; i < run->n_machines; i++) {

@@ -34,9 +34,10 @@ static void free_runs(struct report_run **runs, size_t n) {
 }
 
 static int load_runs(const char *const *dirs, size_t n, struct report_run ***out, struct err *e) {
-    struct report_run **runs = calloc(n, sizeof(*runs));
+    struct report_run **runs = calloc(n, sizeof(void *)); /* POSIX: all pointers are alike */
     if (!runs) {
-        return err_set(e, EE_NOMEM, "report: out of memory");
+        err_set(e, EE_NOMEM, "report: out of memory");
+        return EE_NOMEM;
     }
     for (size_t i = 0; i < n; i++) {
         int rc = report_run_load(dirs[i], &runs[i], e);
@@ -67,7 +68,7 @@ int report_format(const char *const *run_dirs, size_t n, const char *format, str
         return rc;
     }
     if (n == 0 || (n > 1 && !formats[f].many)) {
-        return err_set(e, EE_USAGE, "a %s report shows one run at a time", format);
+        return err_set(e, EE_USAGE, "%s reports show one run at a time", format);
     }
     struct report_run **runs = NULL;
     rc = load_runs(run_dirs, n, &runs, e);

@@ -113,16 +113,15 @@ static const char *json_name(const json_t *v) {
 }
 
 static void machine_parts(const json_t *m, struct buf *out) {
-    const char *cpu = json_str_or(m, "cpu_model", json_name(json_object_get(m, "cpu")));
+    const char *cpu = json_name(json_object_get(m, "cpu"));
     int64_t threads = json_int_or(m, "hw_threads", 0);
-    double memory = json_num_or(m, "memory_bytes", NAN);
+    int64_t memory_gib = json_int_or(m, "memory_gib", 0);
     buf_addstr(out, cpu ? cpu : "");
     if (threads > 0) {
         buf_addf(out, "%s%lld threads", out->len ? ", " : "", (long long)threads);
     }
-    if (isfinite(memory)) {
-        buf_addstr(out, out->len ? ", " : "");
-        fmt_bytes(out, memory);
+    if (memory_gib > 0) {
+        buf_addf(out, "%s%lld GiB", out->len ? ", " : "", (long long)memory_gib);
     }
     size_t i;
     const json_t *gpu;
@@ -253,64 +252,75 @@ static bool has_reason(const struct metric_row *row, const void *ctx) {
     return row->reason && strcmp(row->reason, ctx) == 0;
 }
 
-static bool variant_matches(const struct report_variant *v, row_test_fn *test, const void *ctx) {
-    for (size_t c = 0; !summary_not_run(v) && c < N_COLUMNS; c++) {
-        if (test(report_row(v, columns[c].metric), ctx)) {
-            return true;
-        }
-    }
-    return false;
+static bool cell_matches(const struct report_variant *v, size_t c, row_test_fn *test,
+                         const void *ctx) {
+    return !summary_not_run(v) && test(report_row(v, columns[c].metric), ctx);
 }
 
 static bool column_matches(const struct report_run *run, size_t c, row_test_fn *test,
                            const void *ctx) {
     for (size_t i = 0; i < run->n_variants; i++) {
-        const struct report_variant *v = &run->variants[i];
-        if (!summary_not_run(v) && test(report_row(v, columns[c].metric), ctx)) {
+        if (cell_matches(&run->variants[i], c, test, ctx)) {
             return true;
         }
     }
     return false;
 }
 
-/* "all variants", or the names of those that match. */
-static void add_variants(const struct report_run *run, row_test_fn *test, const void *ctx,
+/* Whether two columns match for the same variants. */
+static bool columns_agree(const struct report_run *run, size_t c, size_t d, row_test_fn *test,
+                          const void *ctx) {
+    for (size_t i = 0; i < run->n_variants; i++) {
+        const struct report_variant *v = &run->variants[i];
+        if (cell_matches(v, c, test, ctx) != cell_matches(v, d, test, ctx)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* "all variants", or the names of those whose figure in column c matches. */
+static void add_variants(const struct report_run *run, size_t c, row_test_fn *test, const void *ctx,
                          struct buf *out) {
     size_t matching = 0;
     size_t with_figures = 0;
     for (size_t i = 0; i < run->n_variants; i++) {
-        matching += variant_matches(&run->variants[i], test, ctx);
+        matching += cell_matches(&run->variants[i], c, test, ctx);
         with_figures += summary_has_figures(&run->variants[i]);
     }
     if (matching > 1 && matching >= with_figures) {
         buf_addstr(out, "all variants");
         return;
     }
-    size_t n = 0;
-    for (size_t i = 0; i < run->n_variants; i++) {
-        if (variant_matches(&run->variants[i], test, ctx)) {
+    for (size_t i = 0, n = 0; i < run->n_variants; i++) {
+        if (cell_matches(&run->variants[i], c, test, ctx)) {
             buf_addstr(out, n++ ? ", " : "");
             summary_variant_name(run, &run->variants[i], out);
         }
     }
 }
 
-/* "J/req, N_break of rag none fp16: text", when any figure matches. */
+/* "J/req, IPW(paper) of rag none fp16: text", once for each set of variants that matches. */
 static void note_matching(struct notes *t, row_test_fn *test, const void *ctx, const char *text) {
-    struct buf b;
-    buf_init(&b);
+    bool is_said[N_COLUMNS] = {false};
     for (size_t c = 0; c < N_COLUMNS; c++) {
-        if (column_matches(t->run, c, test, ctx)) {
-            buf_addf(&b, "%s%s", b.len ? ", " : "", columns[c].title);
+        if (is_said[c] || !column_matches(t->run, c, test, ctx)) {
+            continue;
         }
-    }
-    if (b.len) {
+        struct buf b;
+        buf_init(&b);
+        for (size_t d = c; d < N_COLUMNS; d++) {
+            if (columns_agree(t->run, c, d, test, ctx)) {
+                is_said[d] = true;
+                buf_addf(&b, "%s%s", b.len ? ", " : "", columns[d].title);
+            }
+        }
         buf_addstr(&b, " of ");
-        add_variants(t->run, test, ctx, &b);
+        add_variants(t->run, c, test, ctx, &b);
         buf_addf(&b, ": %s", text);
         add_note(t, &b);
+        buf_release(&b);
     }
-    buf_release(&b);
 }
 
 static void note_flags(struct notes *t) {
@@ -471,7 +481,8 @@ static void note_columns(struct notes *t) {
 int summary_notes(const struct report_run *run, struct arena *a, const char ***notes, size_t *n,
                   struct err *e) {
     struct notes t = {.run = run, .a = a};
-    t.cap = 64 + run->n_variants * (N_COLUMNS + 1);
+    /* Definitions, every flag and column; every reason of every cell; every variant's note. */
+    t.cap = 32 + 32 * N_COLUMNS + run->n_variants * (N_COLUMNS + 1);
     t.items = arena_array(a, t.cap, sizeof(*t.items));
     if (t.items) {
         note_columns(&t);

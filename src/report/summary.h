@@ -37,7 +37,7 @@ const struct report_stage *summary_failure(const struct report_variant *v);
 /* True when the variant has a figure in some column. */
 bool summary_has_figures(const struct report_variant *v);
 
-/* "AMD EPYC 7B13, 2 threads, 8 GB": whatever the description tells, else the id. */
+/* "AMD EPYC 7B13, 2 threads, 8 GiB": whatever the description tells, else the id. */
 void summary_machine(const struct report_machine *m, struct buf *out);
 /* "modelled, +-40 %, GPU + CPU; sources: nvml counter, modelled": how joules were measured. */
 void summary_energy(const struct report_run *run, struct buf *out);

@@ -45,7 +45,9 @@ int store_variant_put(struct store *s, const struct store_variant *v, struct err
     return store_run(s, e,
                      "INSERT INTO variant (ord, variant_id, model_id, family, size, method, task,"
                      " precision, engine, device, params, note) VALUES"
-                     " ((SELECT count(*) FROM variant), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                     " ((SELECT count(*) FROM variant), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                     " ON CONFLICT (variant_id) DO UPDATE SET device = excluded.device,"
+                     " params = excluded.params",
                      "sssssssssds", v->variant_id, v->model_id, v->family, v->size, v->method,
                      v->task, v->precision, v->engine, v->device, v->params, v->note);
 }

@@ -57,6 +57,7 @@ struct store_variant {
     double params;         /* number of weights; NAN when unknown */
     const char *note;      /* what a reader must know ("fp16 made from Q4_1 weights"), or NULL */
 };
+/* Of a variant that is there already, device and params are replaced. */
 int store_variant_put(struct store *s, const struct store_variant *v, struct err *e) EE_MUST_CHECK;
 /* In the order they were put. */
 int store_variants(struct store *s, struct arena *a, struct store_variant **out, size_t *n,

@@ -1,0 +1,128 @@
+/* A libnvidia-ml.so that answers what the test wrote into its state. */
+#include "support/energy_fake_nvml.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+static struct fake_nvml state;
+
+struct fake_nvml *fake_nvml_state(void) {
+    return &state;
+}
+
+static struct fake_gpu *gpu_of(nvml_device d) {
+    return d;
+}
+
+const char *nvmlErrorString(nvml_rc rc);
+nvml_rc nvmlInit_v2(void);
+nvml_rc nvmlShutdown(void);
+nvml_rc nvmlDeviceGetCount_v2(unsigned *n);
+nvml_rc nvmlDeviceGetHandleByIndex_v2(unsigned index, nvml_device *d);
+nvml_rc nvmlDeviceGetUUID(nvml_device d, char *out, unsigned size);
+nvml_rc nvmlDeviceGetPciInfo_v3(nvml_device d, struct nvml_pci *out);
+nvml_rc nvmlDeviceGetName(nvml_device d, char *out, unsigned size);
+nvml_rc nvmlDeviceGetPowerUsage(nvml_device d, unsigned *mw);
+nvml_rc nvmlDeviceGetTotalEnergyConsumption(nvml_device d, unsigned long long *mj);
+nvml_rc nvmlDeviceGetFieldValues(nvml_device d, int n, struct nvml_field *f);
+nvml_rc nvmlDeviceGetMemoryInfo(nvml_device d, struct nvml_memory *out);
+nvml_rc nvmlDeviceGetMigMode(nvml_device d, unsigned *current, unsigned *pending);
+
+const char *nvmlErrorString(nvml_rc rc) {
+    switch (rc) {
+    case NVML_RC_NOT_SUPPORTED:
+        return "Not Supported";
+    case NVML_RC_GPU_IS_LOST:
+        return "GPU is lost";
+    default:
+        return "Unknown Error";
+    }
+}
+
+nvml_rc nvmlInit_v2(void) {
+    return state.init_rc;
+}
+
+nvml_rc nvmlShutdown(void) {
+    state.shutdowns++;
+    return NVML_RC_SUCCESS;
+}
+
+nvml_rc nvmlDeviceGetCount_v2(unsigned *n) {
+    *n = state.n;
+    return state.count_rc;
+}
+
+nvml_rc nvmlDeviceGetHandleByIndex_v2(unsigned index, nvml_device *d) {
+    *d = &state.gpu[index];
+    return state.gpu[index].handle_rc;
+}
+
+nvml_rc nvmlDeviceGetUUID(nvml_device d, char *out, unsigned size) {
+    snprintf(out, size, "GPU-0000000%td", gpu_of(d) - state.gpu);
+    return NVML_RC_SUCCESS;
+}
+
+nvml_rc nvmlDeviceGetPciInfo_v3(nvml_device d, struct nvml_pci *out) {
+    memset(out, 0, sizeof(*out));
+    snprintf(out->bus_id, sizeof(out->bus_id), "00000000:%02tX:00.0",
+             0x1a + (gpu_of(d) - state.gpu));
+    return NVML_RC_SUCCESS;
+}
+
+nvml_rc nvmlDeviceGetName(nvml_device d, char *out, unsigned size) {
+    (void)d;
+    snprintf(out, size, "Fake GPU");
+    return NVML_RC_SUCCESS;
+}
+
+nvml_rc nvmlDeviceGetPowerUsage(nvml_device d, unsigned *mw) {
+    *mw = gpu_of(d)->usage_mw;
+    return gpu_of(d)->usage_rc;
+}
+
+nvml_rc nvmlDeviceGetTotalEnergyConsumption(nvml_device d, unsigned long long *mj) {
+    state.energy_calls++;
+    *mj = gpu_of(d)->energy_mj;
+    return gpu_of(d)->energy_rc;
+}
+
+static void answer(struct nvml_field *f, unsigned mw, unsigned type, nvml_rc rc) {
+    memset(&f->value, 0xff, sizeof(f->value)); /* what is not of the type is garbage */
+    f->type = type;
+    f->rc = rc;
+    if (type == NVML_TYPE_DOUBLE) {
+        f->value.d = mw;
+    } else if (type == NVML_TYPE_ULLONG) {
+        f->value.ull = mw;
+    } else {
+        f->value.u = mw;
+    }
+}
+
+nvml_rc nvmlDeviceGetFieldValues(nvml_device d, int n, struct nvml_field *f) {
+    const struct fake_gpu *g = gpu_of(d);
+    for (int i = 0; i < n; i++) {
+        if (f[i].scope == NVML_SCOPE_MODULE) {
+            answer(&f[i], g->module_mw, NVML_TYPE_UINT, g->module_rc);
+        } else if (f[i].field == NVML_FIELD_POWER_INSTANT) {
+            answer(&f[i], g->instant_mw, g->instant_type, g->instant_rc);
+        } else {
+            answer(&f[i], g->average_mw, NVML_TYPE_UINT, g->average_rc);
+        }
+    }
+    return NVML_RC_SUCCESS;
+}
+
+nvml_rc nvmlDeviceGetMemoryInfo(nvml_device d, struct nvml_memory *out) {
+    (void)d;
+    *out = (struct nvml_memory){
+        .total = 80000000000ULL, .free = 60000000000ULL, .used = 20000000000ULL};
+    return NVML_RC_SUCCESS;
+}
+
+nvml_rc nvmlDeviceGetMigMode(nvml_device d, unsigned *current, unsigned *pending) {
+    *current = *pending = gpu_of(d)->mig;
+    return NVML_RC_SUCCESS;
+}

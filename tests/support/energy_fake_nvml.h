@@ -1,0 +1,38 @@
+/*
+ * What the fake libnvidia-ml.so answers. The test compiles energy_fake_nvml.c into a shared
+ * library, opens it, and writes here through fake_nvml_state.
+ */
+#ifndef TESTS_SUPPORT_ENERGY_FAKE_NVML_H
+#define TESTS_SUPPORT_ENERGY_FAKE_NVML_H
+
+#include "energy/nvml_api.h"
+
+#define FAKE_GPUS 4
+
+struct fake_gpu {
+    nvml_rc handle_rc;
+    unsigned long long energy_mj;
+    nvml_rc energy_rc;
+    unsigned usage_mw;
+    nvml_rc usage_rc;
+    unsigned instant_mw;
+    unsigned instant_type; /* NVML_TYPE_...: which member of the value is filled */
+    nvml_rc instant_rc;    /* of the entry; the call itself succeeds */
+    unsigned average_mw;
+    nvml_rc average_rc;
+    unsigned module_mw;
+    nvml_rc module_rc;
+    unsigned mig;
+};
+
+struct fake_nvml {
+    unsigned n;
+    nvml_rc init_rc, count_rc;
+    struct fake_gpu gpu[FAKE_GPUS];
+    unsigned energy_calls, shutdowns;
+};
+
+struct fake_nvml *fake_nvml_state(void);
+typedef struct fake_nvml *fake_nvml_state_fn(void);
+
+#endif
