@@ -14,15 +14,22 @@ CTEST     := ctest --output-on-failure --no-tests=error -j$(JOBS) --test-dir
 # The thread sanitizer looks at what runs several threads on purpose.
 TSAN_TESTS := $(basename $(notdir $(wildcard tests/test_meter.c tests/test_process.c)))
 
-.PHONY: build deps demo test check check-asan check-tsan check-e2e lint format install dist clean help
+.PHONY: build all deps demo test check check-asan check-tsan check-e2e lint format install dist clean help FORCE
 .NOTPARALLEL:
 
 build: $(BUILD)/build.ninja
+	@cmake --build $(BUILD) -j $(JOBS) --target edge-eval
+
+all: $(BUILD)/build.ninja
 	@cmake --build $(BUILD) -j $(JOBS)
 
-%/build.ninja:
-	@command -v cmake ninja >/dev/null || { echo "cmake or ninja is missing: run make deps" >&2; exit 1; }
-	@$(CONFIGURE) -B $* -S .
+# Configured once, and again when the cache has moved; ninja sees to all other changes.
+%/build.ninja: FORCE
+	@command -v cmake >/dev/null && command -v ninja >/dev/null || \
+	    { echo "cmake or ninja is missing: run make deps" >&2; exit 1; }
+	@{ [ -e $@ ] && grep -qx 'EDGE_EVAL_CACHE:PATH=$(EDGE_EVAL_CACHE)' $*/CMakeCache.txt; } || \
+	    $(CONFIGURE) -B $* -S .
+FORCE:
 
 deps:
 	@scripts/deps.sh
@@ -32,10 +39,10 @@ demo: deps build
 
 test:
 	@scripts/deps.sh --lint
-	@$(MAKE) --no-print-directory build lint check-asan check-tsan check check-e2e
+	@$(MAKE) --no-print-directory all lint check-asan check-tsan check check-e2e
 
 # Unit tests in the release build.
-check: build
+check: all
 	$(if $(wildcard tests/test_*.c),$(CTEST) $(BUILD) -L unit,@echo "there are no unit tests")
 
 check-e2e: build
@@ -68,6 +75,7 @@ clean:
 
 help:
 	@echo "make           build $(BUILD)/edge-eval"
+	@echo "make all       that, the tests and the benchmarks"
 	@echo "make deps      fetch what the build needs: system packages, llama.cpp, the default model"
 	@echo "make demo      deps, build, and run plans/demo.yaml"
 	@echo "make test      everything: build, lint, unit tests (also with sanitizers), end-to-end tests"

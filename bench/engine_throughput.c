@@ -4,6 +4,7 @@
  * output tokens over the whole time (prefill and decode), and the share that is not engine calls.
  *
  * usage: engine_throughput MODEL PROMPT_TOKENS OUTPUT_TOKENS THREADS BATCH SEQUENCES...
+ * DEVICE_SAMPLING=on or off in the environment overrides where tokens are picked.
  * bench/serving.py runs it against llama-batched-bench, in turn.
  */
 #include "base/arena.h"
@@ -13,6 +14,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Any ids do: the work does not depend on them. Below every vocabulary's size, above controls. */
 enum { FIRST_TOKEN = 1000, N_TOKENS = 20000 };
@@ -58,14 +60,22 @@ static int measure(const struct engine_opts *opts, struct lengths len, struct er
     if (!rc) {
         double seconds = clock_ns_to_s(stats.end_ns - stats.begin_ns);
         printf("{\"sequences\": %d, \"seconds\": %.6f, \"output_tokens_per_s\": %.3f, "
-               "\"harness_fraction\": %.6f}\n",
+               "\"harness_fraction\": %.6f, \"steps\": %lld}\n",
                opts->n_seq_max, seconds, (double)(n * (size_t)len.output) / seconds,
-               1 - clock_ns_to_s(stats.engine_ns) / seconds);
+               1 - clock_ns_to_s(stats.engine_ns) / seconds, (long long)stats.steps);
         fflush(stdout);
     }
     arena_release(&a);
     engine_close(g);
     return rc;
+}
+
+static enum engine_switch device_sampling(void) {
+    const char *wanted = getenv("DEVICE_SAMPLING");
+    if (!wanted) {
+        return ENGINE_AUTO;
+    }
+    return strcmp(wanted, "on") == 0 ? ENGINE_ON : ENGINE_OFF;
 }
 
 int main(int argc, char **argv) {
@@ -81,6 +91,7 @@ int main(int argc, char **argv) {
                                          .n_gpu_layers = ENGINE_ALL_GPU_LAYERS,
                                          .n_batch = atoi(argv[5]),
                                          .n_seq_max = atoi(argv[i]),
+                                         .device_sampling = device_sampling(),
                                          .n_ctx_seq = len.prompt + len.output};
         struct err e = ERR_INIT;
         if (measure(&opts, len, &e)) {

@@ -117,10 +117,9 @@ static int measure(const struct run_args *a, const struct run_opts *opts, struct
         rc = run_execute(run, a->only, &out, e);
         progress_end_line(p);
         run_close(run);
+        rc = rc ? rc : show_report(dir, e);
         if (rc) {
             fprintf(stderr, "What is done is kept. To go on: edge-eval run --resume %s\n", dir);
-        } else {
-            rc = show_report(dir, e);
         }
     }
     if (!rc && out.n_failed + out.n_skipped > 0) {

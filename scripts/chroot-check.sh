@@ -52,15 +52,6 @@ done
 source_tree=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 [ "$(id -u)" = 0 ] || die "needs root"
 command -v debootstrap >/dev/null || die "debootstrap is missing: apt-get install debootstrap"
-# Mounts made from here on vanish with this process.
-if [ -z "${EDGE_EVAL_CHROOT_UNSHARED:-}" ]; then
-    export EDGE_EVAL_CHROOT_UNSHARED=1
-    options=(--dir "$dir")
-    [ $worktree = 0 ] || options+=(--worktree)
-    [ $keep = 0 ] || options+=(--keep)
-    exec unshare --mount --pid --fork --kill-child "$0" "${options[@]}" -- "$@"
-fi
-
 base=$dir/base
 run=$dir/run
 mkdir -p "$dir"
@@ -68,17 +59,11 @@ if [ ! -e "$base/.complete" ]; then
     echo "chroot-check: making a Debian 12 base system in $base" >&2
     rm -rf "$base"
     debootstrap --variant=minbase --include=git,make,ca-certificates bookworm "$base" \
-        http://deb.debian.org/debian >"$dir/debootstrap.log" 2>&1 ||
-        die "debootstrap failed; see $dir/debootstrap.log"
-    cat >"$base/etc/apt/sources.list" <<'EOF'
-deb http://deb.debian.org/debian bookworm main
-deb http://deb.debian.org/debian bookworm-updates main
-deb http://deb.debian.org/debian-security bookworm-security main
-EOF
+        >"$dir/debootstrap.log" 2>&1 || die "debootstrap failed; see $dir/debootstrap.log"
+    sed -i 'p; s/ bookworm / bookworm-updates /' "$base/etc/apt/sources.list"
     touch "$base/.complete"
 fi
 
-umount -R "$run" 2>/dev/null || true
 rm -rf --one-file-system "$run"
 cp -a "$base" "$run"
 for file in /etc/resolv.conf /etc/ssl/certs/ca-certificates.crt /etc/pip.conf /etc/npmrc /usr/etc/npmrc "$HOME/.npmrc"; do
@@ -117,18 +102,33 @@ else
     git clone -q "$source_tree" "$run/root/edge-eval"
 fi
 
-mount -t proc proc "$run/proc"
-mount --rbind /sys "$run/sys"
-mount --rbind /dev "$run/dev"
+# run_inside LINE: one shell line in the new system, as its root file system and not by chroot alone,
+# in which mount namespaces and /proc/self/exe behave otherwise than on a machine.
+run_inside() {
+    # shellcheck disable=SC2016  # expanded by the inner shell
+    env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 \
+        "${settings[@]}" unshare --mount --pid --fork --kill-child sh -c '
+            set -e
+            mount --bind "$1" "$1"
+            cd "$1"
+            mount -t proc proc proc
+            mount --rbind /sys sys
+            mount --rbind /dev dev
+            mkdir -p .outside
+            pivot_root . .outside
+            cd /root/edge-eval
+            umount -l /.outside
+            rmdir /.outside
+            exec sh -c "$2"' inner "$run" "$1" </dev/null
+}
+
 status=0
 for line in "$@"; do
     start=$SECONDS
     printf 'chroot-check: %s\n' "$line" >&2
-    env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 \
-        "${settings[@]}" chroot "$run" sh -c "cd /root/edge-eval && $line" </dev/null || status=$?
+    run_inside "$line" || status=$?
     printf 'chroot-check: %s: exit %d after %d s\n' "$line" $status $((SECONDS - start)) >&2
     [ $status = 0 ] || break
 done
-umount -R "$run/dev" "$run/sys" "$run/proc"
 [ $keep = 1 ] || rm -rf --one-file-system "$run"
 exit $status

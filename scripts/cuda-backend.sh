@@ -20,8 +20,10 @@ done
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-git clone --quiet "$bundle" "$work/src"
+git clone --quiet -c advice.detachedHead=false "$bundle" "$work/src"
+# NCCL serves several GPUs at once and would be one more library that has to be there at run time.
 cmake -S "$work/src" -B "$work/build" -DCMAKE_BUILD_TYPE=Release -DGGML_CUDA=ON \
+    -DGGML_CUDA_NCCL=OFF -DCMAKE_SKIP_RPATH=ON \
     -DGGML_BACKEND_DL=ON -DGGML_NATIVE=OFF -DCMAKE_CUDA_ARCHITECTURES="$arch" \
     -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_TOOLS=OFF \
     -DLLAMA_BUILD_SERVER=OFF -DLLAMA_BUILD_COMMON=OFF -DLLAMA_BUILD_APP=OFF >"$work/cmake.log" ||

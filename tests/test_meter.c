@@ -358,6 +358,63 @@ static void a_frozen_counter_is_missing_or_integrated(void **state) {
     meter_stop(c.m);
 }
 
+/* Too short to call it frozen, long enough that it should have moved: still never 0 J. */
+static void a_counter_that_does_not_move_is_not_zero(void **state) {
+    (void)state;
+    struct fake_clock c = FAKE_CLOCK_INIT;
+    struct meter_reading r;
+    fake_replay(&c,
+                HEADER(GPU0) "{\"t_s\":0,\"gpu0\":{\"j\":7}}\n{\"t_s\":40,\"gpu0\":{\"j\":7}}\n");
+    fake_window(&c, 1, &r);
+    assert_int_equal(r.c[0].quality, METER_MISSING);
+    assert_false(r.c[0].refused);
+    assert_non_null(strstr(r.c[0].reason, "did not move"));
+    meter_stop(c.m);
+}
+
+/* 300 W until the window opens, 100 W inside; the sample before lies 40 ms outside. */
+static void a_peak_is_of_the_window(void **state) {
+    (void)state;
+    struct fake_clock c = FAKE_CLOCK_INIT;
+    struct meter_reading r;
+    struct buf text;
+    buf_init(&text);
+    buf_addstr(&text, HEADER(GPU0));
+    for (int i = 0; i <= 2000; i++) {
+        int j = i <= 504 ? 3 * i : 3 * 504 + (i - 504);
+        buf_addf(&text, "{\"t_s\":%.2f,\"gpu0\":{\"j\":%d}}\n", i / 100.0, j);
+    }
+    fake_replay(&c, text.data);
+    fake_run_s(&c, 5.04);
+    fake_window(&c, 10, &r);
+    assert_close(r.c[0].joules, 1000);
+    assert_close(r.c[0].peak_w, 100);
+    buf_release(&text);
+    meter_stop(c.m);
+}
+
+/* Read 10 ms apart around one of its steps, a counter seems to show 1000 W. It does not. */
+static void a_step_of_the_counter_is_no_peak(void **state) {
+    (void)state;
+    struct fake_clock c = FAKE_CLOCK_INIT;
+    struct meter_reading r;
+    struct buf text;
+    buf_init(&text);
+    buf_addstr(&text, HEADER(GPU0) "{\"t_s\":0,\"gpu0\":{\"j\":0}}\n");
+    for (int i = 1; i <= 200; i++) {
+        buf_addf(&text, "{\"t_s\":%.3f,\"gpu0\":{\"j\":%d}}\n", i / 10.0 + 0.005, 10 * i);
+    }
+    fake_replay(&c, text.data);
+    int id = open_window(c.m, "steps", METER_NO_PARENT);
+    fake_run_s(&c, 5);
+    fake_step_ns(&c, 10 * NS_PER_MS);
+    fake_run_s(&c, 5);
+    close_into(c.m, id, &r);
+    assert_true(r.c[0].peak_w >= 100 && r.c[0].peak_w < 200);
+    buf_release(&text);
+    meter_stop(c.m);
+}
+
 static void a_counter_that_froze_and_went_on_is_not_trusted(void **state) {
     (void)state;
     struct fake_clock c = FAKE_CLOCK_INIT;
@@ -499,6 +556,7 @@ static void a_total_is_as_good_as_its_worst_part(void **state) {
     fake_window(&c, 20, &r);
     meter_total(&r, NULL, 0, &t);
     assert_int_equal(t.quality, METER_MISSING);
+    assert_string_equal(t.scope, "GPU + CPU (modelled)"); /* the same parts as before */
     assert_true(isnan(t.joules) && isnan(t.low_j) && isnan(t.high_j));
     assert_non_null(strstr(t.reason, "cpu: "));
     assert_non_null(strstr(t.reason, "broken"));
@@ -543,6 +601,9 @@ static void one_modelled_part_is_named_alone(void **state) {
     assert_string_equal(t.scope, "CPU (modelled)");
     meter_total(&r, (const char *const[]){"dram"}, 1, &t);
     assert_string_equal(t.scope, "DRAM only");
+    meter_total(&r, NULL, 0, &t);
+    assert_string_equal(t.scope, "CPU (modelled) + DRAM");
+    assert_int_equal(t.quality, METER_MODELLED);
     meter_stop(c.m);
 }
 
@@ -613,6 +674,9 @@ int main(void) {
         cmocka_unit_test(a_wrap_is_counted_through),
         cmocka_unit_test(a_counter_that_goes_back_is_no_wrap),
         cmocka_unit_test(a_frozen_counter_is_missing_or_integrated),
+        cmocka_unit_test(a_counter_that_does_not_move_is_not_zero),
+        cmocka_unit_test(a_peak_is_of_the_window),
+        cmocka_unit_test(a_step_of_the_counter_is_no_peak),
         cmocka_unit_test(a_counter_that_froze_and_went_on_is_not_trusted),
         cmocka_unit_test(a_failed_read_makes_the_window_missing),
         cmocka_unit_test(a_sensor_may_appear_late_and_leave_early),

@@ -415,7 +415,7 @@ static void the_text_table_fits_a_terminal(void **state) {
     check_has(&text, "modelled, " CPU ", within \xC2\xB1"
                      "40 %");
     check_has(&text, "IPW(paper): score per joule");
-    check_has(&text, "~ no sensor took part");
+    check_has(&text, "~ an estimate: energy without a sensor");
     check_has(&text, " not run\n");
     check_has(&text, "of smollm2-135m rag none int8: short window");
     check_lacks(&text, "\x1b");

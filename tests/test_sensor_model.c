@@ -204,9 +204,12 @@ static void only_watched_processes_count(void **state) {
     struct machine *m = *state;
     struct meter_reading r;
     struct err e = ERR_INIT;
+    /* A baseline taken while the neighbours were at work. */
+    struct meter_idle idle = {.n = 1, .c[0] = {.name = "cpu", .mean_w = 5}};
     set_process(m, 42, 1, 70000, 0, 5);
     set_children(m, 42, "");
     start(m);
+    meter_set_idle(m->clock.m, &idle);
     assert_int_equal(meter_watch_pid(m->clock.m, 42, &e), 0);
     int id = meter_window_open(m->clock.m, "watched", METER_NO_PARENT, &e);
     for (unsigned k = 1; k <= 100; k++) {
@@ -216,6 +219,7 @@ static void only_watched_processes_count(void **state) {
     }
     assert_int_equal(meter_window_close(m->clock.m, id, &r, &e), 0);
     assert_close(r.c[0].joules, 10 * watts(0.5));
+    assert_close(r.c[0].above_idle_j, 10 * (watts(0.5) - watts(0)));
 
     meter_unwatch_pid(m->clock.m, 42); /* and now the whole machine again */
     id = meter_window_open(m->clock.m, "machine", METER_NO_PARENT, &e);
@@ -225,6 +229,7 @@ static void only_watched_processes_count(void **state) {
     }
     assert_int_equal(meter_window_close(m->clock.m, id, &r, &e), 0);
     assert_close(r.c[0].joules, 10 * watts(1));
+    assert_close(r.c[0].above_idle_j, 10 * (watts(1) - 5));
     assert_int_equal(meter_watch_pid(m->clock.m, 999, &e), EE_MISSING);
 }
 

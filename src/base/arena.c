@@ -17,6 +17,7 @@ struct arena_block {
 void *arena_alloc(struct arena *a, size_t size) {
     const size_t align = alignof(max_align_t);
     if (size > SIZE_MAX - sizeof(struct arena_block) - align) {
+        a->failed = true;
         return NULL;
     }
     size = (size + align - 1) / align * align;
@@ -24,6 +25,7 @@ void *arena_alloc(struct arena *a, size_t size) {
         size_t room = size > BLOCK_BYTES ? size : BLOCK_BYTES;
         struct arena_block *b = malloc(sizeof(*b) + room);
         if (!b) {
+            a->failed = true;
             return NULL;
         }
         b->next = a->head;
@@ -39,6 +41,7 @@ void *arena_alloc(struct arena *a, size_t size) {
 
 void *arena_array(struct arena *a, size_t count, size_t size) {
     if (size && count > SIZE_MAX / size) {
+        a->failed = true;
         return NULL;
     }
     return arena_alloc(a, count * size);
@@ -62,4 +65,5 @@ void arena_release(struct arena *a) {
         free(a->head);
         a->head = next;
     }
+    a->failed = false;
 }

@@ -9,8 +9,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* A message longer than this is a fault, not data: one request's record is a few kilobytes. */
-enum { MAX_MESSAGE_BYTES = 64 * 1024 * 1024 };
+enum {
+    /* A message longer than this is a fault, not data: one request's record is a few kilobytes. */
+    MAX_MESSAGE_BYTES = 64 * 1024 * 1024,
+    MAX_POLL_MS = 60 * 60 * 1000, /* poll counts in int; a longer wait is several polls */
+};
 
 void channel_init(struct channel *c, int fd) {
     *c = (struct channel){.fd = fd};
@@ -24,7 +27,10 @@ void channel_release(struct channel *c) {
 int channel_send(struct channel *c, json_t *value, struct err *e) {
     struct buf b;
     buf_init(&b);
-    int rc = value ? json_write(value, &b, e) : err_set(e, EE_NOMEM, "out of memory");
+    int rc = value ? json_write(value, &b, e)
+                   : err_set(e, EE_NOMEM,
+                             "a message could not be made: out of memory, or text that "
+                             "is not UTF-8");
     json_decref(value);
     buf_addch(&b, '\n');
     if (!rc) {
@@ -45,8 +51,10 @@ int channel_send(struct channel *c, json_t *value, struct err *e) {
 /* Takes one line out of the buffer if a whole one is there. */
 static int take_line(struct channel *c, json_t **out, struct err *e) {
     const char *line = c->in.data + c->start;
-    const char *newline = memchr(line, '\n', c->in.len - c->start);
+    /* A long message comes in many reads; each byte is looked at once. */
+    const char *newline = memchr(c->in.data + c->searched, '\n', c->in.len - c->searched);
     if (!newline) {
+        c->searched = c->in.len;
         return 0;
     }
     size_t len = (size_t)(newline - line);
@@ -56,13 +64,27 @@ static int take_line(struct channel *c, json_t **out, struct err *e) {
         buf_clear(&c->in);
         c->start = 0;
     }
+    c->searched = c->start;
     return rc;
 }
 
 static void drop_read_part(struct channel *c) {
     memmove(c->in.data, c->in.data + c->start, c->in.len - c->start);
     c->in.len -= c->start;
+    c->searched -= c->start;
     c->start = 0;
+}
+
+static int poll_timeout_ms(int64_t deadline_ns) {
+    if (deadline_ns == INT64_MAX) {
+        return -1;
+    }
+    int64_t now_ns = clock_mono_ns();
+    if (deadline_ns <= now_ns) {
+        return 0;
+    }
+    int64_t left_ms = (deadline_ns - now_ns - 1) / NS_PER_MS + 1;
+    return left_ms < MAX_POLL_MS ? (int)left_ms : MAX_POLL_MS;
 }
 
 int channel_recv(struct channel *c, int64_t deadline_ns, json_t **out, struct err *e) {
@@ -73,13 +95,12 @@ int channel_recv(struct channel *c, int64_t deadline_ns, json_t **out, struct er
         if (rc || *out || c->at_eof) {
             return rc;
         }
-        int timeout_ms = -1;
-        if (deadline_ns != INT64_MAX) {
-            int64_t left_ns = deadline_ns - clock_mono_ns();
-            timeout_ms = left_ns <= 0 ? 0 : (int)((left_ns + NS_PER_MS - 1) / NS_PER_MS);
-        }
         struct pollfd pfd = {.fd = c->fd, .events = POLLIN};
+        int timeout_ms = poll_timeout_ms(deadline_ns);
         int ready = poll(&pfd, 1, timeout_ms);
+        if (ready == 0 && timeout_ms == MAX_POLL_MS) {
+            continue;
+        }
         if (ready <= 0) {
             return ready < 0 && errno != EINTR ? err_errno(e, errno, "poll failed") : 0;
         }

@@ -15,7 +15,8 @@
 struct channel {
     int fd;
     struct buf in;
-    size_t start; /* of the unread part of in */
+    size_t start;    /* of the unread part of in */
+    size_t searched; /* no line ends between start and here */
     bool at_eof;
 };
 

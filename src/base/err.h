@@ -39,7 +39,8 @@ struct err {
     char msg[1024];
 };
 
-#define ERR_INIT {0}
+#define ERR_INIT                                                                                   \
+    { 0 }
 
 /* Fills e (when not NULL) and returns code, so that `return err_set(...)` reads well. */
 int err_set(struct err *e, int code, const char *fmt, ...) EE_PRINTF(3, 4);

@@ -7,6 +7,10 @@
 int json_parse(const char *text, size_t len, const char *what, json_t **out, struct err *e) {
     json_error_t je;
     *out = json_loadb(text, len, JSON_REJECT_DUPLICATES, &je);
+    /* jansson has no words for most of its failed allocations. */
+    if (!*out && (!je.text[0] || json_error_code(&je) == json_error_out_of_memory)) {
+        return err_set(e, EE_NOMEM, "%s: out of memory", what);
+    }
     if (!*out) {
         return err_set(e, EE_FORMAT, "%s:%d:%d: not valid JSON: %s", what, je.line, je.column,
                        je.text);
@@ -33,8 +37,9 @@ static int append_bytes(const char *bytes, size_t len, void *out) {
 
 int json_write(const json_t *value, struct buf *out, struct err *e) {
     if (json_dump_callback(value, append_bytes, out, JSON_COMPACT | JSON_ENCODE_ANY) != 0) {
-        return err_set(e, EE_FORMAT, "a value cannot be written as JSON (NaN, infinity or text that "
-                                     "is not UTF-8)");
+        return err_set(e, EE_FORMAT,
+                       "a value cannot be written as JSON (NaN, infinity, text that is "
+                       "not UTF-8, or no memory)");
     }
     return buf_check(out, "JSON", e);
 }

@@ -18,7 +18,8 @@ int json_parse_file(const char *path, json_t **out, struct err *e) EE_MUST_CHECK
 /* Compact single-line text, keys in insertion order, appended to out. */
 int json_write(const json_t *value, struct buf *out, struct err *e) EE_MUST_CHECK;
 
-int json_want_str(const json_t *obj, const char *key, const char **out, struct err *e) EE_MUST_CHECK;
+int json_want_str(const json_t *obj, const char *key, const char **out,
+                  struct err *e) EE_MUST_CHECK;
 int json_want_int(const json_t *obj, const char *key, int64_t *out, struct err *e) EE_MUST_CHECK;
 int json_want_num(const json_t *obj, const char *key, double *out, struct err *e) EE_MUST_CHECK;
 

@@ -7,7 +7,7 @@
 struct machine {
     char cpu_model[128];
     char kernel[128];
-    int hw_threads;       /* that the scheduler lets this process run on */
+    int hw_threads;        /* that the scheduler lets this process run on */
     uint64_t memory_bytes; /* installed, or the container's limit where that is less */
 };
 

@@ -96,7 +96,7 @@ int page_cache_fill(const char *path, double *fraction, struct err *e) {
         rc = err_set(e, EE_NOMEM, "reading %s: out of memory", path);
     }
     ssize_t n = 1;
-    while (!rc && n > 0) {
+    while (!rc && n != 0) {
         n = read(fd, chunk, READ_BYTES);
         if (n < 0 && errno != EINTR) {
             rc = err_errno(e, errno, "cannot read %s", path);

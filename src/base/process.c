@@ -15,10 +15,16 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { EXEC_FAILED_STATUS = 127, REAP_POLL_NS = 1000 * 1000 };
+enum {
+    EXEC_FAILED_STATUS = 127,
+    REAP_POLL_NS = 1000 * 1000,
+    CLOSE_ONE_BY_ONE_MAX = 1 << 16,
+    CLOSE_AT_EXEC = 1 << 2, /* CLOSE_RANGE_CLOEXEC, which older headers lack */
+};
 
 extern char **environ;
 
@@ -72,8 +78,24 @@ struct child_setup {
     int channel_fd;
     int log_fd;
     int report_fd;
+    int n_fds; /* that the parent can have open at most */
     pid_t parent;
 };
+
+/*
+ * Libraries open descriptors that exec would pass on. Kernels before 5.11 cannot mark a range at
+ * once; there the numbers in practice used are marked one by one.
+ */
+static void close_at_exec_from(int first, int n_fds) {
+#ifdef SYS_close_range
+    if (syscall(SYS_close_range, (unsigned)first, ~0U, (unsigned)CLOSE_AT_EXEC) == 0) {
+        return;
+    }
+#endif
+    for (int fd = first; fd < n_fds && fd < CLOSE_ONE_BY_ONE_MAX; fd++) {
+        fcntl(fd, F_SETFD, FD_CLOEXEC);
+    }
+}
 
 /* Runs between fork and exec: async-signal-safe calls only. */
 static void run_child(const struct child_setup *c) {
@@ -89,15 +111,16 @@ static void run_child(const struct child_setup *c) {
     if (getppid() != c->parent) {
         _exit(EXEC_FAILED_STATUS); /* the parent died before prctl took effect */
     }
-    int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    /* Without O_CLOEXEC: where the parent's 0 is closed, this is the child's, and dup2 does nothing.
+     * The others are above PROCESS_CHANNEL_FD and cannot be in each other's way. */
+    int null_fd = open("/dev/null", O_RDWR);
     dup2(null_fd, STDIN_FILENO);
     dup2(c->log_fd >= 0 ? c->log_fd : null_fd, STDOUT_FILENO);
     dup2(c->log_fd >= 0 ? c->log_fd : null_fd, STDERR_FILENO);
-    if (c->channel_fd == PROCESS_CHANNEL_FD) {
-        fcntl(c->channel_fd, F_SETFD, 0);
-    } else if (c->channel_fd >= 0) {
+    if (c->channel_fd >= 0) {
         dup2(c->channel_fd, PROCESS_CHANNEL_FD);
     }
+    close_at_exec_from(c->channel_fd >= 0 ? PROCESS_CHANNEL_FD + 1 : PROCESS_CHANNEL_FD, c->n_fds);
     execvpe(c->spec->argv[0], (char *const *)c->spec->argv, c->env);
     int errnum = errno;
     ssize_t ignored = write(c->report_fd, &errnum, sizeof(errnum));
@@ -115,11 +138,19 @@ static int read_exec_error(int fd) {
     return n == (ssize_t)sizeof(errnum) ? errnum : 0;
 }
 
-/* Moves fd above the channel's number, so that dup2 in the child cannot clobber it. */
-static int move_high(int fd) {
-    int high = fcntl(fd, F_DUPFD_CLOEXEC, PROCESS_CHANNEL_FD + 1);
-    close(fd);
-    return high;
+/* Moves *fd above the channel's number, so that dup2 in the child cannot clobber it. */
+static bool move_high(int *fd) {
+    int low = *fd;
+    *fd = fcntl(low, F_DUPFD_CLOEXEC, PROCESS_CHANNEL_FD + 1);
+    int errnum = errno;
+    close(low);
+    errno = errnum;
+    return *fd >= 0;
+}
+
+static void reap(pid_t pid) {
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {
+    }
 }
 
 int process_spawn(struct process *p, const struct process_spec *spec, struct err *e) {
@@ -128,6 +159,7 @@ int process_spawn(struct process *p, const struct process_spec *spec, struct err
     int report[2] = {-1, -1};
     int rc = 0;
     struct child_setup child = {.spec = spec, .channel_fd = -1, .log_fd = -1, .parent = getpid()};
+    child.n_fds = (int)sysconf(_SC_OPEN_MAX);
 
     child.env = merged_environment(spec->env_add);
     if (!child.env) {
@@ -136,18 +168,17 @@ int process_spawn(struct process *p, const struct process_spec *spec, struct err
     }
     if (spec->log_path) {
         child.log_fd = open(spec->log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-        if (child.log_fd < 0) {
+        if (child.log_fd < 0 || !move_high(&child.log_fd)) {
             rc = err_errno(e, errno, "cannot open log file %s", spec->log_path);
             goto out;
         }
-        child.log_fd = move_high(child.log_fd);
     }
-    if ((spec->with_channel && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sock) != 0) ||
-        pipe2(report, O_CLOEXEC) != 0) {
+    if ((spec->with_channel &&
+         (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sock) != 0 || !move_high(&sock[1]))) ||
+        pipe2(report, O_CLOEXEC) != 0 || !move_high(&report[1])) {
         rc = err_errno(e, errno, "starting %s: cannot open a channel", spec->argv[0]);
         goto out;
     }
-    report[1] = move_high(report[1]);
     child.channel_fd = sock[1];
     child.report_fd = report[1];
     p->oom_kills_before = count_oom_kills();
@@ -165,7 +196,7 @@ int process_spawn(struct process *p, const struct process_spec *spec, struct err
     report[1] = -1;
     int exec_errno = read_exec_error(report[0]);
     if (exec_errno) {
-        waitpid(p->pid, NULL, 0);
+        reap(p->pid);
         p->pid = -1;
         rc = err_errno(e, exec_errno, "cannot run %s", spec->argv[0]);
         goto out;
@@ -211,13 +242,27 @@ bool process_poll(struct process *p) {
     if (p->pid < 0 || p->end != PROCESS_RUNNING) {
         return true;
     }
-    int status;
-    struct rusage ru;
-    if (wait4(p->pid, &status, WNOHANG, &ru) == p->pid) {
-        record_end(p, status, &ru);
+    siginfo_t info = {0};
+    if (waitid(P_PID, (id_t)p->pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 && errno == ECHILD) {
+        /* SIGCHLD is ignored here, or someone else took the status. */
+        p->end = p->killed_by_us ? PROCESS_KILLED : PROCESS_EXITED;
+        p->status = -1;
         return true;
     }
-    return false;
+    if (info.si_pid != p->pid) {
+        return false;
+    }
+    /* Not reaped yet, the child still holds its number, so this group is its own. */
+    kill(-p->pid, SIGKILL);
+    int status;
+    struct rusage ru;
+    while (wait4(p->pid, &status, 0, &ru) < 0) {
+        if (errno != EINTR) {
+            return false;
+        }
+    }
+    record_end(p, status, &ru);
+    return true;
 }
 
 bool process_wait_until(struct process *p, int64_t deadline_ns) {
@@ -231,26 +276,35 @@ bool process_wait_until(struct process *p, int64_t deadline_ns) {
     return true;
 }
 
-static pid_t parent_of(pid_t pid) {
+struct process_stat {
+    pid_t parent;
+    unsigned long long start_ticks; /* since boot: with the number, it names one process */
+};
+
+static bool read_process_stat(pid_t pid, struct process_stat *out) {
     char path[64];
     snprintf(path, sizeof(path), "/proc/%ld/stat", (long)pid);
     struct buf b;
     buf_init(&b);
-    long ppid = -1;
+    bool ok = false;
     if (fs_read(path, &b, NULL) == 0) {
         /* The command name may hold spaces and parentheses: fields start after the last ')'. */
         const char *after = strrchr(b.data, ')');
-        if (after) {
-            sscanf(after + 1, " %*c %ld", &ppid);
-        }
+        long parent = -1;
+        ok = after && sscanf(after + 1,
+                             " %*c %ld %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s"
+                             " %*s %*s %llu",
+                             &parent, &out->start_ticks) == 2;
+        out->parent = (pid_t)parent;
     }
     buf_release(&b);
-    return (pid_t)ppid;
+    return ok;
 }
 
 static bool descends_from(pid_t pid, pid_t ancestor) {
-    for (int depth = 0; depth < 64 && pid > 1; depth++) {
-        pid = parent_of(pid);
+    struct process_stat st;
+    for (int depth = 0; depth < 64 && pid > 1 && read_process_stat(pid, &st); depth++) {
+        pid = st.parent;
         if (pid == ancestor) {
             return true;
         }
@@ -258,7 +312,13 @@ static bool descends_from(pid_t pid, pid_t ancestor) {
     return false;
 }
 
-static void kill_descendants(pid_t ancestor) {
+struct descendant {
+    pid_t pid;
+    unsigned long long start_ticks;
+};
+
+/* Appends every descendant as a struct descendant. */
+static void list_descendants(pid_t ancestor, struct buf *list) {
     DIR *proc = opendir("/proc");
     if (!proc) {
         return;
@@ -266,11 +326,26 @@ static void kill_descendants(pid_t ancestor) {
     const struct dirent *entry;
     while ((entry = readdir(proc))) {
         pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
-        if (isdigit((unsigned char)entry->d_name[0]) && descends_from(pid, ancestor)) {
-            kill(pid, SIGKILL);
+        struct process_stat st;
+        if (isdigit((unsigned char)entry->d_name[0]) && descends_from(pid, ancestor) &&
+            read_process_stat(pid, &st)) {
+            const struct descendant d = {pid, st.start_ticks};
+            buf_add(list, &d, sizeof(d));
         }
     }
     closedir(proc);
+}
+
+/* A number that a new process has by now is left alone. */
+static void kill_listed(const struct buf *list) {
+    for (size_t at = 0; at < list->len; at += sizeof(struct descendant)) {
+        struct descendant d;
+        memcpy(&d, list->data + at, sizeof(d));
+        struct process_stat st;
+        if (read_process_stat(d.pid, &st) && st.start_ticks == d.start_ticks) {
+            kill(d.pid, SIGKILL);
+        }
+    }
 }
 
 void process_kill_tree(struct process *p, int64_t grace_ns) {
@@ -278,15 +353,21 @@ void process_kill_tree(struct process *p, int64_t grace_ns) {
         return;
     }
     p->killed_by_us = true;
+    /* Listed before anything dies: a descendant whose parent is gone is nobody's descendant. */
+    struct buf descendants;
+    buf_init(&descendants);
+    list_descendants(p->pid, &descendants);
+    bool ended = false;
     if (grace_ns > 0) {
         kill(-p->pid, SIGTERM);
-        if (process_wait_until(p, clock_mono_ns() + grace_ns)) {
-            kill(-p->pid, SIGKILL); /* members of the group that ignored SIGTERM */
-            return;
-        }
+        ended = process_wait_until(p, clock_mono_ns() + grace_ns);
     }
-    kill_descendants(p->pid);
-    kill(-p->pid, SIGKILL);
+    if (!ended) {
+        list_descendants(p->pid, &descendants);
+        kill(-p->pid, SIGKILL);
+    }
+    kill_listed(&descendants);
+    buf_release(&descendants);
     while (!process_wait_until(p, clock_mono_ns() + NS_PER_S)) {
         kill(p->pid, SIGKILL);
     }
@@ -308,7 +389,11 @@ void process_describe_end(const struct process *p, char *buf, size_t size) {
         snprintf(buf, size, "is still running");
         break;
     case PROCESS_EXITED:
-        snprintf(buf, size, "exited with code %d", p->status);
+        if (p->status < 0) {
+            snprintf(buf, size, "ended, and how was not recorded");
+        } else {
+            snprintf(buf, size, "exited with code %d", p->status);
+        }
         break;
     case PROCESS_SIGNALED:
         snprintf(buf, size, "was killed by signal %d (%s)", p->signal, strsignal(p->signal));

@@ -1,6 +1,8 @@
 /*
  * Child processes under supervision. A child runs in a process group of its own, so that a
- * terminal's Ctrl-C reaches only the parent, and is killed by the kernel when the parent dies.
+ * terminal's Ctrl-C reaches only the parent, and is killed by the kernel when the parent dies. It
+ * inherits no descriptor but 0, 1, 2 and the channel. What it leaves behind in its group when it
+ * ends is killed then.
  *
  * The thread that spawns must outlive the child: the kernel ties "parent dies" to that thread.
  */
@@ -26,7 +28,7 @@ struct process_spec {
 
 enum process_end {
     PROCESS_RUNNING,
-    PROCESS_EXITED,   /* status is the exit code */
+    PROCESS_EXITED,   /* status is the exit code, -1 when the kernel did not keep it */
     PROCESS_SIGNALED, /* signal killed it, not by us */
     PROCESS_OOM,      /* SIGKILL while the kernel's out-of-memory counter rose */
     PROCESS_KILLED,   /* by process_kill_tree */
@@ -41,7 +43,8 @@ struct process {
     enum process_end end;
     int status;
     int signal;
-    uint64_t max_rss_bytes; /* peak resident set; known once it has ended */
+    uint64_t max_rss_bytes; /* peak resident set, at least the parent's when it was spawned;
+                             * known once it has ended */
     int64_t cpu_ns;         /* user and system time; known once it has ended */
 };
 

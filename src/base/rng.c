@@ -18,10 +18,8 @@ void rng_init(struct rng *r, uint64_t seed) {
 }
 
 void rng_init_stream(struct rng *r, uint64_t seed, uint64_t stream) {
-    uint64_t mixed = seed;
-    uint64_t a = splitmix64(&mixed);
-    uint64_t b = stream;
-    rng_init(r, a ^ splitmix64(&b));
+    /* Only the seed is mixed first: mixing both would make (a, b) and (b, a) one stream. */
+    rng_init(r, splitmix64(&seed) ^ stream);
 }
 
 uint64_t rng_u64(struct rng *r) {

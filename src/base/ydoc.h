@@ -3,7 +3,8 @@
  * file:line:column and names the values that would be accepted.
  *
  * A struct ydoc owns everything; nodes and strings borrowed from it live until ydoc_free.
- * Anchors, aliases and multiple documents are refused by name: a plan should read top to bottom.
+ * Anchors, aliases, repeated keys and multiple documents are refused by name: a plan should read
+ * top to bottom. So are nesting past 64 levels and text with a NUL in it.
  */
 #ifndef BASE_YDOC_H
 #define BASE_YDOC_H

@@ -107,6 +107,10 @@ static void report(const struct meter_reading *r, const struct batches *b, struc
     }
 }
 
+static bool is_stopped(const struct meter *m) {
+    return m->stop && *m->stop;
+}
+
 int meter_measure_idle(struct meter *m, double max_seconds, struct meter_idle *out, struct err *e) {
     struct batches b[METER_MAX_COMPONENTS];
     struct meter_reading r;
@@ -127,13 +131,16 @@ int meter_measure_idle(struct meter *m, double max_seconds, struct meter_idle *o
     const int64_t end_ns = now_ns + (int64_t)(max_seconds * 1e9);
     const int64_t step_ns = batch_ns(m);
     sample_batches(m, b, &done);
-    for (done = false; !done && now_ns < end_ns; now_ns = meter_now_ns(m)) {
+    for (done = false; !done && !is_stopped(m) && now_ns < end_ns; now_ns = meter_now_ns(m)) {
         int64_t next_ns = now_ns + step_ns;
         m->clock.wait_until(m->clock.ctx, next_ns < end_ns ? next_ns : end_ns);
         sample_batches(m, b, &done);
     }
     out->settled = done;
     int rc = meter_window_close(m, id, &r, e);
+    if (rc == 0 && is_stopped(m)) {
+        rc = err_set(e, EE_STOPPED, "stopped while idle power was measured");
+    }
     if (rc == 0) {
         report(&r, b, out);
     }

@@ -127,6 +127,7 @@ static struct meter *allocate(const struct meter_opts *opts, const struct meter_
     int period_ms = opts->period_ms ? opts->period_ms : DEFAULT_PERIOD_MS;
     m->clock = clock ? *clock : real;
     m->period_ns = period_ms * NS_PER_MS;
+    m->stop = opts->stop;
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

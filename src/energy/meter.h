@@ -21,6 +21,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -51,6 +52,8 @@ struct meter_opts {
     const char *nvml_path;  /* NULL: libnvidia-ml.so.1 by the loader's search path */
     const char *gpus;       /* UUIDs, PCI bus ids or names ("gpu1"), separated by commas; NULL: all.
                                Never CUDA ordinals, which the environment renumbers. */
+    const volatile sig_atomic_t *stop; /* non-zero: idle measurement gives up; NULL: never. Borrowed
+                                          until meter_stop. */
 };
 
 struct meter;
@@ -114,6 +117,7 @@ struct component_reading {
     double disagreement; /* integral of power / counter - 1 */
     bool is_short;       /* under max(5 s, 10 update periods): mostly edge error */
     bool refused;        /* under 2 update periods: no figure */
+    bool modelled;       /* of the source, also where the figure is missing */
     bool shared;         /* see struct meter_component */
     char reason[288];    /* why missing, or why not from the better source; may be empty */
     char detail[320];
@@ -172,13 +176,18 @@ struct meter_idle {
 };
 
 /*
- * Measures for at most max_seconds and stops early when settled. It does not install the result:
+ * Measures for at most max_seconds and stops early when settled, or with EE_STOPPED within a batch
+ * (a second, or more for slow sources) of the user's stop. It does not install the result:
  * a run has several baselines (bare machine, model resident, after unloading) and its caller
  * says which one windows subtract. Blocks; other threads may go on using m.
  */
 int meter_measure_idle(struct meter *m, double max_seconds, struct meter_idle *out,
                        struct err *e) EE_MUST_CHECK;
-/* The baseline of windows closed from now on; NULL removes it. Copied. */
+/*
+ * The baseline of windows closed from now on; NULL removes it. Copied. While processes are
+ * watched, the modelled CPU uses its own idle power instead: the measured one holds whatever else
+ * ran on the machine, which its windows do not.
+ */
 void meter_set_idle(struct meter *m, const struct meter_idle *idle);
 /* False when none is set. */
 bool meter_get_idle(struct meter *m, struct meter_idle *out);

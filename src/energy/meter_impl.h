@@ -50,6 +50,7 @@ struct trace {
         bool begun;                 /* points[n] holds something */
         uint64_t per_point;         /* intervals that make one point: doubles when full */
         uint64_t intervals;         /* of those, already in points[n] */
+        int64_t since_ns;           /* time in points[n] that is no whole interval yet */
     } c[METER_MAX_COMPONENTS];
 };
 
@@ -61,6 +62,7 @@ struct trace_point {
 struct meter {
     struct meter_clock clock;
     int64_t period_ns, start_ns, last_full_ns;
+    const volatile sig_atomic_t *stop;
     struct sensor *sensors[METER_MAX_SENSORS]; /* owned */
     size_t n_sensors;
 

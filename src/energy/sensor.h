@@ -44,6 +44,7 @@ struct sensor_component {
     char counter_source[40], power_source[40]; /* empty where there is none */
     int64_t counter_update_ns;
     int64_t power_update_ns; /* update period or averaging window, the longer */
+    double own_idle_w;       /* idle power that the source knows by itself; 0: measure it */
     double power_duty;       /* share of each period that a power reading stands for, 0..1 */
     char missing[256];       /* why it cannot be read now and what to do; empty when it can */
 };

@@ -145,6 +145,7 @@ static void after_change(struct sensor *s) {
     bool machine = md->tree.n_roots == 0;
     s->c[0].counter_update_ns = machine || !md->tree.clocks ? MACHINE_INTERVAL_NS
                                                             : PROCESS_INTERVAL_NS;
+    s->c[0].own_idle_w = machine ? 0 : power_w(md, 0, NS_PER_S);
     if (md->started && cpu_time_ns(md, sensor_now_ns(s), SENSOR_FULL, &cpu_ns) == 0) {
         md->cpu_ns = cpu_ns;
     }

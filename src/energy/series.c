@@ -237,7 +237,8 @@ static void set_interval(struct component_reading *r, double edge_s, double gap_
 }
 
 static void describe(struct component_reading *r, const struct sensor_component *c) {
-    *r = (struct component_reading){.gain = c->info.gain, .shared = c->info.shared};
+    *r = (struct component_reading){
+        .gain = c->info.gain, .shared = c->info.shared, .modelled = c->info.modelled};
     memcpy(r->name, c->info.name, sizeof(r->name));
     memcpy(r->scope, c->info.scope, sizeof(r->scope));
     memcpy(r->source, c->info.source, sizeof(r->source));
@@ -311,7 +312,7 @@ void series_reading(const struct series *s, const struct series_mark *open,
 
 void series_subtract_idle(struct component_reading *r,
                           const struct meter_idle_component *baseline) {
-    if (!baseline || baseline->quality == METER_MISSING || r->quality == METER_MISSING) {
+    if (baseline->quality == METER_MISSING || r->quality == METER_MISSING) {
         return;
     }
     /* E4. A model's error is no pure gain, so subtracting does not reduce it. */

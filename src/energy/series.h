@@ -70,7 +70,7 @@ bool series_alive(const struct series *s);
  */
 void series_reading(const struct series *s, const struct series_mark *open,
                     const struct sensor_component *c, double peak_w, struct component_reading *out);
-/* Adds the idle part; baseline may be NULL. */
+/* Adds the idle part. */
 void series_subtract_idle(struct component_reading *r, const struct meter_idle_component *baseline);
 
 #endif

@@ -50,7 +50,7 @@ static void describe_scope(struct meter_total *t, const struct component_reading
         if (seen) {
             continue;
         }
-        bool model = parts[i]->quality == METER_MODELLED;
+        bool model = parts[i]->modelled;
         note_add(t->scope, sizeof(t->scope), " + ", "%s%s", scope_word(parts[i]->scope),
                  model ? " (modelled)" : "");
         modelled = modelled || model;

@@ -29,7 +29,8 @@ static void halve(struct trace_component *c) {
     c->per_point *= 2;
 }
 
-static void append(struct trace_component *c, size_t max, const struct series_step *step) {
+static void append(struct trace_component *c, size_t max, int64_t period_ns,
+                   const struct series_step *step) {
     struct trace_point p = {step->start_ns, step->end_ns, step->end_ns - step->start_ns,
                             step->joules};
     if (c->begun) {
@@ -41,8 +42,13 @@ static void append(struct trace_component *c, size_t max, const struct series_st
         c->points[c->n] = p;
         c->begun = true;
     }
-    /* An interval too short for a power of its own joins the next one. */
-    if (step->has_peak && ++c->intervals >= c->per_point) {
+    /* A sliver before or after a window's edge has no power of its own: it joins the next one. */
+    c->since_ns += p.covered_ns;
+    if (2 * c->since_ns < period_ns) {
+        return;
+    }
+    c->since_ns = 0;
+    if (++c->intervals >= c->per_point) {
         c->intervals = 0;
         c->begun = false;
         c->n++;
@@ -53,7 +59,7 @@ void trace_take(struct meter *m, size_t i, const struct series_step *step) {
     for (size_t t = 0; t < METER_MAX_TRACES; t++) {
         struct trace *tr = &m->traces[t];
         if (tr->running && step->start_ns >= tr->floor_ns) {
-            append(&tr->c[i], tr->max, step);
+            append(&tr->c[i], tr->max, m->period_ns, step);
         }
     }
 }
@@ -171,10 +177,14 @@ void meter_trace_release(struct meter_trace *t) {
 
 /* ---- as a recording ---- */
 
+/* A component that could not be read has no points, and a recording none of its samples. */
 static json_t *replay_header(const struct meter_trace *t) {
     json_t *components = json_array();
     for (size_t i = 0; i < t->n; i++) {
         const struct meter_trace_component *c = &t->c[i];
+        if (c->n_points == 0) {
+            continue;
+        }
         json_array_append_new(components, json_pack("{s:s, s:s, s:f, s:f, s:b}", "name", c->name,
                                                     "scope", c->scope, "gain", c->gain, "update_ms",
                                                     (double)c->update_ns / (double)NS_PER_MS,

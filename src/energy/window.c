@@ -66,13 +66,23 @@ int meter_window_open(struct meter *m, const char *name, int parent_id, struct e
     return id;
 }
 
-static const struct meter_idle_component *baseline_of(const struct meter *m, const char *name) {
+/*
+ * The baseline of a component into out; false when it has none. The model of watched processes
+ * has its own: a baseline measured before holds whatever else ran on the machine.
+ */
+static bool baseline_of(const struct meter *m, const struct sensor_component *c,
+                        struct meter_idle_component *out) {
     for (size_t i = 0; m->has_idle && i < m->idle.n; i++) {
-        if (strcmp(m->idle.c[i].name, name) == 0) {
-            return &m->idle.c[i];
+        if (strcmp(m->idle.c[i].name, c->info.name) == 0) {
+            *out = m->idle.c[i];
+            if (c->own_idle_w > 0 && out->quality != METER_MISSING) {
+                out->mean_w = c->own_idle_w;
+                out->half_width_w = 0;
+            }
+            return true;
         }
     }
-    return NULL;
+    return false;
 }
 
 static void window_read(const struct meter *m, const struct window *w, int64_t end_ns,
@@ -85,10 +95,12 @@ static void window_read(const struct meter *m, const struct window *w, int64_t e
     out->end_ns = end_ns;
     out->n = m->n;
     for (size_t i = 0; i < m->n; i++) {
-        struct component_reading *r = &out->c[i];
-        series_reading(&m->ch[i].series, &w->mark[i], meter_component_of(&m->ch[i]), w->peak_w[i],
-                       r);
-        series_subtract_idle(r, baseline_of(m, r->name));
+        const struct sensor_component *c = meter_component_of(&m->ch[i]);
+        struct meter_idle_component idle;
+        series_reading(&m->ch[i].series, &w->mark[i], c, w->peak_w[i], &out->c[i]);
+        if (baseline_of(m, c, &idle)) {
+            series_subtract_idle(&out->c[i], &idle);
+        }
     }
 }
 

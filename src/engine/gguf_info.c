@@ -56,7 +56,16 @@ static int64_t arch_int(const struct gguf_context *g, const char *arch, const ch
     return largest;
 }
 
+/* A flag of the architecture; true if absent. */
+static bool arch_flag(const struct gguf_context *g, const char *arch, const char *name) {
+    char key[160];
+    snprintf(key, sizeof(key), "%s.%s", arch, name);
+    int64_t id = gguf_find_key(g, key);
+    return id < 0 || gguf_get_kv_type(g, id) != GGUF_TYPE_BOOL || gguf_get_val_bool(g, id);
+}
+
 static void read_shape(const struct gguf_context *g, struct gguf_info *info) {
+    info->is_causal = arch_flag(g, info->arch, "attention.causal");
     info->n_layers = arch_int(g, info->arch, "block_count");
     info->n_embd = arch_int(g, info->arch, "embedding_length");
     info->n_head = arch_int(g, info->arch, "attention.head_count");
@@ -147,6 +156,22 @@ out:
     json_decref(histogram);
     gguf_free(g);
     return rc;
+}
+
+int gguf_info_check_answers(const struct gguf_info *info, const char *path, struct err *e) {
+    if (!info->has_tokenizer) {
+        return err_set(e, EE_UNSUPPORTED, "%s has no tokenizer: convert the model with its vocabulary",
+                       path);
+    }
+    if (info->n_params == 0) {
+        return err_set(e, EE_UNSUPPORTED, "%s holds a vocabulary and no weights", path);
+    }
+    if (!info->is_causal) {
+        return err_set(e, EE_UNSUPPORTED,
+                       "%s does not generate text (an encoder, %s); use a model that does", path,
+                       info->arch);
+    }
+    return 0;
 }
 
 int64_t gguf_info_kv_token_bytes(const struct gguf_info *info) {

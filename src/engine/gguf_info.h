@@ -26,6 +26,7 @@ struct gguf_info {
     int64_t n_ctx_train;
     bool has_tokenizer;
     bool has_chat_template;
+    bool is_causal;         /* false for encoders, which see what comes after a token */
     bool rows_fit_k_quants; /* every matrix row is a multiple of 256 */
 };
 
@@ -36,6 +37,11 @@ struct gguf_info {
  */
 int gguf_info_read(const char *path, struct gguf_info *info, json_t **types,
                    struct err *e) EE_MUST_CHECK;
+
+/* EE_UNSUPPORTED for a file, read well, that cannot answer a prompt: no tokenizer, no weights, or an
+ * encoder. path is for the message. */
+int gguf_info_check_answers(const struct gguf_info *info, const char *path,
+                            struct err *e) EE_MUST_CHECK;
 
 /* KV cache bytes of one token of one sequence at 16 bits, all layers. */
 int64_t gguf_info_kv_token_bytes(const struct gguf_info *info);

@@ -3,8 +3,10 @@
 #include "base/log.h"
 #include "engine/llama_internal.h"
 
+#include <dirent.h>
 #include <dlfcn.h>
 #include <ggml-backend.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +15,7 @@ static struct {
     char text[512];
     size_t len;
     bool started;
+    char unusable[512]; /* the backend that lies there and could not be loaded, and why */
     enum ggml_log_level level; /* of the line being continued */
 } engine_log;
 
@@ -49,6 +52,44 @@ int llama_fail(struct err *e, int code, const char *what) {
     return code;
 }
 
+/* "libggml-cuda.so": a backend that a user put there; not the CPU's variants, of which all but one
+ * are meant to stay unused. */
+static bool is_dropped_backend(const char *name) {
+    static const char *const ours[] = {"libggml-cpu", "libggml-base", "libggml."};
+    const char *dot = strrchr(name, '.');
+    if (strncmp(name, "libggml", strlen("libggml")) != 0 || !dot || strcmp(dot, ".so") != 0) {
+        return false;
+    }
+    for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++) {
+        if (strncmp(name, ours[i], strlen(ours[i])) == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ggml is silent about a backend whose own libraries are missing; its user must not be. */
+static void look_for_unusable(const char *dir) {
+    DIR *d = opendir(dir);
+    const struct dirent *entry;
+    while (d && (entry = readdir(d))) {
+        char *path = is_dropped_backend(entry->d_name) ? fs_join(dir, entry->d_name) : NULL;
+        if (path && !dlopen(path, RTLD_NOW | RTLD_LOCAL)) {
+            snprintf(engine_log.unusable, sizeof(engine_log.unusable),
+                     "the engine's backend %.80s is there but cannot be loaded: %.380s",
+                     entry->d_name, dlerror());
+        }
+        free(path);
+    }
+    if (d) {
+        closedir(d);
+    }
+}
+
+const char *engine_unusable_backend(void) {
+    return engine_log.unusable;
+}
+
 int llama_start_backends(struct err *e) {
     if (engine_log.started) {
         return 0;
@@ -67,6 +108,7 @@ int llama_start_backends(struct err *e) {
         /* An installed llama.cpp may keep its backends elsewhere: let it look where it was told. */
         ggml_backend_load_all();
     }
+    look_for_unusable(dir);
     int rc = 0;
     if (!ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU)) {
         rc = err_set(e, EE_MISSING,

@@ -1,7 +1,9 @@
 /*
  * Continuous batching on libllama. A step holds one token of every running answer and, in what
- * room is left, chunks of prompts in the order the requests came. Tokens go into the batch by
- * place (sequence id), because the engine splits a batch at gaps in the sequence ids.
+ * room is left, chunks of prompts in the order the requests came. While many places wait for their
+ * prompt, steps hold prompts only: the engine computes prompt chunks apart from single tokens
+ * anyway, and answers that start together keep the batch full until they end. Tokens go into the
+ * batch by place (sequence id), because the engine splits a batch at gaps in the sequence ids.
  */
 #include "base/buf.h"
 #include "base/clock.h"
@@ -20,6 +22,7 @@ struct place {
     llama_token pending; /* sampled, not yet decoded */
     int32_t output_row;  /* its row in this step's batch, -1 for none */
     size_t chunk;        /* prompt tokens in this step */
+    bool decodes;        /* its pending token is in this step */
     struct llama_sampler *sampler; /* NULL with greedy sampling on the host */
 };
 
@@ -157,23 +160,38 @@ static int admit(struct run *r, struct err *e) {
     return 0;
 }
 
+static bool is_prefilled(const struct run *r, const struct place *p) {
+    return p->n_prefilled == r->work->requests[p->request].n_prompt;
+}
+
+/* Whether a step is for prompts alone: at least one place in five waits for its prompt. */
+static bool is_prompt_step(const struct run *r) {
+    int waiting = 0;
+    int running = 0;
+    for (int i = 0; i < r->work->concurrency; i++) {
+        const struct place *p = &r->places[i];
+        waiting += p->busy && !is_prefilled(r, p);
+        running += p->busy && is_prefilled(r, p);
+    }
+    return waiting > 0 && waiting * 4 >= running;
+}
+
 /* Shares the step's room: running answers first, then prompts, oldest request first. */
 static void share_room(struct run *r) {
     int room = r->g->n_batch;
+    bool prompts_only = is_prompt_step(r);
     for (int i = 0; i < r->work->concurrency; i++) {
         struct place *p = &r->places[i];
         p->chunk = 0;
         p->output_row = -1;
-        if (p->busy && p->n_prefilled == r->work->requests[p->request].n_prompt) {
-            room--;
-        }
+        p->decodes = p->busy && is_prefilled(r, p) && !prompts_only;
+        room -= p->decodes;
     }
     while (room > 0) {
         struct place *oldest = NULL;
         for (int i = 0; i < r->work->concurrency; i++) {
             struct place *p = &r->places[i];
-            bool waits = p->busy && p->chunk == 0 &&
-                         p->n_prefilled < r->work->requests[p->request].n_prompt;
+            bool waits = p->busy && p->chunk == 0 && !is_prefilled(r, p);
             if (waits && (!oldest || p->request < oldest->request)) {
                 oldest = p;
             }
@@ -200,11 +218,8 @@ static void build_batch(struct run *r) {
     r->batch.n_tokens = 0;
     for (int i = 0; i < r->work->concurrency; i++) {
         struct place *p = &r->places[i];
-        if (!p->busy) {
-            continue;
-        }
         const struct engine_request *q = &r->work->requests[p->request];
-        if (p->n_prefilled == q->n_prompt) {
+        if (p->decodes) {
             p->output_row = r->batch.n_tokens;
             batch_add(&r->batch, p->pending, p->n_kv++, i, true);
             continue;

@@ -24,17 +24,6 @@ static struct engine_opts effective(const struct engine_opts *asked) {
     return o;
 }
 
-static int check_file(const char *path, const struct gguf_info *f, struct err *e) {
-    if (!f->has_tokenizer) {
-        return err_set(e, EE_UNSUPPORTED, "%s has no tokenizer: convert the model with its vocabulary",
-                       path);
-    }
-    if (f->n_params == 0) {
-        return err_set(e, EE_UNSUPPORTED, "%s holds a vocabulary and no weights", path);
-    }
-    return 0;
-}
-
 #define GIB (1024.0 * 1024.0 * 1024.0)
 
 /* Memory free on accelerators, which weights and cache can go to. */
@@ -71,7 +60,7 @@ static int check_memory(const struct engine_opts *o, const struct gguf_info *f, 
 
 static int check_before_load(const struct engine_opts *o, struct gguf_info *f, struct err *e) {
     int rc = gguf_info_read(o->model_path, f, NULL, e);
-    rc = rc ? rc : check_file(o->model_path, f, e);
+    rc = rc ? rc : gguf_info_check_answers(f, o->model_path, e);
     return rc ? rc : check_memory(o, f, e);
 }
 
@@ -134,6 +123,14 @@ static void fill_info(struct engine *g, const struct engine_opts *o, const struc
                                    : 0;
 }
 
+static int check_generates(const struct llama_model *model, const char *path, struct err *e) {
+    if (!llama_model_has_decoder(model) || llama_model_has_encoder(model)) {
+        return err_set(e, EE_UNSUPPORTED,
+                       "%s does not generate text (an encoder); use a model that does", path);
+    }
+    return 0;
+}
+
 int engine_open(const struct engine_opts *opts, struct engine **out, struct engine_times *times,
                 struct err *e) {
     *out = NULL;
@@ -161,8 +158,8 @@ int engine_open(const struct engine_opts *opts, struct engine **out, struct engi
         rc = llama_fail(e, EE_FORMAT, what);
         goto fail;
     }
-    if (!llama_model_has_decoder(g->model) || llama_model_has_encoder(g->model)) {
-        rc = err_set(e, EE_UNSUPPORTED, "%s does not generate text (an encoder model)", o.model_path);
+    rc = check_generates(g->model, o.model_path, e);
+    if (rc) {
         goto fail;
     }
     times->weights_ns = clock_mono_ns();
@@ -203,6 +200,11 @@ int engine_open_vocabulary(const char *model_path, struct engine **out, struct e
         snprintf(what, sizeof(what), "cannot load the vocabulary of %.400s", model_path);
         engine_close(g);
         return llama_fail(e, EE_FORMAT, what);
+    }
+    rc = check_generates(g->model, model_path, e);
+    if (rc) {
+        engine_close(g);
+        return rc;
     }
     g->vocab = llama_model_get_vocab(g->model);
     g->chat_template = llama_model_chat_template(g->model, NULL);

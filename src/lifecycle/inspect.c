@@ -56,22 +56,16 @@ int inspect_job(struct worker *w, const json_t *args, json_t **result, struct er
     rc = rc ? rc
             : engine_device_name((int)json_int_or(args, "gpu_layers", 0), device, sizeof(device), e);
     rc = rc ? rc : gguf_info_read(path, &info, NULL, e);
-    if (!rc && !info.has_tokenizer) {
-        rc = err_set(e, EE_UNSUPPORTED, "%s has no tokenizer: convert the model with its vocabulary",
-                     path);
-    }
-    if (!rc && info.n_params == 0) {
-        rc = err_set(e, EE_UNSUPPORTED, "%s holds a vocabulary and no weights", path);
-    }
+    rc = rc ? rc : gguf_info_check_answers(&info, path, e);
     rc = rc ? rc : measure_prompts(path, json_object_get(args, "tasks"), &lengths, e);
     rc = rc ? rc : hash_file(path, hash, e);
     if (!rc) {
         *result = json_pack(
-            "{s:s, s:s, s:s, s:I, s:I, s:b, s:O, s:s, s:s}", "hash", hash, "arch", info.arch,
+            "{s:s, s:s, s:s, s:I, s:I, s:b, s:O, s:s, s:s, s:s}", "hash", hash, "arch", info.arch,
             "file_type", info.file_type, "n_params", (json_int_t)info.n_params, "kv_token_bytes",
             (json_int_t)gguf_info_kv_token_bytes(&info), "rows_fit_k_quants",
             info.rows_fit_k_quants, "max_prompt_tokens", lengths, "engine_version",
-            engine_version(), "device", device);
+            engine_version(), "device", device, "warning", engine_unusable_backend());
     }
     json_decref(lengths);
     return rc;
@@ -105,6 +99,10 @@ static int inspect_one(struct run *r, size_t i, struct err *e) {
     int rc = run_job(r, &spec, &out, e);
     if (!rc) {
         take_facts(r, &r->models[i], out.result);
+        const char *warning = json_str_or(out.result, "warning", "");
+        if (warning[0] && i == 0) {
+            run_note(r, "%s", warning);
+        }
     }
     json_decref(out.result);
     json_decref(args);

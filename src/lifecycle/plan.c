@@ -191,10 +191,10 @@ static int read_axes(struct reader *r, struct ynode root, struct err *e) {
     rc = rc ? rc
             : read_names(ymap_get(root, "precisions"), "precisions", precision_names, precisions,
                          &p->n_precisions, e);
-    for (size_t i = 0; i < p->n_methods; i++) {
+    for (size_t i = 0; i < p->n_methods && i < METHOD_COUNT; i++) {
         p->methods[i] = (enum method)methods[i];
     }
-    for (size_t i = 0; i < p->n_precisions; i++) {
+    for (size_t i = 0; i < p->n_precisions && i < PRECISION_COUNT; i++) {
         p->precisions[i] = (enum precision)precisions[i];
     }
     return rc;

@@ -165,6 +165,19 @@ static int open_store(struct run *r, struct err *e) {
     return rc;
 }
 
+/* Closing a database brings what was written into its file; where that failed, the rest is beside. */
+static int check_finished(const char *path, struct err *e) {
+    struct buf wal;
+    buf_init(&wal);
+    buf_addf(&wal, "%s-wal", path);
+    int rc = buf_check(&wal, path, e);
+    if (!rc && fs_exists(wal.data)) {
+        rc = err_set(e, EE_NOSPACE, "%s could not be written whole: the disk is full", path);
+    }
+    buf_release(&wal);
+    return rc;
+}
+
 /* run.db gets its name once the plan is in it: a run killed before that has not begun. */
 static int create_store(struct run *r, struct err *e) {
     char *path = path_in(r, "run.db");
@@ -181,10 +194,14 @@ static int create_store(struct run *r, struct err *e) {
         rc = rc ? rc : store_facts(r, e);
         store_close(r->store);
         r->store = NULL;
+        rc = rc ? rc : check_finished(unfinished, e);
         if (!rc && rename(unfinished, path) != 0) {
             rc = err_errno(e, errno, "cannot rename %s", unfinished);
         }
         rc = rc ? rc : open_store(r, e);
+        if (rc) {
+            remove_unfinished(unfinished);
+        }
     }
     free(unfinished);
     free(path);

@@ -68,6 +68,13 @@ static void drop_windows(struct session *s) {
     }
 }
 
+/* A worker that can no longer be told anything has ended: its last words and the channel's end, which
+ * are read next, say how. */
+static int tell(struct session *s, json_t *msg, struct err *e) {
+    int rc = channel_send(&s->channel, msg, e);
+    return rc == EE_IO ? 0 : rc;
+}
+
 static int on_edge(struct session *s, const json_t *msg, struct err *e) {
     const char *window = NULL;
     int rc = json_want_str(msg, "window", &window, e);
@@ -75,7 +82,7 @@ static int on_edge(struct session *s, const json_t *msg, struct err *e) {
         rc = json_is_true(json_object_get(msg, "open")) ? open_window(s, window, e)
                                                         : close_window(s, window, e);
     }
-    return rc ? rc : channel_send(&s->channel, json_pack("{s:s}", "t", "go"), e);
+    return rc ? rc : tell(s, json_pack("{s:s}", "t", "go"), e);
 }
 
 static int on_error(struct session *s, const json_t *msg, struct err *e) {
@@ -191,9 +198,7 @@ static int start(struct session *s, struct err *e) {
     if (spec->meter) {
         rc = meter_watch_pid(spec->meter, s->process.pid, e);
     }
-    return rc ? rc
-              : channel_send(&s->channel,
-                             json_pack("{s:s, s:O}", "job", spec->job, "args", spec->args), e);
+    return rc ? rc : tell(s, json_pack("{s:s, s:O}", "job", spec->job, "args", spec->args), e);
 }
 
 int supervise_job(const struct job_spec *spec, struct job_outcome *out, struct err *e) {

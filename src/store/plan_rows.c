@@ -13,9 +13,13 @@ int store_meta_set(struct store *s, const char *key, const char *value, struct e
 /* The first column of the first row, or NULL. Finalizes st. */
 static int one_text(struct store *s, sqlite3_stmt *st, struct arena *a, char **out, struct err *e) {
     int rc = store_step(s, st, e);
-    *out = rc == 1 ? (char *)store_col_text(st, 0, a) : NULL;
+    *out = NULL;
+    if (rc == 1) {
+        *out = (char *)store_col_text(st, 0, a);
+        rc = store_check_row(s, a, e);
+    }
     sqlite3_finalize(st);
-    return rc < 0 ? rc : 0;
+    return rc;
 }
 
 int store_meta_get(struct store *s, const char *key, struct arena *a, char **out, struct err *e) {
@@ -77,9 +81,15 @@ int store_variants(struct store *s, struct arena *a, struct store_variant **out,
     return rc ? rc : store_collect(s, st, a, sizeof(**out), read_variant, (void **)out, n, e);
 }
 
+/* After an update of what must be there. */
+static int check_updated(struct store *s, const char *what, struct err *e) {
+    return sqlite3_changes(s->db) > 0 ? 0 : err_set(e, EE_MISSING, "%s: no such %s", s->path, what);
+}
+
 int store_variant_note(struct store *s, const char *variant_id, const char *note, struct err *e) {
-    return store_run(s, e, "UPDATE variant SET note = ? WHERE variant_id = ?", "ss", note,
-                     variant_id);
+    int rc = store_run(s, e, "UPDATE variant SET note = ? WHERE variant_id = ?", "ss", note,
+                       variant_id);
+    return rc ? rc : check_updated(s, "variant", e);
 }
 
 int store_stage_put(struct store *s, const struct store_stage *st, int64_t *stage_id,
@@ -99,8 +109,9 @@ int store_stage_put(struct store *s, const struct store_stage *st, int64_t *stag
 
 int store_stage_finish(struct store *s, int64_t stage_id, double wall_s, const char *result_json,
                        struct err *e) {
-    return store_run(s, e, "UPDATE stage SET wall_s = ?, result_json = ? WHERE stage_id = ?", "dsi",
-                     wall_s, result_json, stage_id);
+    int rc = store_run(s, e, "UPDATE stage SET wall_s = ?, result_json = ? WHERE stage_id = ?",
+                       "dsi", wall_s, result_json, stage_id);
+    return rc ? rc : check_updated(s, "stage", e);
 }
 
 int store_stage_delete(struct store *s, int64_t stage_id, struct err *e) {
@@ -135,9 +146,10 @@ static int one_stage(struct store *s, sqlite3_stmt *st, struct arena *a, struct 
     int rc = store_step(s, st, e);
     if (rc == 1) {
         read_stage(st, out, a);
+        rc = store_check_row(s, a, e);
     }
     sqlite3_finalize(st);
-    return rc < 0 ? rc : 0;
+    return rc;
 }
 
 int store_stage_find(struct store *s, const char *key, struct arena *a, struct store_stage *out,
@@ -151,16 +163,22 @@ int store_stage_find(struct store *s, const char *key, struct arena *a, struct s
 int store_stages(struct store *s, struct arena *a, struct store_stage **out, size_t *n,
                  struct err *e) {
     sqlite3_stmt *st = NULL;
-    int rc =
-        store_prepare(s, &st, e, "SELECT " STAGE_COLUMNS " FROM stage ORDER BY stage_id", "");
+    int rc = store_prepare(s, &st, e, "SELECT " STAGE_COLUMNS " FROM stage ORDER BY stage_id", "");
     return rc ? rc : store_collect(s, st, a, sizeof(**out), read_stage, (void **)out, n, e);
 }
 
 int store_variant_stage_put(struct store *s, const char *variant_id, int64_t stage_id,
                             struct err *e) {
-    return store_run(s, e,
-                     "INSERT OR IGNORE INTO variant_stage (variant_id, stage_id) VALUES (?, ?)",
-                     "si", variant_id, stage_id);
+    int rc = store_run(s, e,
+                       "DELETE FROM variant_stage WHERE variant_id = ? AND stage_id <> ?"
+                       " AND stage_id IN (SELECT stage_id FROM stage WHERE kind ="
+                       " (SELECT kind FROM stage WHERE stage_id = ?))",
+                       "sii", variant_id, stage_id, stage_id);
+    return rc ? rc
+              : store_run(
+                    s, e,
+                    "INSERT OR IGNORE INTO variant_stage (variant_id, stage_id) VALUES (?, ?)",
+                    "si", variant_id, stage_id);
 }
 
 int store_variant_stage(struct store *s, const char *variant_id, const char *kind, struct arena *a,

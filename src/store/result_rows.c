@@ -112,13 +112,15 @@ int store_pack_events(struct arena *a, const int64_t *token_ns, size_t n_tokens,
         return err_set(e, EE_NOMEM, "token times: out of memory");
     }
     for (size_t i = 1; i < n_tokens; i++) {
-        int64_t us = (token_ns[i] - token_ns[0] + 500) / 1000;
-        if (us < 0 || us > UINT32_MAX) {
-            return err_set(e, EE_FORMAT, "token time %zu is %lld us after the first: out of range",
-                           i, (long long)us);
+        /* Unsigned, where any two times have a difference. */
+        uint64_t after_ns = (uint64_t)token_ns[i] - (uint64_t)token_ns[0];
+        uint64_t us = after_ns / 1000 + (after_ns % 1000 >= 500);
+        if (token_ns[i] < token_ns[0] || us > UINT32_MAX) {
+            return err_set(e, EE_FORMAT, "token time %zu is %.0f us after the first: out of range",
+                           i, ((double)token_ns[i] - (double)token_ns[0]) / 1000);
         }
         for (int k = 0; k < 4; k++) {
-            out[(i - 1) * 4 + (size_t)k] = (unsigned char)((uint64_t)us >> (8 * k));
+            out[(i - 1) * 4 + (size_t)k] = (unsigned char)(us >> (8 * k));
         }
     }
     *blob = out;
@@ -128,6 +130,11 @@ int store_pack_events(struct arena *a, const int64_t *token_ns, size_t n_tokens,
 
 int store_unpack_events(struct arena *a, const void *blob, size_t bytes, int64_t first_token_ns,
                         int64_t **token_ns, size_t *n_tokens, struct err *e) {
+    *token_ns = NULL;
+    if (bytes % 4 != 0) {
+        *n_tokens = 0;
+        return err_set(e, EE_FORMAT, "token times: %zu bytes are no whole number of times", bytes);
+    }
     *n_tokens = bytes / 4 + 1;
     *token_ns = arena_array(a, *n_tokens, sizeof(**token_ns));
     if (!*token_ns) {
@@ -218,8 +225,8 @@ static void read_artifact(sqlite3_stmt *st, void *row, struct arena *a) {
     r->detail_json = store_col_text(st, 4, a);
 }
 
-int store_artifacts(struct store *s, int64_t stage_id, struct arena *a,
-                    struct store_artifact **out, size_t *n, struct err *e) {
+int store_artifacts(struct store *s, int64_t stage_id, struct arena *a, struct store_artifact **out,
+                    size_t *n, struct err *e) {
     sqlite3_stmt *st = NULL;
     int rc = store_prepare(s, &st, e,
                            "SELECT path, kind, bytes, hash, detail_json FROM artifact"
@@ -228,8 +235,7 @@ int store_artifacts(struct store *s, int64_t stage_id, struct arena *a,
     return rc ? rc : store_collect(s, st, a, sizeof(**out), read_artifact, (void **)out, n, e);
 }
 
-int store_score_put(struct store *s, int64_t stage_id, const struct store_score *r,
-                    struct err *e) {
+int store_score_put(struct store *s, int64_t stage_id, const struct store_score *r, struct err *e) {
     return store_run(s, e, "INSERT INTO score VALUES (?, ?, ?, ?, ?, ?)", "isisdb", stage_id,
                      r->item_id, (int64_t)r->pass, r->scorer, r->value, (int)r->is_primary);
 }

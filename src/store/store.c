@@ -1,22 +1,55 @@
 #include "store/store.h"
 
+#include "base/buf.h"
 #include "base/fs.h"
 #include "store/schema.h"
 #include "store/store_internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* How long a reader or writer waits for another's lock. */
 enum { BUSY_TIMEOUT_MS = 5000 };
+/* Of the file of shared memory beside a database. */
+enum { SHM_BYTES = 32 * 1024 };
+
+/* SQLite calls it an I/O error when that file cannot be made. */
+static bool disk_is_full(const char *path) {
+    uint64_t free_bytes = UINT64_MAX;
+    return fs_free_bytes(path, &free_bytes, NULL) == 0 && free_bytes < SHM_BYTES;
+}
+
+/* SQLite has one code for all that the operating system refuses; its errno tells more. */
+static int code_of_system_errno(const struct store *s, int otherwise) {
+    switch (sqlite3_system_errno(s->db)) {
+    case ENOSPC:
+    case EDQUOT:
+        return EE_NOSPACE;
+    case EACCES:
+    case EPERM:
+    case EROFS:
+        return EE_PERM;
+    default:
+        return otherwise;
+    }
+}
 
 int store_fail(const struct store *s, struct err *e, const char *doing) {
-    int code = EE_IO;
+    int code = EE_FAIL;
+    const char *advice = "";
     switch (sqlite3_errcode(s->db) & 0xff) {
+    case SQLITE_IOERR:
+        code = code_of_system_errno(s, disk_is_full(s->path) ? EE_NOSPACE : EE_IO);
+        break;
+    case SQLITE_CANTOPEN:
+        code = code_of_system_errno(s, EE_MISSING);
+        break;
     case SQLITE_FULL:
         code = EE_NOSPACE;
         break;
@@ -24,8 +57,9 @@ int store_fail(const struct store *s, struct err *e, const char *doing) {
     case SQLITE_PERM:
         code = EE_PERM;
         break;
-    case SQLITE_CANTOPEN:
-        code = EE_MISSING;
+    case SQLITE_BUSY:
+        code = EE_IO;
+        advice = "; another process is writing to it: wait until it has ended";
         break;
     case SQLITE_NOMEM:
         code = EE_NOMEM;
@@ -37,7 +71,7 @@ int store_fail(const struct store *s, struct err *e, const char *doing) {
     default:
         break;
     }
-    return err_set(e, code, "%s: %s: %s", s->path, doing, sqlite3_errmsg(s->db));
+    return err_set(e, code, "%s: %s: %s%s", s->path, doing, sqlite3_errmsg(s->db), advice);
 }
 
 int store_exec(struct store *s, const char *sql, struct err *e) {
@@ -134,13 +168,21 @@ const char *store_col_text(sqlite3_stmt *st, int col, struct arena *a) {
     return text ? arena_strdup(a, text) : NULL;
 }
 
+int store_check_row(const struct store *s, const struct arena *a, struct err *e) {
+    if (a->failed || sqlite3_errcode(s->db) == SQLITE_NOMEM) {
+        return err_set(e, EE_NOMEM, "%s: out of memory", s->path);
+    }
+    return 0;
+}
+
 double store_col_num(sqlite3_stmt *st, int col) {
-    return sqlite3_column_type(st, col) == SQLITE_NULL ? (double)NAN : sqlite3_column_double(st, col);
+    return sqlite3_column_type(st, col) == SQLITE_NULL ? (double)NAN
+                                                       : sqlite3_column_double(st, col);
 }
 
 int store_collect(struct store *s, sqlite3_stmt *st, struct arena *a, size_t size,
-                  void (*read)(sqlite3_stmt *st, void *row, struct arena *a), void **out,
-                  size_t *n, struct err *e) {
+                  void (*read)(sqlite3_stmt *st, void *row, struct arena *a), void **out, size_t *n,
+                  struct err *e) {
     char *rows = NULL;
     size_t cap = 0;
     *out = NULL;
@@ -158,6 +200,10 @@ int store_collect(struct store *s, sqlite3_stmt *st, struct arena *a, size_t siz
         }
         memset(rows + *n * size, 0, size);
         read(st, rows + *n * size, a);
+        rc = store_check_row(s, a, e);
+        if (rc) {
+            break;
+        }
         (*n)++;
     }
     sqlite3_finalize(st);
@@ -201,64 +247,165 @@ static int migrate(struct store *s, int from, struct err *e) {
     return 0;
 }
 
-static int check_version(struct store *s, bool read_only, bool fresh, struct err *e) {
-    int version = 0;
-    int rc = read_schema_version(s, &version, e);
+/* Other programs number their schemas too: the tables tell. */
+static int check_is_run(struct store *s, struct err *e) {
+    sqlite3_stmt *st = NULL;
+    int rc = store_prepare(s, &st, e,
+                           "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN"
+                           " ('meta', 'machine', 'variant', 'stage', 'variant_stage')",
+                           "");
     if (rc) {
         return rc;
     }
-    if (version > STORE_SCHEMA_VERSION) {
-        return err_set(e, EE_UNSUPPORTED,
-                       "%s was written by a newer edge-eval (schema %d, this build reads up to %d); "
-                       "update edge-eval",
-                       s->path, version, STORE_SCHEMA_VERSION);
+    rc = store_step(s, st, e);
+    bool is_run = rc == 1 && sqlite3_column_int(st, 0) == 5;
+    sqlite3_finalize(st);
+    if (rc >= 0 && !is_run) {
+        rc = err_set(e, EE_FORMAT, "%s is not an edge-eval run", s->path);
     }
-    if (version == 0 && !fresh) {
-        return err_set(e, EE_FORMAT, "%s is not an edge-eval run", s->path);
-    }
-    if (version < STORE_SCHEMA_VERSION && read_only) {
-        return err_set(e, EE_UNSUPPORTED,
-                       "%s has the older schema %d; resume the run once to bring it to %d", s->path,
-                       version, STORE_SCHEMA_VERSION);
-    }
-    return migrate(s, version, e);
+    return rc < 0 ? rc : 0;
 }
 
-static int open_db(const char *path, int flags, bool fresh, struct store **out, struct err *e) {
-    *out = NULL;
+/* Looks before anything is written: a file that is refused stays as it was. */
+static int check_version(struct store *s, bool read_only, int *version, struct err *e) {
+    int rc = read_schema_version(s, version, e);
+    rc = rc ? rc : check_is_run(s, e);
+    if (rc) {
+        return rc;
+    }
+    if (*version > STORE_SCHEMA_VERSION) {
+        return err_set(
+            e, EE_UNSUPPORTED,
+            "%s was written by a newer edge-eval (schema %d, this build reads up to %d); "
+            "update edge-eval",
+            s->path, *version, STORE_SCHEMA_VERSION);
+    }
+    if (*version < 1) {
+        return err_set(e, EE_FORMAT, "%s is not an edge-eval run", s->path);
+    }
+    if (*version < STORE_SCHEMA_VERSION && read_only) {
+        return err_set(e, EE_UNSUPPORTED,
+                       "%s has the older schema %d; resume the run once to bring it to %d", s->path,
+                       *version, STORE_SCHEMA_VERSION);
+    }
+    return 0;
+}
+
+static int connect_to(struct store *s, const char *name, int flags, struct err *e) {
+    sqlite3_close(s->db);
+    s->db = NULL;
+    if (sqlite3_open_v2(name, &s->db, flags | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK) {
+        return store_fail(s, e, "cannot open");
+    }
+    sqlite3_busy_timeout(s->db, BUSY_TIMEOUT_MS);
+    return store_exec(s, "PRAGMA foreign_keys = ON", e);
+}
+
+/* The path as a URI; SQLite takes '?', '#' and '%' in it for itself. */
+static void add_uri(struct buf *out, const char *path) {
+    buf_addstr(out, path[0] == '/' ? "file://" : "file:");
+    for (; *path; path++) {
+        if (strchr("?#%", *path)) {
+            buf_addf(out, "%%%02X", (unsigned)(unsigned char)*path);
+        } else {
+            buf_addch(out, *path);
+        }
+    }
+    buf_addstr(out, "?immutable=1");
+}
+
+/*
+ * A reader of a WAL file makes files beside it, which a read-only directory refuses. There, a run
+ * that was closed is read as one that cannot change; the log of one that was not is needed.
+ */
+static int open_immutable(struct store *s, int *version, struct err *e) {
+    struct buf name;
+    buf_init(&name);
+    buf_addf(&name, "%s-wal", s->path);
+    uint64_t wal_bytes = 0;
+    bool has_log = fs_size(name.data, &wal_bytes, NULL) == 0 && wal_bytes > 0;
+    buf_clear(&name);
+    add_uri(&name, s->path);
+    int rc = buf_check(&name, s->path, e);
+    if (!rc && has_log) {
+        rc = err_set(e, EE_PERM,
+                     "%s was not closed, and reading it needs to write beside it; copy the run's "
+                     "directory to where you can write",
+                     s->path);
+    }
+    rc = rc ? rc : connect_to(s, name.data, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, e);
+    rc = rc ? rc : check_version(s, true, version, e);
+    buf_release(&name);
+    return rc;
+}
+
+/* After a read failed. */
+static bool is_read_only_directory(const struct store *s) {
+    int code = sqlite3_extended_errcode(s->db);
+    return code == SQLITE_READONLY_DIRECTORY || code == SQLITE_CANTOPEN;
+}
+
+static int open_existing(struct store *s, bool read_only, int *version, struct err *e) {
+    int flags = read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
+    int rc = connect_to(s, s->path, flags, e);
+    if (!rc && !read_only && sqlite3_db_readonly(s->db, "main")) {
+        rc = err_set(e, EE_PERM, "%s is read-only, and a run that goes on is written to", s->path);
+    }
+    rc = rc ? rc : check_version(s, read_only, version, e);
+    if (rc && read_only && is_read_only_directory(s)) {
+        rc = open_immutable(s, version, e);
+    }
+    return rc;
+}
+
+static int prepare_to_write(struct store *s, int version, struct err *e) {
+    int rc = store_exec(s, "PRAGMA journal_mode = WAL", e);
+    rc = rc ? rc : store_exec(s, "PRAGMA synchronous = FULL", e);
+    return rc ? rc : migrate(s, version, e);
+}
+
+static struct store *new_store(const char *path, struct err *e) {
     struct store *s = calloc(1, sizeof(*s));
     if (!s || !(s->path = strdup(path))) {
         free(s);
-        return err_set(e, EE_NOMEM, "%s: out of memory", path);
+        err_set(e, EE_NOMEM, "%s: out of memory", path);
+        return NULL;
     }
-    bool read_only = (flags & SQLITE_OPEN_READONLY) != 0;
-    int rc = 0;
-    if (sqlite3_open_v2(path, &s->db, flags | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK) {
-        rc = store_fail(s, e, "cannot open");
-        goto fail;
+    return s;
+}
+
+static void remove_files(const char *path) {
+    static const char *const suffixes[] = {"", "-wal", "-shm", "-journal"};
+    for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
+        struct buf name;
+        buf_init(&name);
+        buf_addf(&name, "%s%s", path, suffixes[i]);
+        if (!name.failed) {
+            unlink(name.data);
+        }
+        buf_release(&name);
     }
-    sqlite3_busy_timeout(s->db, BUSY_TIMEOUT_MS);
-    rc = store_exec(s, "PRAGMA foreign_keys = ON", e);
-    if (!rc && !read_only) {
-        rc = store_exec(s, "PRAGMA journal_mode = WAL", e);
-        rc = rc ? rc : store_exec(s, "PRAGMA synchronous = FULL", e);
-    }
-    rc = rc ? rc : check_version(s, read_only, fresh, e);
-    if (!rc) {
-        *out = s;
-        return 0;
-    }
-fail:
-    store_close(s);
-    return rc;
 }
 
 int store_create(const char *path, struct store **out, struct err *e) {
     *out = NULL;
-    if (fs_exists(path)) {
-        return err_set(e, EE_USAGE, "%s exists already", path);
+    /* Ours from here on, so that a failure below may remove it. */
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (fd < 0) {
+        return errno == EEXIST ? err_set(e, EE_USAGE, "%s exists already", path)
+                               : err_errno(e, errno, "cannot create %s", path);
     }
-    return open_db(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, true, out, e);
+    close(fd);
+    struct store *s = new_store(path, e);
+    int rc = s ? connect_to(s, path, SQLITE_OPEN_READWRITE, e) : EE_NOMEM;
+    rc = rc ? rc : prepare_to_write(s, 0, e);
+    if (rc) {
+        store_close(s);
+        remove_files(path);
+        return rc;
+    }
+    *out = s;
+    return 0;
 }
 
 int store_open(const char *path, bool read_only, struct store **out, struct err *e) {
@@ -266,7 +413,21 @@ int store_open(const char *path, bool read_only, struct store **out, struct err 
     if (!fs_exists(path)) {
         return err_errno(e, ENOENT, "cannot open %s", path);
     }
-    return open_db(path, read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE, false, out, e);
+    struct store *s = new_store(path, e);
+    if (!s) {
+        return EE_NOMEM;
+    }
+    int version = 0;
+    int rc = open_existing(s, read_only, &version, e);
+    if (!rc && !read_only) {
+        rc = prepare_to_write(s, version, e);
+    }
+    if (rc) {
+        store_close(s);
+        return rc;
+    }
+    *out = s;
+    return 0;
 }
 
 void store_close(struct store *s) {

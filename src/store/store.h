@@ -34,7 +34,8 @@ int store_commit(struct store *s, struct err *e) EE_MUST_CHECK;
 void store_rollback(struct store *s);
 
 /* Facts about the run: run_id, created_utc, version, plan_path, plan_yaml, machine_id, ... */
-int store_meta_set(struct store *s, const char *key, const char *value, struct err *e) EE_MUST_CHECK;
+int store_meta_set(struct store *s, const char *key, const char *value,
+                   struct err *e) EE_MUST_CHECK;
 /* *out is NULL when the key was never set. */
 int store_meta_get(struct store *s, const char *key, struct arena *a, char **out,
                    struct err *e) EE_MUST_CHECK;
@@ -54,8 +55,8 @@ struct store_variant {
     const char *precision; /* fp16, int8, int4 */
     const char *engine;
     const char *device;
-    double params;         /* number of weights; NAN when unknown */
-    const char *note;      /* what a reader must know ("fp16 made from Q4_1 weights"), or NULL */
+    double params;    /* number of weights; NAN when unknown */
+    const char *note; /* what a reader must know ("fp16 made from Q4_1 weights"), or NULL */
 };
 /* Of a variant that is there already, device and params are replaced. */
 int store_variant_put(struct store *s, const struct store_variant *v, struct err *e) EE_MUST_CHECK;
@@ -67,10 +68,10 @@ int store_variant_note(struct store *s, const char *variant_id, const char *note
 
 struct store_stage {
     int64_t stage_id;
-    const char *key;    /* hash of the stage's inputs: equal keys mean equal work */
-    const char *kind;   /* adapt, merge, quantize, load, serve, score */
-    const char *title;  /* for people: "quantize SmolLM2-135M int4" */
-    const char *status; /* done, failed */
+    const char *key;        /* hash of the stage's inputs: equal keys mean equal work */
+    const char *kind;       /* adapt, merge, quantize, load, serve, score */
+    const char *title;      /* for people: "quantize SmolLM2-135M int4" */
+    const char *status;     /* done, failed */
     const char *error_code; /* of a failed stage, as err_code_name gives it; else NULL */
     const char *error;      /* its message; else NULL */
     const char *started_utc;
@@ -95,7 +96,8 @@ int store_stage_find(struct store *s, const char *key, struct arena *a, struct s
                      struct err *e) EE_MUST_CHECK;
 int store_stages(struct store *s, struct arena *a, struct store_stage **out, size_t *n,
                  struct err *e) EE_MUST_CHECK;
-/* A variant uses a stage; several variants may share one. */
+/* A variant uses a stage, and no longer the one of that kind it used before; several variants may
+ * share one. */
 int store_variant_stage_put(struct store *s, const char *variant_id, int64_t stage_id,
                             struct err *e) EE_MUST_CHECK;
 /* The stage of that kind that the variant uses; out->key is NULL when it has none yet. */
@@ -104,8 +106,8 @@ int store_variant_stage(struct store *s, const char *variant_id, const char *kin
 
 /* A named window of a stage and what one component used in it. */
 struct store_energy {
-    const char *window;    /* "serve", "load/cold/3", "quantize", ... */
-    double start_ns;       /* of the window */
+    const char *window; /* "serve", "load/cold/3", "quantize", ... */
+    double start_ns;    /* of the window */
     double end_ns;
     const char *component; /* gpu0, cpu, dram, or "total" for their sum */
     const char *scope;
@@ -131,18 +133,18 @@ struct store_request {
     int repeat; /* 0-based block of the serving measurement */
     int ordinal;
     const char *item_id;
-    const char *status;      /* ok, failed */
-    const char *finish;      /* stop, length, forced, error */
-    const char *error;       /* of a failed request */
+    const char *status; /* ok, failed */
+    const char *finish; /* stop, length, forced, error */
+    const char *error;  /* of a failed request */
     int64_t prompt_tokens;
     int64_t output_tokens;
-    int64_t queued_ns;      /* when the workload offered it */
-    int64_t started_ns;     /* first engine step that held some of its prompt */
+    int64_t queued_ns;  /* when the workload offered it */
+    int64_t started_ns; /* first engine step that held some of its prompt */
     int64_t first_token_ns;
     int64_t last_token_ns;
     int64_t done_ns;
-    const char *text;        /* the answer; NULL unless asked for when loading */
-    const void *events;      /* packed token times, see store_pack_events; NULL unless asked for */
+    const char *text;   /* the answer; NULL unless asked for when loading */
+    const void *events; /* packed token times, see store_pack_events; NULL unless asked for */
     size_t events_bytes;
 };
 int store_request_put(struct store *s, int64_t stage_id, const struct store_request *row,
@@ -163,13 +165,13 @@ int store_unpack_events(struct arena *a, const void *blob, size_t bytes, int64_t
 /* One cold start in a fresh process. Seconds since exec unless said otherwise. */
 struct store_cold_start {
     int repeat;
-    const char *cache;        /* warm, cold: the page cache of the model file before exec */
-    double resident_fraction; /* of the model file in the page cache just before exec, 0..1 */
-    double main_s;            /* exec to main(): dynamic linking */
-    double backend_s;         /* ... to backends ready */
-    double weights_s;         /* ... to weights loaded */
-    double context_s;         /* ... to context ready */
-    double first_token_s;     /* ... to first token */
+    const char *cache;         /* warm, cold: the page cache of the model file before exec */
+    double resident_fraction;  /* of the model file in the page cache just before exec, 0..1 */
+    double main_s;             /* exec to main(): dynamic linking */
+    double backend_s;          /* ... to backends ready */
+    double weights_s;          /* ... to weights loaded */
+    double context_s;          /* ... to context ready */
+    double first_token_s;      /* ... to first token */
     double warm_first_token_s; /* same prompt again in the same process: send to first token */
     double joules;             /* exec to first token, total scope; NAN when not measured */
     double warm_joules;        /* of the warm first token */
@@ -199,8 +201,8 @@ struct store_artifact {
 };
 int store_artifact_put(struct store *s, int64_t stage_id, const struct store_artifact *row,
                        struct err *e) EE_MUST_CHECK;
-int store_artifacts(struct store *s, int64_t stage_id, struct arena *a,
-                    struct store_artifact **out, size_t *n, struct err *e) EE_MUST_CHECK;
+int store_artifacts(struct store *s, int64_t stage_id, struct arena *a, struct store_artifact **out,
+                    size_t *n, struct err *e) EE_MUST_CHECK;
 
 struct store_score {
     const char *item_id;

@@ -30,13 +30,15 @@ int store_step(struct store *s, sqlite3_stmt *st, struct err *e) EE_MUST_CHECK;
 /* Column values: text copied into a (NULL stays NULL), numbers with NULL read as NAN. */
 const char *store_col_text(sqlite3_stmt *st, int col, struct arena *a);
 double store_col_num(sqlite3_stmt *st, int col);
+/* Ask once a row is read: for lack of memory a column reads as if it were NULL. */
+int store_check_row(const struct store *s, const struct arena *a, struct err *e) EE_MUST_CHECK;
 
 /*
  * Reads every row of st into an array in a: read(st, row, a) fills one element of size bytes.
  * Finalizes st.
  */
 int store_collect(struct store *s, sqlite3_stmt *st, struct arena *a, size_t size,
-                  void (*read)(sqlite3_stmt *st, void *row, struct arena *a), void **out,
-                  size_t *n, struct err *e) EE_MUST_CHECK;
+                  void (*read)(sqlite3_stmt *st, void *row, struct arena *a), void **out, size_t *n,
+                  struct err *e) EE_MUST_CHECK;
 
 #endif

@@ -39,6 +39,13 @@ class Gguf:
         self.kv = {}
         self.tensors = []
 
+    def copy(self):
+        """Another one to edit; values and tensors are shared until they are replaced."""
+        other = Gguf()
+        other.kv = dict(self.kv)
+        other.tensors = list(self.tensors)
+        return other
+
     def set(self, key, type_id, value):
         self.kv[key] = (type_id, value)
 
@@ -61,7 +68,7 @@ class Gguf:
         offset = 0
         for t in self.tensors:
             out += _string(t.name) + struct.pack("<I", len(t.dims))
-            out += struct.pack(f"<{len(t.dims)}Q", *t.dims) + struct.pack("<IQ", t.type_id, offset)
+            out += struct.pack(f"<{len(t.dims)}Q", *t.dims) + struct.pack("<IQ", t.type_id, offset % (1 << 64))
             offset += _padded(math.prod(t.dims[1:]) * t.row_bytes)
         return bytes(out + bytes(-len(out) % ALIGNMENT))
 
@@ -140,13 +147,12 @@ def shrink(model, n_layers=2, n_tokens=8192):
 
     It answers nonsense, deterministically, through the same code as a whole model.
     """
-    small = Gguf()
-    small.kv = dict(model.kv)
+    small = model.copy()
+    small.tensors = []
     arch = model.kv["general.architecture"][1].decode()
     small.set(f"{arch}.block_count", UINT32, n_layers)
-    for key in (f"{arch}.vocab_size",):
-        if key in small.kv:
-            small.set(key, UINT32, n_tokens)
+    if f"{arch}.vocab_size" in small.kv:
+        small.set(f"{arch}.vocab_size", UINT32, n_tokens)
     for key in ("tokens", "token_type", "scores"):
         key = f"tokenizer.ggml.{key}"
         if key in small.kv:

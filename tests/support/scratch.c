@@ -50,15 +50,18 @@ int scratch_teardown(void **state) {
     umount2(small, MNT_DETACH);
     nftw(s->dir, open_up, 16, FTW_PHYS);
     int rc = nftw(s->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    arena_release(&s->paths);
     free(s);
     return rc;
 }
 
 const char *scratch_path(struct scratch *s, const char *name) {
-    char *path = s->paths[s->next];
-    s->next = (s->next + 1) % 8;
-    int n = snprintf(path, sizeof(s->paths[0]), "%s/%s", s->dir, name);
-    assert_true(n > 0 && (size_t)n < sizeof(s->paths[0]));
+    size_t dir_len = strlen(s->dir);
+    char *path = arena_alloc(&s->paths, dir_len + 1 + strlen(name) + 1);
+    assert_non_null(path);
+    memcpy(path, s->dir, dir_len);
+    path[dir_len] = '/';
+    memcpy(path + dir_len + 1, name, strlen(name) + 1);
     return path;
 }
 

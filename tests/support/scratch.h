@@ -5,6 +5,7 @@
 #ifndef TESTS_SUPPORT_SCRATCH_H
 #define TESTS_SUPPORT_SCRATCH_H
 
+#include "base/arena.h"
 #include "base/err.h"
 
 #include <stdbool.h>
@@ -12,15 +13,14 @@
 
 struct scratch {
     char dir[64];
-    char paths[8][512];
-    int next;
+    struct arena paths;
 };
 
 /* A cmocka setup and teardown: *state is a struct scratch whose directory goes with everything in
  * it, whoever it belongs to by then. */
 int scratch_setup(void **state);
 int scratch_teardown(void **state);
-/* dir/name; valid for the next seven calls. */
+/* dir/name; valid until the teardown. */
 const char *scratch_path(struct scratch *s, const char *name);
 /* Writes dir/name in place and returns its path. */
 const char *scratch_write(struct scratch *s, const char *name, const void *bytes, size_t len);

@@ -1,0 +1,33 @@
+/*
+ * Small GGUF files for tests: a llama-shaped model with as many layers and tokens as asked for,
+ * whole enough to be inspected and quantized, or with parts left out.
+ */
+#ifndef TESTS_SUPPORT_GGUF_MAKE_H
+#define TESTS_SUPPORT_GGUF_MAKE_H
+
+#include <ggml.h>
+#include <stdbool.h>
+
+struct gguf_make {
+    const char *arch;    /* NULL: the key is left out */
+    enum ggml_type type; /* of the matrices; vectors are F32 */
+    int n_layers;
+    int n_embd; /* a row; heads of 32 */
+    int n_ff;   /* a row of ffn_down */
+    bool no_tokenizer;
+    bool no_weights;
+    bool per_layer_heads; /* head_count_kv as an array, one value a layer: 1, 2, ... */
+    bool encoder;         /* ARCH.attention.causal is false */
+    const char *template; /* NULL: the key is left out */
+};
+
+/* A template that the engine knows. */
+extern const char gguf_make_chatml[];
+/* Two layers of 64, F16, with a tokenizer and gguf_make_chatml. */
+extern const struct gguf_make gguf_make_default;
+
+/* Weights are seeded random numbers, so that equal parameters make equal files. The test fails when path
+ * cannot be written. */
+void gguf_make_file(const char *path, const struct gguf_make *m);
+
+#endif

@@ -1,0 +1,944 @@
+/* The store's tables: every column there and back, and what each of them refuses. */
+#include "store/store.h"
+
+#include "support/scratch.h"
+#include "support/store_rows.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sqlite3.h>
+#include <cmocka.h>
+
+/* A store of its own for each test, and an arena for what is loaded. */
+struct fixture {
+    void *scratch;
+    struct store *s;
+    struct arena a;
+    int64_t stage;
+};
+
+static int setup(void **state) {
+    struct fixture *f = calloc(1, sizeof(*f));
+    if (!f || scratch_setup(&f->scratch)) {
+        return -1;
+    }
+    f->s = rows_new_store(scratch_path(f->scratch, "run.db"));
+    f->stage = rows_put_stage(f->s, "k1");
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state) {
+    struct fixture *f = *state;
+    store_close(f->s);
+    arena_release(&f->a);
+    int rc = scratch_teardown(&f->scratch);
+    free(f);
+    return rc;
+}
+
+static void check_text(const char *got, const char *want) {
+    if (want) {
+        assert_non_null(got);
+        assert_string_equal(got, want);
+    } else {
+        assert_null(got);
+    }
+}
+
+/* Bit for bit, NAN with NAN. */
+static void check_num(double got, double want) {
+    if (!(isnan(got) && isnan(want)) && got != want) {
+        fail_msg("%.17g is not %.17g", got, want);
+    }
+}
+
+/* Text that ends a statement, a string, a line or a format where it is not bound. */
+static const char *const hostile[] = {
+    "'); DROP TABLE stage; --",
+    "\"quoted\" and 'quoted'",
+    "",
+    " ",
+    "line\nline\r\ttab",
+    "%s%n%d {} ? ?1 :a $b @c",
+    "caf\xc3\xa9 \xf0\x9f\x98\x80 \xe2\x80\xae",
+    "\x01\x7f",
+    "\xff\xfe no UTF-8",
+    "NULL",
+    "0",
+};
+enum { N_HOSTILE = sizeof(hostile) / sizeof(hostile[0]) };
+
+static const double numbers[] = {
+    0,
+    1,
+    -1,
+    0.1,
+    1e-300,
+    5e-324,
+    1.7976931348623157e308,
+    1e15 + 0.3,
+    -0x1p-52,
+    0x1p53,
+    INFINITY,
+    -INFINITY,
+    3.141592653589793,
+};
+enum { N_NUMBERS = sizeof(numbers) / sizeof(numbers[0]) };
+
+/* ---- facts and machines ---- */
+
+static void facts_are_set_read_and_replaced(void **state) {
+    struct fixture *f = *state;
+    struct err e = ERR_INIT;
+    char *got = (char *)f;
+    OK(store_meta_get(f->s, "never set", &f->a, &got, &e));
+    assert_null(got);
+    for (size_t i = 0; i < N_HOSTILE; i++) {
+        OK(store_meta_set(f->s, hostile[i], hostile[N_HOSTILE - 1 - i], &e));
+    }
+    for (size_t i = 0; i < N_HOSTILE; i++) {
+        OK(store_meta_get(f->s, hostile[i], &f->a, &got, &e));
+        check_text(got, hostile[N_HOSTILE - 1 - i]);
+    }
+    OK(store_meta_set(f->s, "0", "replaced", &e));
+    OK(store_meta_get(f->s, "0", &f->a, &got, &e));
+    check_text(got, "replaced");
+    assert_int_equal(rows_count_stages(f->s), 1); /* nothing was dropped */
+    assert_int_equal(store_meta_set(f->s, "k", NULL, &e), EE_FAIL);
+    OK(store_meta_get(f->s, "k", &f->a, &got, &e));
+    assert_null(got);
+}
+
+static void a_long_fact_is_kept_whole(void **state) {
+    struct fixture *f = *state;
+    struct err e = ERR_INIT;
+    enum { N = 3 << 20 };
+    char *text = malloc(N + 1);
+    assert_non_null(text);
+    memset(text, 'p', N);
+    text[N] = '\0';
+    char *got = NULL;
+    OK(store_meta_set(f->s, "plan_yaml", text, &e));
+    OK(store_meta_get(f->s, "plan_yaml", &f->a, &got, &e));
+    assert_string_equal(got, text);
+    free(text);
+}
+
+static void a_machine_is_described_and_described_again(void **state) {
+    struct fixture *f = *state;
+    struct err e = ERR_INIT;
+    char *got = NULL;
+    OK(store_machine_put(f->s, "m2", "{\"cpu\":\"x\"}", &e));
+    OK(store_machine_put(f->s, "m2", "{\"cpu\":\"y\"}", &e));
+    OK(store_machine_get(f->s, "m2", &f->a, &got, &e));
+    check_text(got, "{\"cpu\":\"y\"}");
+    OK(store_machine_get(f->s, "m1", &f->a, &got, &e));
+    check_text(got, "{}");
+    OK(store_machine_get(f->s, "m3", &f->a, &got, &e));
+    assert_null(got);
+    /* One that stages stand on is replaced under them, not deleted. */
+    OK(store_machine_put(f->s, "m1", "{\"new\":1}", &e));
+    assert_int_equal(rows_count_stages(f->s), 1);
+}
+
+/* ---- variants ---- */
+
+static void check_variant(const struct store_variant *got, const struct store_variant *want) {
+    check_text(got->variant_id, want->variant_id);
+    check_text(got->model_id, want->model_id);
+    check_text(got->family, want->family);
+    check_text(got->size, want->size);
+    check_text(got->method, want->method);
+    check_text(got->task, want->task);
+    check_text(got->precision, want->precision);
+    check_text(got->engine, want->engine);
+    check_text(got->device, want->device);
+    check_num(got->params, want->params);
+    check_text(got->note, want->note);
+}
+
+static void variants_come_back_in_order_with_every_column(void **state) {
+    struct fixture *f = *state;
+    struct err e = ERR_INIT;
+    struct store_variant put[4] = {
+        a_variant,
+        {"z", "model", "family", "size", "method", "task", "precision", "engine", "device", NAN,
+         "a note"},
+        {"a", "m", "f", "s", "lora", "summ", "fp16", "e", "gpu0", 0, ""},
+        {hostile[0], hostile[1], hostile[2], hostile[3], hostile[4], hostile[5], hostile[6],
+         hostile[7], hostile[8], -1.5, hostile[9]},
+    };
+    for (size_t i = 1; i < 4; i++) {
+        OK(store_variant_put(f->s, &put[i], &e));
+    }
+    struct store_variant *got;
+    size_t n;
+    OK(store_variants(f->s, &f->a, &got, &n, &e));
+    assert_int_equal(n, 4);
+    for (size_t i = 0; i < 4; i++) {
+        check_variant(&got[i], &put[i]);
+    }
+}
+
+static void a_note_can_be_added_and_taken_back(void **state) {
+    struct fixture *f = *state;
+    struct err e = ERR_INIT;
+    struct store_variant *got;
+    size_t n;
+    OK(store_variant_note(f->s, "v1", hostile[0], &e));
+    OK(store_variants(f->s, &f->a, &got, &n, &e));
+    check_text(got[0].note, hostile[0]);
+    OK(store_variant_note(f->s, "v1", NULL, &e));
+    OK(store_variants(f->s, &f->a, &got, &n, &e));
+    assert_null(got[0].note);
+    REFUSED_WITH(store_variant_note(f->s, "v9", "lost", &e), EE_MISSING, "no such variant");
+}
+
+/* A run that is resumed elsewhere puts its variants again. */
+static void a_variant_put_again_keeps_its_place_and_note(void **state) {
+    struct fixture *f = *state;
+    struct err e = ERR_INIT;
+    struct store_variant v2 = a_variant;
+    struct store_variant *got;
+    size_t n;
+    v2.variant_id = "v2";
+    OK(store_variant_put(f->s, &v2, &e));
+    OK(store_variant_note(f->s, "v1", "a note", &e));
+    struct store_variant again = a_variant;
+    again.device = "gpu0";
+    again.params = NAN;
+    OK(store_variant_put(f->s, &again, &e));
+    OK(store_variants(f->s, &f->a, &got, &n, &e));
+    assert_int_equal(n, 2);
+    again.note = "a note";
+    check_variant(&got[0], &again);
+    check_variant(&got[1], &v2);
+}
+
+static void a_variant_is_complete(void **state) {
+    struct fixture *f = *state;
+    struct err e = ERR_INIT;
+    static const size_t required[] = {
+        offsetof(struct store_variant, model_id), offsetof(struct store_variant, family),
+        offsetof(struct store_variant, size),     offsetof(struct store_variant, method),
+        offsetof(struct store_variant, task),     offsetof(struct store_variant, precision),
+        offsetof(struct store_variant, engine),   offsetof(struct store_variant, device),
+    };
+    for (size_t i = 0; i < sizeof(required) / sizeof(required[0]); i++) {
+        struct store_variant v = a_variant;
+        v.variant_id = "v2";
+        const char *none = NULL;
+        memcpy((char *)&v + required[i], &none, sizeof(none));
+        REFUSED_WITH(store_variant_put(f->s, &v, &e), EE_FAIL, "NOT NULL constraint failed");
+    }
+}
+
+/* ---- stages ---- */
+
+static void check_stage(const struct store_stage *got, const struct store_stage *want) {
+    check_text(got->key, want->key);
+    check_text(got->kind, want->kind);
+    check_text(got->title, want->title);
+    check_text(got->status, want->status);
+    check_text(got->error_code, want->error_code);
+    check_text(got->error, want->error);
+    check_text(got->started_utc, want->started_utc);
+    check_num(got->wall_s, want->wall_s);
+    check_text(got->machine_id, want->machine_id);
+    check_text(got->inputs_json, want->inputs_json);
+    check_text(got->result_json, want->result_json);
+}
+
+static void stages_come_back_with_every_column(void **state) {
+    struct fixture *f = *state;
+    struct err e = ERR_INIT;
+    const struct store_stage put[] = {
+        {0, "k2", "score", "t", "failed", "timeout", "it took too long", "u", 0.25, "m1", "{}",
+         NULL},
+        {0, hostile[0], hostile[1], hostile[2], "done", NULL, NULL, hostile[5], 1e-9, "m1",
+         hostile[6], hostile[8]},
+        {77, "k3", "load", "t", "failed", NULL, "", "u", 0, "m1", "[]", "{}"},
+    };
+    for (size_t i = 0; i < 3; i++) {
+        int64_t id = 0;
+        struct store_stage got;
+        OK(store_stage_put(f->s, &put[i], &id, &e));
+        assert_true(id > 0);
+        OK(store_stage_find(f->s, put[i].key, &f->a, &got, &e));
+        check_stage(&got, &put[i]);
+        assert_int_equal(got.stage_id, id); /* and not the one in the struct put */
+    }
+    struct store_stage *all;
+    size_t n;
+    OK(store_stages(f->s, &f->a, &all, &n, &e));
+    assert_int_equal(n, 4);
+    for (size_t i = 0; i < 3; i++) {
+        check_stage(&all[i + 1], &put[i]);
+    }
+    struct store_stage none;
+    memset(&none, 0xff, sizeof(none));
+    OK(store_stage_find(f->s, "no such key", &f->a, &none, &e));
+    assert_null(none.key);
+    assert_int_equal(none.stage_id, 0);
+}
+
+static void a_stage_is_finished_later(void **state) {
+    struct fixture *f = *state;
+    struct err e = ERR_INIT;
+    struct store_stage got;
+    OK(store_stage_finish(f->s, f->stage, 99.5, "{\"late\":true}", &e));
+    OK(store_stage_find(f->s, "k1", &f->a, &got, &e));
+    check_num(got.wall_s, 99.5);
+    check_text(got.result_json, "{\"late\":true}");
+    check_text(got.inputs_json, a_stage.inputs_json);
+    REFUSED_WITH(store_stage_finish(f->s, 12345, 1, "{}", &e), EE_MISSING, "no such stage");
+    REFUSED_WITH(store_stage_finish(f->s, f->stage, NAN, "{}", &e), EE_FAIL, "NOT NULL");
+}
+
+static void a_failed_stage_is_replaced_with_its_rows(void **state) {
+    struct fixture *f = *state;
+    struct err e = ERR_INIT;
+    struct store_stage st = a_stage;
+    int64_t first = 0;
+    int64_t second = 0;
+    st.key = "retry";
+    st.status = "failed";
+    st.error = "no luck";
+    OK(store_stage_put(f->s, &st, &first, &e));
+    OK(rows_put_all(f->s, first, &e));
+    OK(store_variant_stage_put(f->s, "v1", first, &e));
+    OK(rows_put_all(f->s, f->stage, &e)); /* of another stage: they stay */
+    assert_int_equal(rows_count(f->s, first), 6);
+    OK(store_begin(f->s, &e));
+    OK(store_stage_put(f->s, &st, &second, &e)); /* failed again */
+    OK(store_commit(f->s, &e));
+    assert_int_equal(rows_count(f->s, first), first == second ? 0 : rows_count(f->s, first));
+    assert_int_equal(rows_count(f->s, second), 0);
+    st.status = "done";
+    st.error = NULL;
+    OK(store_begin(f->s, &e));
+    OK(store_stage_put(f->s, &st, &second, &e));
+    OK(rows_put_all(f->s, second, &e));
+    OK(store_commit(f->s, &e));
+    assert_int_equal(rows_count(f->s, second), 6);
+    assert_int_equal(rows_count(f->s, f->stage), 6);
+    assert_int_equal(rows_count_stages(f->s), 2);
+    struct store_stage got;
+    OK(store_stage_find(f->s, "retry", &f->a, &got, &e));
+    check_text(got.status, "done");
+    assert_int_equal(got.stage_id, second);
+    OK(store_variant_stage(f->s, "v1", "serve", &f->a, &got, &e));
+    assert_null(got.key); /* the failed one's tie went with it */
+    /* One that is done is not replaced. */
+    REFUSED_WITH(store_stage_put(f->s, &st, &second, &e), EE_FAIL,
+                 "UNIQUE constraint failed: stage.key");
+    assert_int_equal(second, 0);
+    assert_int_equal(rows_count_stages(f->s), 2);
+}
+
+static void a_deleted_stage_takes_its_rows_along(void **state) {
+    struct fixture *f = *state;
+    struct err e = ERR_INIT;
+    int64_t other = rows_put_stage(f->s, "other");
+    OK(rows_put_all(f->s, f->stage, &e));
+    OK(rows_put_all(f->s, other, &e));
+    OK(store_variant_stage_put(f->s, "v1", f->stage, &e));
+    OK(store_stage_delete(f->s, f->stage, &e));
+    assert_int_equal(rows_count(f->s, f->stage), 0);
+    assert_int_equal(rows_count(f->s, other), 6);
+    OK(store_stage_delete(f->s, f->stage, &e)); /* gone is gone */
+    struct store_stage got;
+    OK(store_variant_stage(f->s, "v1", "serve", &f->a, &got, &e));
+    assert_null(got.key);
+}
+
+static void stages_that_contradict_themselves_are_refused(void **state) {
+    struct fixture *f = *state;
+    struct err e = ERR_INIT;
+    int64_t id = 7;
+    struct store_stage st = a_stage;
+    st.key = "k2";
+    st.status = "running";
+    REFUSED_WITH(store_stage_put(f->s, &st, &id, &e), EE_FAIL, "CHECK constraint failed");
+    assert_int_equal(id, 0);
+    st.status = "failed"; /* without an error */
+    REFUSED_WITH(store_stage_put(f->s, &st, &id, &e), EE_FAIL, "CHECK constraint failed");
+    st.status = "done";
+    st.error = "but it worked";
+    REFUSED_WITH(store_stage_put(f->s, &st, &id, &e), EE_FAIL, "CHECK constraint failed");
+    st.error = NULL;
+    st.machine_id = "unknown";
+    REFUSED_WITH(store_stage_put(f->s, &st, &id, &e), EE_FAIL, "FOREIGN KEY constraint failed");
+    st.machine_id = "m1";
+    st.wall_s = NAN;
+    REFUSED_WITH(store_stage_put(f->s, &st, &id, &e), EE_FAIL, "NOT NULL constraint failed");
+    st.wall_s = 1;
+    st.key = NULL;
+    REFUSED_WITH(store_stage_put(f->s, &st, &id, &e), EE_FAIL, "NOT NULL constraint failed");
+    assert_int_equal(rows_count_stages(f->s), 1);
+}
+
+static void a_variant_uses_one_stage_of_a_kind(void **state) {
+    struct fixture *f = *state;
+    struct err e = ERR_INIT;
+    struct store_stage st = a_stage;
+    struct store_stage got;
+    struct store_variant v2 = a_variant;
+    int64_t load = 0;
+    int64_t serve2 = 0;
+    v2.variant_id = "v2";
+    OK(store_variant_put(f->s, &v2, &e));
+    st.key = "load";
+    st.kind = "load";
+    OK(store_stage_put(f->s, &st, &load, &e));
+    serve2 = rows_put_stage(f->s, "serve2");
+    OK(store_variant_stage(f->s, "v1", "serve", &f->a, &got, &e));
+    assert_null(got.key);
+    OK(store_variant_stage_put(f->s, "v1", f->stage, &e));
+    OK(store_variant_stage_put(f->s, "v1", f->stage, &e)); /* again */
+    OK(store_variant_stage_put(f->s, "v1", load, &e));
+    OK(store_variant_stage_put(f->s, "v2", f->stage, &e)); /* shared */
+    OK(store_variant_stage(f->s, "v1", "load", &f->a, &got, &e));
+    assert_int_equal(got.stage_id, load);
+    OK(store_variant_stage_put(f->s, "v1", serve2, &e));
+    OK(store_variant_stage(f->s, "v1", "serve", &f->a, &got, &e));
+    assert_int_equal(got.stage_id, serve2);
+    OK(store_variant_stage(f->s, "v2", "serve", &f->a, &got, &e));
+    assert_int_equal(got.stage_id, f->stage);
+    OK(store_variant_stage_put(f->s, "v1", f->stage, &e)); /* back to the first */
+    OK(store_variant_stage(f->s, "v1", "serve", &f->a, &got, &e));
+    assert_int_equal(got.stage_id, f->stage);
+    OK(store_variant_stage(f->s, "v1", "load", &f->a, &got, &e));
+    assert_int_equal(got.stage_id, load);
+    OK(store_variant_stage(f->s, "v1", "score", &f->a, &got, &e));
+    assert_null(got.key);
+    REFUSED_WITH(store_variant_stage_put(f->s, "v9", f->stage, &e), EE_FAIL, "FOREIGN KEY");
+    REFUSED_WITH(store_variant_stage_put(f->s, "v1", 999, &e), EE_FAIL, "FOREIGN KEY");
+}
+
+/* ---- measured rows ---- */
+
+static void check_energy(const struct store_energy *got, const struct store_energy *want) {
+    check_text(got->window, want->window);
+    check_num(got->start_ns, want->start_ns);
+    check_num(got->end_ns, want->end_ns);
+    check_text(got->component, want->component);
+    check_text(got->scope, want->scope);
+    check_text(got->source, want->source);
+    check_text(got->quality, want->quality);
+    check_num(got->joules, want->joules);
+    check_num(got->low_j, want->low_j);
+    check_num(got->high_j, want->high_j);
+    check_num(got->above_idle_j, want->above_idle_j);
+    check_num(got->idle_w, want->idle_w);
+    check_num(got->mean_w, want->mean_w);
+    check_num(got->peak_w, want->peak_w);
+    check_num(got->coverage, want->coverage);
+    assert_int_equal(got->is_short, want->is_short);
+    check_text(got->reason, want->reason);
+}
+
+static void energies_come_back_with_every_column(void **state) {
+    struct fixture *f = *state;
+    struct err e = ERR_INIT;
+    const struct store_energy put[] = {
+        an_energy,
+        {"serve/0", 0, 0x1p53, "gpu0", "gpu", "nvml", "missing", NAN, NAN, NAN, NAN, NAN, NAN, NAN,
+         NAN, true, "no sensor"},
+        {hostile[0], -5, 5, hostile[1], hostile[2], hostile[3], "modelled", 1, 2, 3, 4, 5, 6, 7, 8,
+         false, hostile[8]},
+        {"w", 1, 2, "cpu", "s", "s", "integrated", 0, -0.5, INFINITY, NAN, 0.1, 1e-300, 5e-324,
+         0.999, true, ""},
+    };
+    enum { N = sizeof(put) / sizeof(put[0]) };
+    for (size_t i = 0; i < N; i++) {
+        OK(store_energy_put(f->s, f->stage, &put[i], &e));
+    }
+    struct store_energy *got;
+    size_t n;
+    OK(store_energies(f->s, f->stage, &f->a, &got, &n, &e));
+    assert_int_equal(n, N);
+    for (size_t i = 0; i < N; i++) {
+        check_energy(&got[i], &put[i]);
+    }
+}
+
+static void every_number_survives(void **state) {
+    struct fixture *f = *state;
+    struct err e = ERR_INIT;
+    for (size_t i = 0; i < N_NUMBERS; i++) {
+        struct store_energy row = an_energy;
+        char window[16];
+        snprintf(window, sizeof(window), "w%zu", i);
+        row.window = window;
+        row.joules = numbers[i];
+        OK(store_energy_put(f->s, f->stage, &row, &e));
+    }
+    struct store_energy *got;
+    size_t n;
+    OK(store_energies(f->s, f->stage, &f->a, &got, &n, &e));
+    assert_int_equal(n, N_NUMBERS);
+    for (size_t i = 0; i < n; i++) {
+        check_num(got[i].joules, numbers[i]);
+    }
+}
+
+static void energies_that_contradict_themselves_are_refused(void **state) {
+    struct fixture *f = *state;
+    struct err e = ERR_INIT;
+    struct store_energy row = an_energy;
+    row.joules = NAN; /* measured, and not there */
+    REFUSED_WITH(store_energy_put(f->s, f->stage, &row, &e), EE_FAIL, "CHECK constraint failed");
+    row.joules = 0; /* missing is not zero */
+    row.quality = "missing";
+    REFUSED_WITH(store_energy_put(f->s, f->stage, &row, &e), EE_FAIL, "CHECK constraint failed");
+    row.quality = "guessed";
+    REFUSED_WITH(store_energy_put(f->s, f->stage, &row, &e), EE_FAIL, "CHECK constraint failed");
+    row = an_energy;
+    row.component = NULL;
+    REFUSED_WITH(store_energy_put(f->s, f->stage, &row, &e), EE_FAIL, "NOT NULL constraint");
+    OK(store_energy_put(f->s, f->stage, &an_energy, &e));
+    REFUSED_WITH(store_energy_put(f->s, f->stage, &an_energy, &e), EE_FAIL, "UNIQUE constraint");
+    assert_int_equal(rows_count(f->s, f->stage), 1);
+}
+
+static void check_request(const struct store_request *got, const struct store_request *want) {
+    assert_int_equal(got->repeat, want->repeat);
+    assert_int_equal(got->ordinal, want->ordinal);
+    check_text(got->item_id, want->item_id);
+    check_text(got->status, want->status);
+    check_text(got->finish, want->finish);
+    check_text(got->error, want->error);
+    assert_true(got->prompt_tokens == want->prompt_tokens);
+    assert_true(got->output_tokens == want->output_tokens);
+    assert_true(got->queued_ns == want->queued_ns);
+    assert_true(got->started_ns == want->started_ns);
+    assert_true(got->first_token_ns == want->first_token_ns);
+    assert_true(got->last_token_ns == want->last_token_ns);
+    assert_true(got->done_ns == want->done_ns);
+}
+
+static void requests_come_back_in_order_with_every_column(void **state) {
+    struct fixture *f = *state;
+    struct err e = ERR_INIT;
+    static const unsigned char blob[] = {0, 1, 2, 0xff, 0, '\'', 0x80, 0};
+    const struct store_request put[] = {
+        {0, 2, "c", "ok", "length", NULL, 1, 2, 3, 4, 5, 6, 7, "text", blob, sizeof(blob)},
+        {0, 10, "d", "ok", "stop", NULL, 0, 0, INT64_MIN, INT64_MAX, -1, 0, 1, "", NULL, 0},
+        {1, 0, hostile[0], "failed", hostile[1], hostile[2], 9, 8, 7, 6, 5, 4, 3, hostile[8], blob,
+         1},
+        {1, 1, "e", "failed", "error", "why", 1, 1, 1, 1, 1, 1, 1, NULL, NULL, 0},
+    };
+    enum { N = sizeof(put) / sizeof(put[0]) };
+    for (size_t i = N; i-- > 0;) { /* put backwards */
+        OK(store_request_put(f->s, f->stage, &put[i], &e));
+    }
+    struct store_request *got;
+    size_t n;
+    OK(store_requests(f->s, f->stage, true, &f->a, &got, &n, &e));
+    assert_int_equal(n, N);
+    for (size_t i = 0; i < N; i++) {
+        check_request(&got[i], &put[i]);
+        check_text(got[i].text, put[i].text);
+        assert_int_equal(got[i].events_bytes, put[i].events_bytes);
+        if (put[i].events_bytes) {
+            assert_memory_equal(got[i].events, blob, put[i].events_bytes);
+        } else {
+            assert_null(got[i].events);
+        }
+    }
+    OK(store_requests(f->s, f->stage, false, &f->a, &got, &n, &e));
+    assert_int_equal(n, N);
+    for (size_t i = 0; i < N; i++) {
+        check_request(&got[i], &put[i]);
+        assert_null(got[i].text);
+        assert_null(got[i].events);
+        assert_int_equal(got[i].events_bytes, 0);
+    }
+}
+
+/* More than the first array of a load holds, several times over. */
+static void thousands_of_requests_come_back(void **state) {
+    struct fixture *f = *state;
+    struct err e = ERR_INIT;
+    enum { N = 5000 };
+    OK(store_begin(f->s, &e));
+    for (int i = 0; i < N; i++) {
+        struct store_request row = a_request;
+        char id[16];
+        snprintf(id, sizeof(id), "q%d", i);
+        row.ordinal = i;
+        row.item_id = id;
+        OK(store_request_put(f->s, f->stage, &row, &e));
+    }
+    OK(store_commit(f->s, &e));
+    struct store_request *got;
+    size_t n;
+    OK(store_requests(f->s, f->stage, true, &f->a, &got, &n, &e));
+    assert_int_equal(n, N);
+    for (int i = 0; i < N; i++) {
+        char id[16];
+        snprintf(id, sizeof(id), "q%d", i);
+        assert_int_equal(got[i].ordinal, i);
+        assert_string_equal(got[i].item_id, id);
+    }
+}
+
+static void wrong_requests_are_refused(void **state) {
+    struct fixture *f = *state;
+    struct err e = ERR_INIT;
+    struct store_request row = a_request;
+    row.status = "maybe";
+    REFUSED_WITH(store_request_put(f->s, f->stage, &row, &e), EE_FAIL, "CHECK constraint failed");
+    row = a_request;
+    row.item_id = NULL;
+    REFUSED_WITH(store_request_put(f->s, f->stage, &row, &e), EE_FAIL, "NOT NULL constraint");
+    OK(store_request_put(f->s, f->stage, &a_request, &e));
+    REFUSED_WITH(store_request_put(f->s, f->stage, &a_request, &e), EE_FAIL, "UNIQUE constraint");
+}
+
+static void cold_starts_come_back_with_every_column(void **state) {
+    struct fixture *f = *state;
+    struct err e = ERR_INIT;
+    const struct store_cold_start put[] = {
+        {3, "cold", 0, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 7, 8},
+        {0, "warm", NAN, NAN, NAN, NAN, NAN, 1, NAN, NAN, NAN},
+    };
+    for (size_t i = 0; i < 2; i++) {
+        OK(store_cold_start_put(f->s, f->stage, &put[i], &e));
+    }
+    struct store_cold_start *got;
+    size_t n;
+    OK(store_cold_starts(f->s, f->stage, &f->a, &got, &n, &e));
+    assert_int_equal(n, 2);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(got[i].repeat, put[i].repeat);
+        check_text(got[i].cache, put[i].cache);
+        check_num(got[i].resident_fraction, put[i].resident_fraction);
+        check_num(got[i].main_s, put[i].main_s);
+        check_num(got[i].backend_s, put[i].backend_s);
+        check_num(got[i].weights_s, put[i].weights_s);
+        check_num(got[i].context_s, put[i].context_s);
+        check_num(got[i].first_token_s, put[i].first_token_s);
+        check_num(got[i].warm_first_token_s, put[i].warm_first_token_s);
+        check_num(got[i].joules, put[i].joules);
+        check_num(got[i].warm_joules, put[i].warm_joules);
+    }
+    struct store_cold_start bad = a_cold_start;
+    bad.first_token_s = NAN;
+    REFUSED_WITH(store_cold_start_put(f->s, f->stage, &bad, &e), EE_FAIL, "NOT NULL constraint");
+    bad = a_cold_start;
+    bad.cache = "lukewarm";
+    REFUSED_WITH(store_cold_start_put(f->s, f->stage, &bad, &e), EE_FAIL, "CHECK constraint");
+    REFUSED_WITH(store_cold_start_put(f->s, f->stage, &put[0], &e), EE_FAIL, "UNIQUE constraint");
+}
+
+static void memories_artifacts_and_scores_come_back(void **state) {
+    struct fixture *f = *state;
+    struct err e = ERR_INIT;
+    const struct store_memory memory = {hostile[0], hostile[1], 1.5e11, hostile[8]};
+    const struct store_artifact artifact = {hostile[0], hostile[1], 0, hostile[5], hostile[6]};
+    const struct store_score scores[] = {
+        {"q1", 0, "f1", 1.0 / 3, true},
+        {"q1", 1, "f1", 0, true},
+        {"q1", 0, "em", 1, false},
+        {hostile[0], -1, hostile[1], -2.5, false},
+    };
+    OK(store_memory_put(f->s, f->stage, &memory, &e));
+    OK(store_artifact_put(f->s, f->stage, &artifact, &e));
+    struct store_memory *m;
+    struct store_artifact *a;
+    struct store_score *sc;
+    size_t n;
+    OK(store_memories(f->s, f->stage, &f->a, &m, &n, &e));
+    assert_int_equal(n, 1);
+    check_text(m->part, memory.part);
+    check_text(m->device, memory.device);
+    check_num(m->bytes, memory.bytes);
+    check_text(m->source, memory.source);
+    OK(store_artifacts(f->s, f->stage, &f->a, &a, &n, &e));
+    assert_int_equal(n, 1);
+    check_text(a->path, artifact.path);
+    check_text(a->kind, artifact.kind);
+    check_num(a->bytes, artifact.bytes);
+    check_text(a->hash, artifact.hash);
+    check_text(a->detail_json, artifact.detail_json);
+    for (size_t i = 0; i < 4; i++) {
+        OK(store_score_put(f->s, f->stage, &scores[i], &e));
+    }
+    OK(store_scores(f->s, f->stage, &f->a, &sc, &n, &e));
+    assert_int_equal(n, 4);
+    for (size_t i = 0; i < 4; i++) {
+        check_text(sc[i].item_id, scores[i].item_id);
+        assert_int_equal(sc[i].pass, scores[i].pass);
+        check_text(sc[i].scorer, scores[i].scorer);
+        check_num(sc[i].value, scores[i].value);
+        assert_int_equal(sc[i].is_primary, scores[i].is_primary);
+    }
+}
+
+static void incomplete_small_rows_are_refused(void **state) {
+    struct fixture *f = *state;
+    struct err e = ERR_INIT;
+    OK(rows_put_all(f->s, f->stage, &e));
+    REFUSED_WITH(store_memory_put(f->s, f->stage, &a_memory, &e), EE_FAIL, "UNIQUE constraint");
+    REFUSED_WITH(store_artifact_put(f->s, f->stage, &an_artifact, &e), EE_FAIL,
+                 "UNIQUE constraint");
+    REFUSED_WITH(store_score_put(f->s, f->stage, &a_score, &e), EE_FAIL, "UNIQUE constraint");
+    struct store_memory memory = a_memory;
+    memory.part = "kv";
+    memory.bytes = NAN;
+    REFUSED_WITH(store_memory_put(f->s, f->stage, &memory, &e), EE_FAIL, "NOT NULL constraint");
+    struct store_artifact artifact = an_artifact;
+    artifact.path = "b";
+    artifact.hash = NULL;
+    REFUSED_WITH(store_artifact_put(f->s, f->stage, &artifact, &e), EE_FAIL, "NOT NULL constraint");
+    struct store_score score = a_score;
+    score.item_id = "q2";
+    score.value = NAN;
+    REFUSED_WITH(store_score_put(f->s, f->stage, &score, &e), EE_FAIL, "NOT NULL constraint");
+    assert_int_equal(rows_count(f->s, f->stage), 6);
+}
+
+static void rows_need_their_stage(void **state) {
+    struct fixture *f = *state;
+    struct err e = ERR_INIT;
+    const int64_t none = 4242;
+    REFUSED_WITH(store_energy_put(f->s, none, &an_energy, &e), EE_FAIL, "FOREIGN KEY");
+    REFUSED_WITH(store_request_put(f->s, none, &a_request, &e), EE_FAIL, "FOREIGN KEY");
+    REFUSED_WITH(store_cold_start_put(f->s, none, &a_cold_start, &e), EE_FAIL, "FOREIGN KEY");
+    REFUSED_WITH(store_memory_put(f->s, none, &a_memory, &e), EE_FAIL, "FOREIGN KEY");
+    REFUSED_WITH(store_artifact_put(f->s, none, &an_artifact, &e), EE_FAIL, "FOREIGN KEY");
+    REFUSED_WITH(store_score_put(f->s, none, &a_score, &e), EE_FAIL, "FOREIGN KEY");
+    assert_int_equal(rows_count(f->s, none), 0);
+}
+
+static void loads_of_nothing_are_empty(void **state) {
+    struct fixture *f = *state;
+    struct err e = ERR_INIT;
+    struct store_request *got = (struct store_request *)f;
+    size_t n = 7;
+    OK(store_requests(f->s, f->stage, true, &f->a, &got, &n, &e));
+    assert_int_equal(n, 0);
+    assert_null(got);
+}
+
+/* ---- token times ---- */
+
+#define MAX_US INT64_C(4294967295)
+
+static void token_times_survive_to_the_microsecond(void **state) {
+    struct fixture *f = *state;
+    struct err e = ERR_INIT;
+    const int64_t first = INT64_C(123456789012345678);
+    const int64_t times[] = {first,
+                             first,
+                             first + 1000,
+                             first + 1499, /* rounds to 1 us */
+                             first + 1500, /* and to 2 */
+                             first + 256 * 1000,
+                             first + 65536 * INT64_C(1000),
+                             first + INT64_C(16777216) * 1000,
+                             first + MAX_US * 1000};
+    const int64_t want_us[] = {0, 0, 1, 1, 2, 256, 65536, 16777216, MAX_US};
+    enum { N = sizeof(times) / sizeof(times[0]) };
+    const void *blob;
+    size_t bytes;
+    OK(store_pack_events(&f->a, times, N, &blob, &bytes, &e));
+    assert_int_equal(bytes, (N - 1) * 4);
+    static const unsigned char start[] = {0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2,   0,   0,   0,
+                                          0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 255, 255, 255, 255};
+    assert_memory_equal(blob, start, sizeof(start)); /* little-endian on every machine */
+    int64_t *got;
+    size_t n;
+    OK(store_unpack_events(&f->a, blob, bytes, first, &got, &n, &e));
+    assert_int_equal(n, N);
+    for (size_t i = 0; i < N; i++) {
+        assert_true(got[i] == first + want_us[i] * 1000);
+    }
+}
+
+static void token_times_out_of_range_are_refused(void **state) {
+    struct fixture *f = *state;
+    struct err e = ERR_INIT;
+    const void *blob = f;
+    size_t bytes = 9;
+    const int64_t late[] = {0, 1000, (MAX_US + 1) * 1000};
+    REFUSED(store_pack_events(&f->a, late, 3, &blob, &bytes, &e), EE_FORMAT,
+            "token time 2 is 4294967296 us after the first: out of range");
+    assert_null(blob);
+    assert_int_equal(bytes, 0);
+    const int64_t early[] = {5000000, 3000000}; /* by 2 ms; 1 ns is one too many as well */
+    REFUSED(store_pack_events(&f->a, early, 2, &blob, &bytes, &e), EE_FORMAT,
+            "token time 1 is -2000 us after the first: out of range");
+    const int64_t just_early[] = {5000000, 4999999};
+    assert_int_equal(store_pack_events(&f->a, just_early, 2, &blob, &bytes, &e), EE_FORMAT);
+    const int64_t never[] = {0, INT64_MAX};
+    assert_int_equal(store_pack_events(&f->a, never, 2, &blob, &bytes, &e), EE_FORMAT);
+    const int64_t apart[] = {INT64_MIN, INT64_MAX};
+    assert_int_equal(store_pack_events(&f->a, apart, 2, &blob, &bytes, &e), EE_FORMAT);
+}
+
+static void one_token_or_none_needs_no_blob(void **state) {
+    struct fixture *f = *state;
+    struct err e = ERR_INIT;
+    const int64_t one = 5;
+    for (size_t n_tokens = 0; n_tokens < 2; n_tokens++) {
+        const void *blob = f;
+        size_t bytes = 9;
+        OK(store_pack_events(&f->a, &one, n_tokens, &blob, &bytes, &e));
+        assert_null(blob);
+        assert_int_equal(bytes, 0);
+    }
+    int64_t *got;
+    size_t n;
+    OK(store_unpack_events(&f->a, NULL, 0, 77, &got, &n, &e));
+    assert_int_equal(n, 1);
+    assert_int_equal(got[0], 77);
+}
+
+static void a_cut_blob_is_refused(void **state) {
+    struct fixture *f = *state;
+    struct err e = ERR_INIT;
+    static const unsigned char blob[8] = {1};
+    for (size_t bytes = 1; bytes < 8; bytes++) {
+        int64_t *got;
+        size_t n;
+        int rc = store_unpack_events(&f->a, blob, bytes, 0, &got, &n, &e);
+        if (bytes == 4) {
+            OK(rc);
+        } else {
+            REFUSED_WITH(rc, EE_FORMAT, "token times: ");
+            assert_null(got);
+            assert_int_equal(n, 0);
+        }
+    }
+}
+
+static void token_times_go_through_the_store(void **state) {
+    struct fixture *f = *state;
+    struct err e = ERR_INIT;
+    enum { N = 20000 };
+    int64_t *times = malloc(N * sizeof(*times));
+    assert_non_null(times);
+    for (int64_t i = 0; i < N; i++) {
+        times[i] = 1000000 + i * 7919000;
+    }
+    struct store_request row = a_request;
+    row.first_token_ns = times[0];
+    OK(store_pack_events(&f->a, times, N, &row.events, &row.events_bytes, &e));
+    OK(store_request_put(f->s, f->stage, &row, &e));
+    struct store_request *got;
+    int64_t *back;
+    size_t n;
+    OK(store_requests(f->s, f->stage, true, &f->a, &got, &n, &e));
+    OK(store_unpack_events(&f->a, got->events, got->events_bytes, got->first_token_ns, &back, &n,
+                           &e));
+    assert_int_equal(n, N);
+    assert_memory_equal(back, times, N * sizeof(*times));
+    free(times);
+}
+
+/* ---- transactions ---- */
+
+static void a_rollback_leaves_nothing(void **state) {
+    struct fixture *f = *state;
+    struct err e = ERR_INIT;
+    OK(store_begin(f->s, &e));
+    int64_t id = rows_put_stage(f->s, "k2");
+    OK(rows_put_all(f->s, id, &e));
+    OK(store_meta_set(f->s, "in", "side", &e));
+    assert_int_equal(rows_count(f->s, id), 6); /* seen from inside */
+    store_rollback(f->s);
+    store_rollback(f->s); /* nothing is open: no harm */
+    assert_int_equal(rows_count(f->s, id), 0);
+    assert_int_equal(rows_count_stages(f->s), 1);
+    char *got;
+    OK(store_meta_get(f->s, "in", &f->a, &got, &e));
+    assert_null(got);
+}
+
+static void a_rollback_brings_the_replaced_stage_back(void **state) {
+    struct fixture *f = *state;
+    struct err e = ERR_INIT;
+    struct store_stage st = a_stage;
+    int64_t id = 0;
+    st.key = "retry";
+    st.status = "failed";
+    st.error = "why";
+    OK(store_stage_put(f->s, &st, &id, &e));
+    OK(rows_put_all(f->s, id, &e));
+    OK(store_begin(f->s, &e));
+    int64_t again = 0;
+    OK(store_stage_put(f->s, &st, &again, &e));
+    store_rollback(f->s);
+    assert_int_equal(rows_count(f->s, id), 6);
+}
+
+/* After a refused row the caller may still keep or drop what came before it. */
+static void a_refused_row_does_not_end_the_transaction(void **state) {
+    struct fixture *f = *state;
+    struct err e = ERR_INIT;
+    OK(store_begin(f->s, &e));
+    OK(store_score_put(f->s, f->stage, &a_score, &e));
+    assert_int_equal(store_score_put(f->s, f->stage, &a_score, &e), EE_FAIL);
+    OK(store_commit(f->s, &e));
+    assert_int_equal(rows_count(f->s, f->stage), 1);
+}
+
+static void transactions_do_not_nest(void **state) {
+    struct fixture *f = *state;
+    struct err e = ERR_INIT;
+    REFUSED_WITH(store_commit(f->s, &e), EE_FAIL, "no transaction is active");
+    OK(store_begin(f->s, &e));
+    REFUSED_WITH(store_begin(f->s, &e), EE_FAIL, "within a transaction");
+    OK(store_commit(f->s, &e));
+}
+
+#define ON_STORE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        ON_STORE(facts_are_set_read_and_replaced),
+        ON_STORE(a_long_fact_is_kept_whole),
+        ON_STORE(a_machine_is_described_and_described_again),
+        ON_STORE(variants_come_back_in_order_with_every_column),
+        ON_STORE(a_note_can_be_added_and_taken_back),
+        ON_STORE(a_variant_put_again_keeps_its_place_and_note),
+        ON_STORE(a_variant_is_complete),
+        ON_STORE(stages_come_back_with_every_column),
+        ON_STORE(a_stage_is_finished_later),
+        ON_STORE(a_failed_stage_is_replaced_with_its_rows),
+        ON_STORE(a_deleted_stage_takes_its_rows_along),
+        ON_STORE(stages_that_contradict_themselves_are_refused),
+        ON_STORE(a_variant_uses_one_stage_of_a_kind),
+        ON_STORE(energies_come_back_with_every_column),
+        ON_STORE(every_number_survives),
+        ON_STORE(energies_that_contradict_themselves_are_refused),
+        ON_STORE(requests_come_back_in_order_with_every_column),
+        ON_STORE(thousands_of_requests_come_back),
+        ON_STORE(wrong_requests_are_refused),
+        ON_STORE(cold_starts_come_back_with_every_column),
+        ON_STORE(memories_artifacts_and_scores_come_back),
+        ON_STORE(incomplete_small_rows_are_refused),
+        ON_STORE(rows_need_their_stage),
+        ON_STORE(loads_of_nothing_are_empty),
+        ON_STORE(token_times_survive_to_the_microsecond),
+        ON_STORE(token_times_out_of_range_are_refused),
+        ON_STORE(one_token_or_none_needs_no_blob),
+        ON_STORE(a_cut_blob_is_refused),
+        ON_STORE(token_times_go_through_the_store),
+        ON_STORE(a_rollback_leaves_nothing),
+        ON_STORE(a_rollback_brings_the_replaced_stage_back),
+        ON_STORE(a_refused_row_does_not_end_the_transaction),
+        ON_STORE(transactions_do_not_nest),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
