@@ -50,8 +50,7 @@ static int measure(const struct engine_opts *opts, struct lengths len, struct er
                                               .max_tokens = len.output,
                                               .force_length = true};
     }
-    const struct engine_workload warm = {
-        .requests = requests, .n_requests = 1, .concurrency = 1};
+    const struct engine_workload warm = {.requests = requests, .n_requests = 1, .concurrency = 1};
     const struct engine_workload work = {
         .requests = requests, .n_requests = n, .concurrency = opts->n_seq_max};
     struct engine_run_stats stats;

@@ -23,10 +23,10 @@ static int print_json(const struct model *models, size_t n, struct err *e) {
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++) {
         const struct model *m = &models[i];
-        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s?, s:s, s:s?, s:s?}", "id", m->id,
-                                              "family", m->family, "size", m->size, "license",
-                                              m->license, "file", m->file, "path", m->path, "note",
-                                              m->note));
+        json_array_append_new(list,
+                              json_pack("{s:s, s:s, s:s, s:s?, s:s, s:s?, s:s?}", "id", m->id,
+                                        "family", m->family, "size", m->size, "license", m->license,
+                                        "file", m->file, "path", m->path, "note", m->note));
     }
     struct buf text;
     buf_init(&text);

@@ -35,8 +35,9 @@ int cmd_quantize(int argc, char **argv) {
         .name = "quantize",
         .usage = usage,
         .summary = "Write a copy of a GGUF model with its matrices in another type.",
-        .details = "Vectors stay F32, and the engine keeps some tensors (token embeddings, rows that\n"
-                   "do not fit the type) in more precision: the tensor count by type is printed.",
+        .details =
+            "Vectors stay F32, and the engine keeps some tensors (token embeddings, rows that\n"
+            "do not fit the type) in more precision: the tensor count by type is printed.",
         .options = options,
         .min_operands = 2,
         .max_operands = 2};

@@ -147,9 +147,10 @@ int cmd_run(int argc, char **argv) {
         .name = "run",
         .usage = usage,
         .summary = "Measure a plan on this machine and report what it found.",
-        .details = "A run killed at any moment goes on with --resume; Ctrl-C stops it cleanly. A stage\n"
-                   "that fails costs its variants and nothing else. Exit status: 0 all measured,\n"
-                   "1 something failed or was stopped, 2 wrong usage.",
+        .details =
+            "A run killed at any moment goes on with --resume; Ctrl-C stops it cleanly. A stage\n"
+            "that fails costs its variants and nothing else. Exit status: 0 all measured,\n"
+            "1 something failed or was stopped, 2 wrong usage.",
         .options = options,
         .max_operands = 1};
     int n_operands;

@@ -233,7 +233,7 @@ static int use_files(void *ctx, struct err *e) {
     int rc = fs_write_atomic(path, "some text", 9, e);
     rc = rc ? rc : fs_read(path, &b, e);
     rc = rc ? rc : hash_file(path, hex, e);
-    rc = rc ? rc : page_cache_fill(path, &fraction, e);
+    rc = rc ? rc : page_cache_fill(path, NULL, &fraction, e);
     rc = rc ? rc : page_cache_resident(path, &fraction, e);
     if (!rc && strcmp(b.data, "some text") != 0) {
         rc = WRONG_RESULT;

@@ -49,7 +49,7 @@ static void a_filled_file_is_resident_and_an_evicted_one_is_not(void **state) {
     const char *path = big_file(s);
     for (int round = 0; round < 2; round++) {
         double fraction = -1;
-        OK(page_cache_fill(path, &fraction, &e));
+        OK(page_cache_fill(path, NULL, &fraction, &e));
         assert_true(fraction == 1);
         OK(page_cache_evict(path, &fraction, &e));
         assert_true(fraction == 0);
@@ -105,7 +105,7 @@ static void one_byte_is_one_page(void **state) {
     struct err e = ERR_INIT;
     const char *path = scratch_write(s, "small", "x", 1);
     double fraction = -1;
-    OK(page_cache_fill(path, &fraction, &e));
+    OK(page_cache_fill(path, NULL, &fraction, &e));
     assert_true(fraction == 1);
 }
 
@@ -129,12 +129,12 @@ static void files_without_pages_are_refused_by_name(void **state) {
     const char *empty = scratch_write(s, "empty", "", 0);
     REFUSED_WITH(page_cache_resident(none, &fraction, &e), EE_MISSING, "/none: No such file");
     REFUSED_WITH(page_cache_evict(none, &fraction, &e), EE_MISSING, "/none: No such file");
-    REFUSED_WITH(page_cache_fill(none, &fraction, &e), EE_MISSING, "/none: No such file");
+    REFUSED_WITH(page_cache_fill(none, NULL, &fraction, &e), EE_MISSING, "/none: No such file");
     REFUSED_WITH(page_cache_resident(empty, &fraction, &e), EE_IO, "/empty is empty");
     REFUSED_WITH(page_cache_evict(empty, &fraction, &e), EE_IO, "/empty is empty");
-    REFUSED_WITH(page_cache_fill(empty, &fraction, &e), EE_IO, "/empty is empty");
-    REFUSED_WITH(page_cache_fill("/dev/zero", &fraction, &e), EE_IO, "/dev/zero");
-    assert_int_equal(page_cache_fill(s->dir, &fraction, &e), EE_IO);
+    REFUSED_WITH(page_cache_fill(empty, NULL, &fraction, &e), EE_IO, "/empty is empty");
+    REFUSED_WITH(page_cache_fill("/dev/zero", NULL, &fraction, &e), EE_IO, "/dev/zero");
+    assert_int_equal(page_cache_fill(s->dir, NULL, &fraction, &e), EE_IO);
     assert_int_equal(page_cache_resident(s->dir, &fraction, &e), EE_IO);
     assert_true(fraction == -1);
 }

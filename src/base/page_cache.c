@@ -84,7 +84,8 @@ int page_cache_evict(const char *path, double *fraction, struct err *e) {
     return rc;
 }
 
-int page_cache_fill(const char *path, double *fraction, struct err *e) {
+int page_cache_fill(const char *path, const volatile sig_atomic_t *stop, double *fraction,
+                    struct err *e) {
     int fd;
     size_t size;
     int rc = open_file(path, &fd, &size, e);
@@ -100,6 +101,8 @@ int page_cache_fill(const char *path, double *fraction, struct err *e) {
         n = read(fd, chunk, READ_BYTES);
         if (n < 0 && errno != EINTR) {
             rc = err_errno(e, errno, "cannot read %s", path);
+        } else if (stop && *stop) {
+            rc = err_set(e, EE_STOPPED, "stopped");
         }
     }
     rc = rc ? rc : resident(fd, size, path, fraction, e);

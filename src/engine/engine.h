@@ -25,15 +25,15 @@ enum engine_switch { ENGINE_AUTO, ENGINE_ON, ENGINE_OFF };
 /* What one start of an engine needs. Zeroed fields take the default in brackets. */
 struct engine_opts {
     const char *model_path;
-    int n_threads;         /* [one a hardware thread this process may use] */
-    int n_gpu_layers;      /* 0 none; ENGINE_ALL_GPU_LAYERS */
-    int n_seq_max;         /* requests in flight [1] */
-    int n_ctx_seq;         /* tokens a request may hold, prompt and answer [512] */
-    int n_batch;           /* tokens an engine step may hold: prefill chunk [512] */
-    bool use_mmap;         /* map the weights; false reads them, so that resident memory counts */
-    bool kv_unified;       /* one KV cache for all sequences instead of one each */
+    int n_threads;    /* [one a hardware thread this process may use] */
+    int n_gpu_layers; /* 0 none; ENGINE_ALL_GPU_LAYERS */
+    int n_seq_max;    /* requests in flight [1] */
+    int n_ctx_seq;    /* tokens a request may hold, prompt and answer [512] */
+    int n_batch;      /* tokens an engine step may hold: prefill chunk [512] */
+    bool use_mmap;    /* map the weights; false reads them, so that resident memory counts */
+    bool kv_unified;  /* one KV cache for all sequences instead of one each */
     enum engine_switch device_sampling; /* pick tokens on the device where the backend can */
-    bool skip_checks;      /* the file was checked before: nothing but the start is timed */
+    bool skip_checks; /* the file was checked before: nothing but the start is timed */
 };
 
 struct engine_info {
@@ -68,7 +68,8 @@ int engine_open(const struct engine_opts *opts, struct engine **out, struct engi
                 struct err *e) EE_MUST_CHECK;
 void engine_close(struct engine *g);
 /* As engine_open with the vocabulary alone, and without the check of memory: only engine_tokenize_chat may be called. */
-int engine_open_vocabulary(const char *model_path, struct engine **out, struct err *e) EE_MUST_CHECK;
+int engine_open_vocabulary(const char *model_path, struct engine **out,
+                           struct err *e) EE_MUST_CHECK;
 /* What an engine with so many GPU layers would compute on: "CPU", or the accelerator's name. */
 int engine_device_name(int n_gpu_layers, char *buf, size_t size, struct err *e) EE_MUST_CHECK;
 /* Why an accelerator's backend that is installed is not used; "" when there is nothing to say. Known
@@ -87,8 +88,8 @@ struct engine_message {
  * The prompt's token ids for a conversation, by the chat template in the model file. A template
  * the engine does not know is refused (EE_UNSUPPORTED): another one would change the answers.
  */
-int engine_tokenize_chat(struct engine *g, const struct engine_message *messages,
-                         size_t n_messages, struct arena *a, int32_t **tokens, size_t *n_tokens,
+int engine_tokenize_chat(struct engine *g, const struct engine_message *messages, size_t n_messages,
+                         struct arena *a, int32_t **tokens, size_t *n_tokens,
                          struct err *e) EE_MUST_CHECK;
 
 struct engine_sampling {

@@ -125,8 +125,8 @@ int gguf_info_read(const char *path, struct gguf_info *info, json_t **types, str
         return rc;
     }
     info->file_bytes = (int64_t)file_bytes;
-    struct gguf_context *g =
-        gguf_init_from_file(path, (struct gguf_init_params){.no_alloc = true, .ctx = NULL});
+    struct gguf_context *g = gguf_init_from_file(
+        path, (struct gguf_init_params){.no_alloc = true, .ctx = NULL});
     if (!g) {
         return err_set(e, EE_FORMAT,
                        "%s is not a GGUF file this build can read (wrong magic or version, or the "
@@ -160,8 +160,8 @@ out:
 
 int gguf_info_check_answers(const struct gguf_info *info, const char *path, struct err *e) {
     if (!info->has_tokenizer) {
-        return err_set(e, EE_UNSUPPORTED, "%s has no tokenizer: convert the model with its vocabulary",
-                       path);
+        return err_set(e, EE_UNSUPPORTED,
+                       "%s has no tokenizer: convert the model with its vocabulary", path);
     }
     if (info->n_params == 0) {
         return err_set(e, EE_UNSUPPORTED, "%s holds a vocabulary and no weights", path);

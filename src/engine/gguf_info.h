@@ -12,8 +12,8 @@
 
 struct gguf_info {
     char arch[64];
-    char name[128];          /* general.name, may be empty */
-    char file_type[16];      /* most used weight type among matrices: "F16", "Q4_1" */
+    char name[128];     /* general.name, may be empty */
+    char file_type[16]; /* most used weight type among matrices: "F16", "Q4_1" */
     int64_t n_params;
     int64_t tensor_bytes;
     int64_t file_bytes;

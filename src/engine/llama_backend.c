@@ -15,7 +15,7 @@ static struct {
     char text[512];
     size_t len;
     bool started;
-    char unusable[512]; /* the backend that lies there and could not be loaded, and why */
+    char unusable[512];        /* the backend that lies there and could not be loaded, and why */
     enum ggml_log_level level; /* of the line being continued */
 } engine_log;
 

@@ -18,11 +18,11 @@ struct place {
     bool busy;
     size_t request;
     size_t n_prefilled;
-    int32_t n_kv;        /* tokens of it in the cache */
-    llama_token pending; /* sampled, not yet decoded */
-    int32_t output_row;  /* its row in this step's batch, -1 for none */
-    size_t chunk;        /* prompt tokens in this step */
-    bool decodes;        /* its pending token is in this step */
+    int32_t n_kv;                  /* tokens of it in the cache */
+    llama_token pending;           /* sampled, not yet decoded */
+    int32_t output_row;            /* its row in this step's batch, -1 for none */
+    size_t chunk;                  /* prompt tokens in this step */
+    bool decodes;                  /* its pending token is in this step */
     struct llama_sampler *sampler; /* NULL with greedy sampling on the host */
 };
 
@@ -99,8 +99,8 @@ static int reseed(struct run *r, struct place *p, struct err *e) {
     if (!p->sampler || is_greedy(&r->work->sampling)) {
         return 0;
     }
-    struct llama_sampler *fresh =
-        make_sampler(&r->work->sampling, request_seed(&r->work->sampling, p->request));
+    struct llama_sampler *fresh = make_sampler(&r->work->sampling,
+                                               request_seed(&r->work->sampling, p->request));
     if (!fresh) {
         return err_set(e, EE_NOMEM, "sampling: out of memory");
     }

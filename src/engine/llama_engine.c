@@ -49,11 +49,12 @@ static int check_memory(const struct engine_opts *o, const struct gguf_info *f, 
         have += free_device_bytes();
     }
     if (have > 0 && need > have) {
-        return err_set(e, EE_NOMEM,
-                       "%s needs %.1f GiB (weights %.1f, KV cache %.1f) and %.1f GiB are free; use a "
-                       "smaller precision, context or concurrency",
-                       o->model_path, (double)need / GIB, (double)f->tensor_bytes / GIB,
-                       (double)kv / GIB, (double)have / GIB);
+        return err_set(
+            e, EE_NOMEM,
+            "%s needs %.1f GiB (weights %.1f, KV cache %.1f) and %.1f GiB are free; use a "
+            "smaller precision, context or concurrency",
+            o->model_path, (double)need / GIB, (double)f->tensor_bytes / GIB, (double)kv / GIB,
+            (double)have / GIB);
     }
     return 0;
 }
@@ -115,8 +116,8 @@ static void fill_info(struct engine *g, const struct engine_opts *o, const struc
     info->n_ctx_seq = (int)llama_n_ctx_seq(g->ctx);
     info->n_threads = llama_n_threads(g->ctx);
     info->n_gpu_layers = gpu ? o->n_gpu_layers : 0;
-    info->device_sampling =
-        o->device_sampling == ENGINE_ON || (o->device_sampling == ENGINE_AUTO && gpu);
+    info->device_sampling = o->device_sampling == ENGINE_ON ||
+                            (o->device_sampling == ENGINE_AUTO && gpu);
     uint64_t left = free_device_bytes();
     info->device_taken_bytes = gpu && g->device_free_before > left
                                    ? (int64_t)(g->device_free_before - left)
@@ -241,9 +242,10 @@ const char *engine_finish_name(enum engine_finish f) {
 static int apply_template(const struct engine *g, const struct engine_message *messages, size_t n,
                           struct arena *a, struct buf *out, struct err *e) {
     if (!g->chat_template) {
-        return err_set(e, EE_UNSUPPORTED,
-                       "the model file has no chat template: use an instruction-tuned model, or add "
-                       "tokenizer.chat_template to it");
+        return err_set(
+            e, EE_UNSUPPORTED,
+            "the model file has no chat template: use an instruction-tuned model, or add "
+            "tokenizer.chat_template to it");
     }
     struct llama_chat_message *chat = arena_array(a, n, sizeof(*chat));
     if (!chat) {
@@ -254,9 +256,10 @@ static int apply_template(const struct engine *g, const struct engine_message *m
     }
     int32_t need = llama_chat_apply_template(g->chat_template, chat, n, true, NULL, 0);
     if (need < 0) {
-        return err_set(e, EE_UNSUPPORTED,
-                       "the model's chat template is not one that the engine knows; another template "
-                       "would change the answers, so the model is refused");
+        return err_set(
+            e, EE_UNSUPPORTED,
+            "the model's chat template is not one that the engine knows; another template "
+            "would change the answers, so the model is refused");
     }
     if (!buf_reserve(out, (size_t)need)) {
         return buf_check(out, "chat template", e);
@@ -267,9 +270,8 @@ static int apply_template(const struct engine *g, const struct engine_message *m
     return 0;
 }
 
-int engine_tokenize_chat(struct engine *g, const struct engine_message *messages,
-                         size_t n_messages, struct arena *a, int32_t **tokens, size_t *n_tokens,
-                         struct err *e) {
+int engine_tokenize_chat(struct engine *g, const struct engine_message *messages, size_t n_messages,
+                         struct arena *a, int32_t **tokens, size_t *n_tokens, struct err *e) {
     struct buf text;
     buf_init(&text);
     int rc = apply_template(g, messages, n_messages, a, &text, e);

@@ -15,6 +15,6 @@ void engine_args_read(const json_t *args, struct engine_opts *opts) {
     opts->n_gpu_layers = (int)json_int_or(args, "gpu_layers", ENGINE_ALL_GPU_LAYERS);
     opts->n_batch = (int)json_int_or(args, "batch", 0);
     opts->kv_unified = json_is_true(json_object_get(args, "kv_unified"));
-    opts->device_sampling =
-        (enum engine_switch)json_int_or(args, "device_sampling", (int64_t)ENGINE_AUTO);
+    opts->device_sampling = (enum engine_switch)json_int_or(args, "device_sampling",
+                                                            (int64_t)ENGINE_AUTO);
 }

@@ -57,8 +57,7 @@ static void on_progress(int64_t done, int64_t total, int64_t tokens, void *ctx) 
                              .tokens = tokens,
                              .elapsed_s = clock_ns_to_s(clock_mono_ns() - r->stage_begin_ns)};
     double joules = 0;
-    p.energy_known =
-        r->meter && meter_live(r->meter, &p.watts, &joules, &p.energy_quality);
+    p.energy_known = r->meter && meter_live(r->meter, &p.watts, &joules, &p.energy_quality);
     p.joules = joules - r->stage_begin_j;
     o->stage_progress(o->ctx, &p);
 }

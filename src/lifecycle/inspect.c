@@ -54,7 +54,8 @@ int inspect_job(struct worker *w, const json_t *args, json_t **result, struct er
     json_t *lengths = NULL;
     int rc = json_want_str(args, "path", &path, e);
     rc = rc ? rc
-            : engine_device_name((int)json_int_or(args, "gpu_layers", 0), device, sizeof(device), e);
+            : engine_device_name((int)json_int_or(args, "gpu_layers", 0), device, sizeof(device),
+                                 e);
     rc = rc ? rc : gguf_info_read(path, &info, NULL, e);
     rc = rc ? rc : gguf_info_check_answers(&info, path, e);
     rc = rc ? rc : measure_prompts(path, json_object_get(args, "tasks"), &lengths, e);

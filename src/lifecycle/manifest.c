@@ -13,7 +13,8 @@ static json_t *models_json(const struct run *r) {
         const struct model_facts *m = &r->models[i];
         json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I}", "id", p->id, "family",
                               p->family, "size", p->size, "file", fs_basename(p->path), "hash",
-                              m->hash, "file_type", m->file_type, "params", (json_int_t)m->n_params);
+                              m->hash, "file_type", m->file_type, "params",
+                              (json_int_t)m->n_params);
         if (p->note) {
             json_object_set_new(o, "note", json_string(p->note));
         }
@@ -29,10 +30,10 @@ static json_t *tasks_json(const struct run *r) {
     json_t *list = json_array();
     for (size_t i = 0; i < r->plan.n_tasks; i++) {
         const struct plan_task *t = &r->plan.tasks[i];
-        json_array_append_new(
-            list, json_pack("{s:s, s:s, s:I, s:I}", "task", t->name, "hash", r->task_hash[t->kind],
-                            "items", (json_int_t)r->tasks[t->kind].n_items, "max_tokens",
-                            (json_int_t)t->max_tokens));
+        json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:I}", "task", t->name, "hash",
+                                              r->task_hash[t->kind], "items",
+                                              (json_int_t)r->tasks[t->kind].n_items, "max_tokens",
+                                              (json_int_t)t->max_tokens));
     }
     return list;
 }

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const entry_keys[] = {"id",      "family",  "size", "params", "architecture",
-                                         "license", "file",    "bytes", "sha256", "sources",
+static const char *const entry_keys[] = {"id",      "family",    "size",  "params", "architecture",
+                                         "license", "file",      "bytes", "sha256", "sources",
                                          "note",    "gguf_type", NULL};
 
 /* Where files of known models are looked for, first to last; %s is the data directory. */

@@ -145,8 +145,8 @@ static int read_models(struct reader *r, struct ynode list, struct err *e) {
         }
         for (size_t k = 0; k < i; k++) {
             if (strcmp(p->models[k].id, p->models[i].id) == 0) {
-                return ynode_fail(yseq_at(list, i), e, "model id \"%s\" is given twice; set id:",
-                                  p->models[i].id);
+                return ynode_fail(yseq_at(list, i), e,
+                                  "model id \"%s\" is given twice; set id:", p->models[i].id);
             }
         }
     }
@@ -267,8 +267,7 @@ static int read_serve(struct reader *r, struct ynode n, struct err *e) {
             : ynode_int(ymap_get(n, "concurrency"), "concurrency", 1, 256, &p->serve.concurrency,
                         e);
     rc = rc ? rc : ynode_int(ymap_get(n, "repeats"), "repeats", 1, 1000, &p->serve.repeats, e);
-    rc = rc ? rc
-            : ynode_int(ymap_get(n, "context"), "context", 16, 10000000, &p->serve.context, e);
+    rc = rc ? rc : ynode_int(ymap_get(n, "context"), "context", 16, 10000000, &p->serve.context, e);
     return rc ? rc
               : ynode_enum(ymap_get(n, "lengths"), "lengths", lengths_names, &p->serve.lengths, e);
 }
@@ -355,9 +354,9 @@ static int read_energy(struct reader *r, struct ynode n, struct err *e) {
 }
 
 static int read_root(struct reader *r, struct ynode root, struct err *e) {
-    static const char *const keys[] = {"name",       "seed",   "models", "methods", "precisions",
-                                       "tasks",      "serve",  "load",   "sampling", "engine",
-                                       "energy",     "stage_timeout_s", NULL};
+    static const char *const keys[] = {
+        "name", "seed",     "models", "methods", "precisions",      "tasks", "serve",
+        "load", "sampling", "engine", "energy",  "stage_timeout_s", NULL};
     struct plan *p = r->plan;
     const char *name = "run";
     p->seed = 1;

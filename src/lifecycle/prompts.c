@@ -26,8 +26,7 @@ int prompts_tokenize(struct engine *g, const struct task_item *item, struct aren
         return err_set(e, EE_NOMEM, "prompts: out of memory");
     }
     for (size_t i = 0; i < item->n_messages; i++) {
-        messages[i] =
-            (struct engine_message){item->messages[i].role, item->messages[i].content};
+        messages[i] = (struct engine_message){item->messages[i].role, item->messages[i].content};
     }
     int32_t *tokens = NULL;
     size_t n = 0;

@@ -46,8 +46,9 @@ static int lock_dir(struct run *r, struct err *e) {
     if (r->lock_fd < 0) {
         rc = err_errno(e, errno, "cannot create %s", path);
     } else if (flock(r->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-        rc = err_set(e, EE_USAGE, "%s is in use by another edge-eval run; wait for it or choose "
-                                  "another --out",
+        rc = err_set(e, EE_USAGE,
+                     "%s is in use by another edge-eval run; wait for it or choose "
+                     "another --out",
                      r->dir);
     }
     free(path);
@@ -133,8 +134,8 @@ static int store_facts(struct run *r, struct err *e) {
     buf_init(&id);
     buf_addf(&id, "%s-%s", r->plan.name, created);
     const char *const facts[][2] = {
-        {"run_id", id.data},           {"created_utc", created},   {"version", r->opts->version},
-        {"plan_path", r->plan.path},   {"plan_yaml", r->plan.text}, {"plan_name", r->plan.name},
+        {"run_id", id.data},         {"created_utc", created},    {"version", r->opts->version},
+        {"plan_path", r->plan.path}, {"plan_yaml", r->plan.text}, {"plan_name", r->plan.name},
     };
     int rc = store_begin(r->store, e);
     for (size_t i = 0; i < sizeof(facts) / sizeof(facts[0]) && !rc; i++) {
@@ -250,9 +251,10 @@ int run_resume(const char *dir, const struct run_opts *opts, struct run **out, s
     if (!rc) {
         char *db = path_in(r, "run.db");
         if (!db || !fs_exists(db)) {
-            rc = err_set(e, EE_MISSING,
-                         "%s holds no run (no run.db); start one by \"edge-eval run PLAN --out %s\"",
-                         dir, dir);
+            rc = err_set(
+                e, EE_MISSING,
+                "%s holds no run (no run.db); start one by \"edge-eval run PLAN --out %s\"", dir,
+                dir);
         }
         free(db);
     }

@@ -63,7 +63,7 @@ int run_default_dir(const char *plan_path, const struct run_opts *opts, const ch
                     char **out, struct err *e) EE_MUST_CHECK;
 
 struct run_outcome {
-    size_t n_done;   /* stages, counting reused ones */
+    size_t n_done; /* stages, counting reused ones */
     size_t n_failed;
     size_t n_skipped; /* not run because a stage they need failed */
 };

@@ -12,10 +12,10 @@ static json_t *components_json(struct meter *m) {
     for (size_t i = 0; i < meter_n_components(m); i++) {
         struct meter_component c;
         meter_component_info(m, i, &c);
-        json_array_append_new(
-            list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:f}", "name", c.name, "scope", c.scope,
-                            "source", c.source, "detail", c.detail, "device", c.device_name,
-                            "gain_tolerance", c.gain));
+        json_array_append_new(list,
+                              json_pack("{s:s, s:s, s:s, s:s, s:s, s:f}", "name", c.name, "scope",
+                                        c.scope, "source", c.source, "detail", c.detail, "device",
+                                        c.device_name, "gain_tolerance", c.gain));
     }
     return list;
 }

@@ -132,8 +132,8 @@ static double seconds_from(int64_t begin_ns, const json_t *v, const char *key) {
 }
 
 /* One cold start; cache is "warm" or "cold". */
-static int one_start(struct start *s, const char *cache, int repeat,
-                     double resident, struct err *e) {
+static int one_start(struct start *s, const char *cache, int repeat, double resident,
+                     struct err *e) {
     struct run *r = s->run;
     snprintf(s->window, sizeof(s->window), "%s/%d", cache, repeat);
     snprintf(s->again, sizeof(s->again), "%s/%d/again", cache, repeat);
@@ -144,10 +144,10 @@ static int one_start(struct start *s, const char *cache, int repeat,
                                     .path = r->plan.tasks[0].path,
                                     .items = 1};
     const struct model_facts *m = run_model(r, s->variant);
-    json_t *args = json_pack("{s:s, s:s, s:s, s:o, s:I, s:o}", "model", s->path, "window", s->window,
-                             "window_again", s->again, "task", prompts_json(&first), "context",
-                             (json_int_t)(m->max_prompt_tokens[first.kind] + 1), "engine",
-                             run_engine_json(r));
+    json_t *args = json_pack("{s:s, s:s, s:s, s:o, s:I, s:o}", "model", s->path, "window",
+                             s->window, "window_again", s->again, "task", prompts_json(&first),
+                             "context", (json_int_t)(m->max_prompt_tokens[first.kind] + 1),
+                             "engine", run_engine_json(r));
     struct job_spec spec = {.job = "load",
                             .args = args,
                             .meter = r->meter,
@@ -203,7 +203,7 @@ static int cold_starts(struct start *s, int64_t *n, char *why, size_t why_size, 
 static int warm_starts(struct start *s, int64_t *n, struct err *e) {
     for (int i = 0; i < s->run->plan.load.warm; i++) {
         double resident = 0;
-        int rc = page_cache_fill(s->path, &resident, e);
+        int rc = page_cache_fill(s->path, s->run->opts->stop, &resident, e);
         rc = rc ? rc : one_start(s, "warm", i, resident, e);
         if (rc) {
             return rc;

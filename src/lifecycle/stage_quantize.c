@@ -130,17 +130,18 @@ static int check_disk(const struct run *r, const struct variant *v, struct err *
     uint64_t have = 0;
     int rc = fs_free_bytes(r->dir, &have, e);
     if (!rc && need > have) {
-        rc = err_set(e, EE_NOSPACE,
-                     "the %s file of %s needs about %.2f GB and %.2f GB are free at %s; free some or "
-                     "choose another --out",
-                     precision_names[v->precision], v->model->id, (double)need / 1e9,
-                     (double)have / 1e9, r->dir);
+        rc = err_set(
+            e, EE_NOSPACE,
+            "the %s file of %s needs about %.2f GB and %.2f GB are free at %s; free some or "
+            "choose another --out",
+            precision_names[v->precision], v->model->id, (double)need / 1e9, (double)have / 1e9,
+            r->dir);
     }
     return rc;
 }
 
-static int put_artifact(struct run *r, int64_t stage_id, const char *path,
-                        const json_t *value, struct err *e) {
+static int put_artifact(struct run *r, int64_t stage_id, const char *path, const json_t *value,
+                        struct err *e) {
     struct buf detail;
     buf_init(&detail);
     json_t *d = json_pack("{s:O}", "types", json_object_get(value, "types"));

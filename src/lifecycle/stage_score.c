@@ -26,7 +26,8 @@ static int inputs(struct run *r, const struct variant *v, json_t *in, struct err
 
 static void title(const struct run *r, const struct variant *v, char *buf, size_t size) {
     (void)r;
-    snprintf(buf, size, "score %s %s %s", v->model->id, v->task->name, precision_names[v->precision]);
+    snprintf(buf, size, "score %s %s %s", v->model->id, v->task->name,
+             precision_names[v->precision]);
 }
 
 struct scoring {

@@ -90,13 +90,13 @@ static json_t *request_row(const struct serving *s, int64_t repeat, size_t i,
     for (size_t k = 0; k < res->n_tokens; k++) {
         json_array_append_new(times, json_integer((json_int_t)res->token_ns[k]));
     }
-    json_t *row =
-        json_pack("{s:I, s:I, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:s, s:o}", "repeat",
-                  (json_int_t)repeat, "ordinal", (json_int_t)i, "item", s->set.items[i].id, "status",
-                  failed ? "failed" : "ok", "finish", engine_finish_name(res->finish),
-                  "prompt_tokens", (json_int_t)s->requests[i].n_prompt, "queued_ns",
-                  (json_int_t)res->queued_ns, "started_ns", (json_int_t)res->started_ns, "done_ns",
-                  (json_int_t)res->done_ns, "text", text, "token_ns", times);
+    json_t *row = json_pack("{s:I, s:I, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:s, s:o}", "repeat",
+                            (json_int_t)repeat, "ordinal", (json_int_t)i, "item",
+                            s->set.items[i].id, "status", failed ? "failed" : "ok", "finish",
+                            engine_finish_name(res->finish), "prompt_tokens",
+                            (json_int_t)s->requests[i].n_prompt, "queued_ns",
+                            (json_int_t)res->queued_ns, "started_ns", (json_int_t)res->started_ns,
+                            "done_ns", (json_int_t)res->done_ns, "text", text, "token_ns", times);
     if (row && res->error) {
         json_object_set_new(row, "error", json_string(res->error));
     }
@@ -118,8 +118,7 @@ static int send_rows(struct serving *s, int64_t repeat, const struct engine_resu
         }
         buf_clear(&text);
         rc = engine_answer_text(s->engine, &results[i], &text, e);
-        rc = rc ? rc
-                : worker_row(s->worker, request_row(s, repeat, i, &results[i], text.data), e);
+        rc = rc ? rc : worker_row(s->worker, request_row(s, repeat, i, &results[i], text.data), e);
     }
     buf_release(&text);
     return rc;
@@ -140,8 +139,8 @@ static int serve_once(struct serving *s, int64_t repeat, struct err *e) {
     if (!rc) {
         s->duration_ns += stats.end_ns - stats.begin_ns;
         s->engine_ns += stats.engine_ns;
-        s->peak_kv_tokens =
-            stats.peak_kv_tokens > s->peak_kv_tokens ? stats.peak_kv_tokens : s->peak_kv_tokens;
+        s->peak_kv_tokens = stats.peak_kv_tokens > s->peak_kv_tokens ? stats.peak_kv_tokens
+                                                                     : s->peak_kv_tokens;
         rc = send_rows(s, repeat, results, e);
     }
     arena_release(&a);
@@ -245,7 +244,8 @@ static int inputs(struct run *r, const struct variant *v, json_t *in, struct err
 
 static void title(const struct run *r, const struct variant *v, char *buf, size_t size) {
     (void)r;
-    snprintf(buf, size, "serve %s %s %s", v->model->id, v->task->name, precision_names[v->precision]);
+    snprintf(buf, size, "serve %s %s %s", v->model->id, v->task->name,
+             precision_names[v->precision]);
 }
 
 json_t *serve_job_args(const struct run *r, const struct variant *v, const char *path, bool forced,

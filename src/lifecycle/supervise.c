@@ -28,7 +28,7 @@ struct session {
     struct channel channel;
     struct open_window open[MAX_OPEN_WINDOWS];
     int n_open;
-    bool finished; /* a result or an error came */
+    bool finished;    /* a result or an error came */
     size_t log_begin; /* bytes that earlier workers left in the log */
 };
 
@@ -49,7 +49,8 @@ static int open_window(struct session *s, const char *name, struct err *e) {
 
 static int close_window(struct session *s, const char *name, struct err *e) {
     if (s->n_open == 0 || strcmp(s->open[s->n_open - 1].name, name) != 0) {
-        return err_set(e, EE_FAIL, "the worker closed the window \"%.40s\", which is not open", name);
+        return err_set(e, EE_FAIL, "the worker closed the window \"%.40s\", which is not open",
+                       name);
     }
     struct meter_reading reading;
     int rc = meter_window_close(s->spec->meter, s->open[--s->n_open].id, &reading, e);
@@ -145,8 +146,8 @@ static int died(struct session *s, struct err *e) {
     process_describe_end(&s->process, how, sizeof(how));
     last_log_line(s, line, sizeof(line));
     return err_set(e, s->process.end == PROCESS_OOM ? EE_NOMEM : EE_CRASH,
-                   "the worker (%s) %s%s%s%s%s", s->spec->job, how, line[0] ? "; it last said: " : "",
-                   line, s->spec->log_path ? "; log: " : "",
+                   "the worker (%s) %s%s%s%s%s", s->spec->job, how,
+                   line[0] ? "; it last said: " : "", line, s->spec->log_path ? "; log: " : "",
                    s->spec->log_path ? s->spec->log_path : "");
 }
 
@@ -163,7 +164,8 @@ static int talk(struct session *s, struct err *e) {
                            "stage_timeout_s in the plan if it was working",
                            s->spec->job, (long long)s->spec->timeout_s);
         }
-        int64_t until_ns = now_ns + STOP_POLL_NS < deadline_ns ? now_ns + STOP_POLL_NS : deadline_ns;
+        int64_t until_ns = now_ns + STOP_POLL_NS < deadline_ns ? now_ns + STOP_POLL_NS
+                                                               : deadline_ns;
         json_t *msg = NULL;
         int rc = channel_recv(&s->channel, until_ns, &msg, e);
         if (!rc && msg) {
@@ -182,8 +184,7 @@ static int talk(struct session *s, struct err *e) {
 static int start(struct session *s, struct err *e) {
     const struct job_spec *spec = s->spec;
     const char *const argv[] = {spec->exe, "worker", NULL};
-    const struct process_spec ps = {
-        .argv = argv, .log_path = spec->log_path, .with_channel = true};
+    const struct process_spec ps = {.argv = argv, .log_path = spec->log_path, .with_channel = true};
     uint64_t log_bytes = 0;
     if (spec->log_path && fs_size(spec->log_path, &log_bytes, NULL) == 0) {
         s->log_begin = (size_t)log_bytes;

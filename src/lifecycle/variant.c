@@ -15,8 +15,8 @@ static const char *variant_id(const struct variant *v, struct arena *a) {
 int variants_expand(const struct plan *plan, struct arena *a, struct variant **out, size_t *n,
                     struct err *e) {
     *n = 0;
-    *out = arena_array(
-        a, plan->n_models * plan->n_tasks * plan->n_methods * plan->n_precisions, sizeof(**out));
+    *out = arena_array(a, plan->n_models * plan->n_tasks * plan->n_methods * plan->n_precisions,
+                       sizeof(**out));
     for (size_t m = 0; *out && m < plan->n_models; m++) {
         for (size_t t = 0; t < plan->n_tasks; t++) {
             for (size_t k = 0; k < plan->n_methods; k++) {

@@ -20,9 +20,8 @@ static const struct {
 };
 
 static int edge(struct worker *w, const char *window, bool open, struct err *e) {
-    int rc = channel_send(&w->channel,
-                          json_pack("{s:s, s:s, s:b}", "t", "edge", "window", window, "open", open),
-                          e);
+    int rc = channel_send(
+        &w->channel, json_pack("{s:s, s:s, s:b}", "t", "edge", "window", window, "open", open), e);
     json_t *answer = NULL;
     rc = rc ? rc : channel_recv(&w->channel, INT64_MAX, &answer, e);
     if (!rc && !answer) {

@@ -442,8 +442,9 @@ static void note_columns(struct notes *t) {
     unsigned modelled = QUANTITY_MODELLED;
     for (size_t c = 0; c < N_COLUMNS; c++) {
         if (column_matches(t->run, c, has_flag, &modelled)) {
-            buf_addstr(&b, "~ an estimate: energy without a sensor is modelled from CPU time, wholly "
-                           "or in part");
+            buf_addstr(&b,
+                       "~ an estimate: energy without a sensor is modelled from CPU time, wholly "
+                       "or in part");
             add_note(t, &b);
             break;
         }

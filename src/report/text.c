@@ -44,8 +44,8 @@ static void add_header(const struct report_run *run, struct buf *out) {
 static void add_group_header(const struct report_variant *v, struct buf *out) {
     struct buf b;
     buf_init(&b);
-    buf_addf(&b, "%s (%s %s) on %s %s", v->v.model_id, v->v.family, v->v.size, v->v.engine,
-             v->v.device);
+    buf_addf(&b, "%s (%s%s%s) on %s %s", v->v.model_id, v->v.family, v->v.size[0] ? " " : "",
+             v->v.size, v->v.engine, v->v.device);
     buf_addch(out, '\n');
     add_line(out, "", &b);
     buf_release(&b);
