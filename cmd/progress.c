@@ -77,8 +77,10 @@ static void on_progress(void *ctx, const struct run_progress *r) {
     char energy[48] = "";
     char eta[24];
     int full = r->total > 0 ? (int)(BAR_CELLS * r->done / r->total) : 0;
+    size_t bar_len = 0;
     for (int i = 0; i < BAR_CELLS; i++) {
-        strcat(bar, i < full ? "█" : "░");
+        bar_len += (size_t)snprintf(bar + bar_len, sizeof(bar) - bar_len, "%s",
+                                    i < full ? "█" : "░");
     }
     if (r->tokens >= 0 && r->elapsed_s > 0) {
         snprintf(rate, sizeof(rate), "  %4.0f tok/s", (double)r->tokens / r->elapsed_s);

@@ -100,6 +100,18 @@ static void what_stays_is_reported(void **state) {
     assert_true(fraction == 0);
 }
 
+static void a_stop_ends_the_reading(void **state) {
+    struct err e = ERR_INIT;
+    const char *path = big_file(*state);
+    volatile sig_atomic_t stop = 1;
+    double fraction = -1;
+    REFUSED(page_cache_fill(path, &stop, &fraction, &e), EE_STOPPED, "stopped");
+    assert_true(fraction == -1);
+    stop = 0;
+    OK(page_cache_fill(path, &stop, &fraction, &e));
+    assert_true(fraction == 1);
+}
+
 static void one_byte_is_one_page(void **state) {
     struct scratch *s = *state;
     struct err e = ERR_INIT;
@@ -146,6 +158,7 @@ int main(void) {
         ON_FILES(a_filled_file_is_resident_and_an_evicted_one_is_not),
         ON_FILES(a_part_that_was_read_is_a_part),
         ON_FILES(what_stays_is_reported),
+        ON_FILES(a_stop_ends_the_reading),
         ON_FILES(one_byte_is_one_page),
         ON_FILES(a_memory_file_system_keeps_its_pages),
         ON_FILES(files_without_pages_are_refused_by_name),

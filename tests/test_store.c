@@ -15,34 +15,6 @@
 #include <sqlite3.h>
 #include <cmocka.h>
 
-/* A store of its own for each test, and an arena for what is loaded. */
-struct fixture {
-    void *scratch;
-    struct store *s;
-    struct arena a;
-    int64_t stage;
-};
-
-static int setup(void **state) {
-    struct fixture *f = calloc(1, sizeof(*f));
-    if (!f || scratch_setup(&f->scratch)) {
-        return -1;
-    }
-    f->s = rows_new_store(scratch_path(f->scratch, "run.db"));
-    f->stage = rows_put_stage(f->s, "k1");
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state) {
-    struct fixture *f = *state;
-    store_close(f->s);
-    arena_release(&f->a);
-    int rc = scratch_teardown(&f->scratch);
-    free(f);
-    return rc;
-}
-
 static void check_text(const char *got, const char *want) {
     if (want) {
         assert_non_null(got);
@@ -95,7 +67,7 @@ enum { N_NUMBERS = sizeof(numbers) / sizeof(numbers[0]) };
 /* ---- facts and machines ---- */
 
 static void facts_are_set_read_and_replaced(void **state) {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     struct err e = ERR_INIT;
     char *got = (char *)f;
     OK(store_meta_get(f->s, "never set", &f->a, &got, &e));
@@ -117,7 +89,7 @@ static void facts_are_set_read_and_replaced(void **state) {
 }
 
 static void a_long_fact_is_kept_whole(void **state) {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     struct err e = ERR_INIT;
     enum { N = 3 << 20 };
     char *text = malloc(N + 1);
@@ -132,7 +104,7 @@ static void a_long_fact_is_kept_whole(void **state) {
 }
 
 static void a_machine_is_described_and_described_again(void **state) {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     struct err e = ERR_INIT;
     char *got = NULL;
     OK(store_machine_put(f->s, "m2", "{\"cpu\":\"x\"}", &e));
@@ -165,7 +137,7 @@ static void check_variant(const struct store_variant *got, const struct store_va
 }
 
 static void variants_come_back_in_order_with_every_column(void **state) {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     struct err e = ERR_INIT;
     struct store_variant put[4] = {
         a_variant,
@@ -188,7 +160,7 @@ static void variants_come_back_in_order_with_every_column(void **state) {
 }
 
 static void a_note_can_be_added_and_taken_back(void **state) {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     struct err e = ERR_INIT;
     struct store_variant *got;
     size_t n;
@@ -203,7 +175,7 @@ static void a_note_can_be_added_and_taken_back(void **state) {
 
 /* A run that is resumed elsewhere puts its variants again. */
 static void a_variant_put_again_keeps_its_place_and_note(void **state) {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     struct err e = ERR_INIT;
     struct store_variant v2 = a_variant;
     struct store_variant *got;
@@ -223,7 +195,7 @@ static void a_variant_put_again_keeps_its_place_and_note(void **state) {
 }
 
 static void a_variant_is_complete(void **state) {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     struct err e = ERR_INIT;
     static const size_t required[] = {
         offsetof(struct store_variant, model_id), offsetof(struct store_variant, family),
@@ -257,7 +229,7 @@ static void check_stage(const struct store_stage *got, const struct store_stage 
 }
 
 static void stages_come_back_with_every_column(void **state) {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     struct err e = ERR_INIT;
     const struct store_stage put[] = {
         {0, "k2", "score", "t", "failed", "timeout", "it took too long", "u", 0.25, "m1", "{}",
@@ -290,7 +262,7 @@ static void stages_come_back_with_every_column(void **state) {
 }
 
 static void a_stage_is_finished_later(void **state) {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     struct err e = ERR_INIT;
     struct store_stage got;
     OK(store_stage_finish(f->s, f->stage, 99.5, "{\"late\":true}", &e));
@@ -303,7 +275,7 @@ static void a_stage_is_finished_later(void **state) {
 }
 
 static void a_failed_stage_is_replaced_with_its_rows(void **state) {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     struct err e = ERR_INIT;
     struct store_stage st = a_stage;
     int64_t first = 0;
@@ -344,7 +316,7 @@ static void a_failed_stage_is_replaced_with_its_rows(void **state) {
 }
 
 static void a_deleted_stage_takes_its_rows_along(void **state) {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     struct err e = ERR_INIT;
     int64_t other = rows_put_stage(f->s, "other");
     OK(rows_put_all(f->s, f->stage, &e));
@@ -360,7 +332,7 @@ static void a_deleted_stage_takes_its_rows_along(void **state) {
 }
 
 static void stages_that_contradict_themselves_are_refused(void **state) {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     struct err e = ERR_INIT;
     int64_t id = 7;
     struct store_stage st = a_stage;
@@ -386,7 +358,7 @@ static void stages_that_contradict_themselves_are_refused(void **state) {
 }
 
 static void a_variant_uses_one_stage_of_a_kind(void **state) {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     struct err e = ERR_INIT;
     struct store_stage st = a_stage;
     struct store_stage got;
@@ -446,7 +418,7 @@ static void check_energy(const struct store_energy *got, const struct store_ener
 }
 
 static void energies_come_back_with_every_column(void **state) {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     struct err e = ERR_INIT;
     const struct store_energy put[] = {
         an_energy,
@@ -471,7 +443,7 @@ static void energies_come_back_with_every_column(void **state) {
 }
 
 static void every_number_survives(void **state) {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     struct err e = ERR_INIT;
     for (size_t i = 0; i < N_NUMBERS; i++) {
         struct store_energy row = an_energy;
@@ -491,7 +463,7 @@ static void every_number_survives(void **state) {
 }
 
 static void energies_that_contradict_themselves_are_refused(void **state) {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     struct err e = ERR_INIT;
     struct store_energy row = an_energy;
     row.joules = NAN; /* measured, and not there */
@@ -526,7 +498,7 @@ static void check_request(const struct store_request *got, const struct store_re
 }
 
 static void requests_come_back_in_order_with_every_column(void **state) {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     struct err e = ERR_INIT;
     static const unsigned char blob[] = {0, 1, 2, 0xff, 0, '\'', 0x80, 0};
     const struct store_request put[] = {
@@ -566,7 +538,7 @@ static void requests_come_back_in_order_with_every_column(void **state) {
 
 /* More than the first array of a load holds, several times over. */
 static void thousands_of_requests_come_back(void **state) {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     struct err e = ERR_INIT;
     enum { N = 5000 };
     OK(store_begin(f->s, &e));
@@ -592,7 +564,7 @@ static void thousands_of_requests_come_back(void **state) {
 }
 
 static void wrong_requests_are_refused(void **state) {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     struct err e = ERR_INIT;
     struct store_request row = a_request;
     row.status = "maybe";
@@ -605,7 +577,7 @@ static void wrong_requests_are_refused(void **state) {
 }
 
 static void cold_starts_come_back_with_every_column(void **state) {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     struct err e = ERR_INIT;
     const struct store_cold_start put[] = {
         {3, "cold", 0, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 7, 8},
@@ -641,7 +613,7 @@ static void cold_starts_come_back_with_every_column(void **state) {
 }
 
 static void memories_artifacts_and_scores_come_back(void **state) {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     struct err e = ERR_INIT;
     const struct store_memory memory = {hostile[0], hostile[1], 1.5e11, hostile[8]};
     const struct store_artifact artifact = {hostile[0], hostile[1], 0, hostile[5], hostile[6]};
@@ -685,7 +657,7 @@ static void memories_artifacts_and_scores_come_back(void **state) {
 }
 
 static void incomplete_small_rows_are_refused(void **state) {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     struct err e = ERR_INIT;
     OK(rows_put_all(f->s, f->stage, &e));
     REFUSED_WITH(store_memory_put(f->s, f->stage, &a_memory, &e), EE_FAIL, "UNIQUE constraint");
@@ -708,7 +680,7 @@ static void incomplete_small_rows_are_refused(void **state) {
 }
 
 static void rows_need_their_stage(void **state) {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     struct err e = ERR_INIT;
     const int64_t none = 4242;
     REFUSED_WITH(store_energy_put(f->s, none, &an_energy, &e), EE_FAIL, "FOREIGN KEY");
@@ -721,7 +693,7 @@ static void rows_need_their_stage(void **state) {
 }
 
 static void loads_of_nothing_are_empty(void **state) {
-    struct fixture *f = *state;
+    struct store_fixture *f = *state;
     struct err e = ERR_INIT;
     struct store_request *got = (struct store_request *)f;
     size_t n = 7;
@@ -730,179 +702,7 @@ static void loads_of_nothing_are_empty(void **state) {
     assert_null(got);
 }
 
-/* ---- token times ---- */
-
-#define MAX_US INT64_C(4294967295)
-
-static void token_times_survive_to_the_microsecond(void **state) {
-    struct fixture *f = *state;
-    struct err e = ERR_INIT;
-    const int64_t first = INT64_C(123456789012345678);
-    const int64_t times[] = {first,
-                             first,
-                             first + 1000,
-                             first + 1499, /* rounds to 1 us */
-                             first + 1500, /* and to 2 */
-                             first + 256 * 1000,
-                             first + 65536 * INT64_C(1000),
-                             first + INT64_C(16777216) * 1000,
-                             first + MAX_US * 1000};
-    const int64_t want_us[] = {0, 0, 1, 1, 2, 256, 65536, 16777216, MAX_US};
-    enum { N = sizeof(times) / sizeof(times[0]) };
-    const void *blob;
-    size_t bytes;
-    OK(store_pack_events(&f->a, times, N, &blob, &bytes, &e));
-    assert_int_equal(bytes, (N - 1) * 4);
-    static const unsigned char start[] = {0, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2,   0,   0,   0,
-                                          0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 255, 255, 255, 255};
-    assert_memory_equal(blob, start, sizeof(start)); /* little-endian on every machine */
-    int64_t *got;
-    size_t n;
-    OK(store_unpack_events(&f->a, blob, bytes, first, &got, &n, &e));
-    assert_int_equal(n, N);
-    for (size_t i = 0; i < N; i++) {
-        assert_true(got[i] == first + want_us[i] * 1000);
-    }
-}
-
-static void token_times_out_of_range_are_refused(void **state) {
-    struct fixture *f = *state;
-    struct err e = ERR_INIT;
-    const void *blob = f;
-    size_t bytes = 9;
-    const int64_t late[] = {0, 1000, (MAX_US + 1) * 1000};
-    REFUSED(store_pack_events(&f->a, late, 3, &blob, &bytes, &e), EE_FORMAT,
-            "token time 2 is 4294967296 us after the first: out of range");
-    assert_null(blob);
-    assert_int_equal(bytes, 0);
-    const int64_t early[] = {5000000, 3000000}; /* by 2 ms; 1 ns is one too many as well */
-    REFUSED(store_pack_events(&f->a, early, 2, &blob, &bytes, &e), EE_FORMAT,
-            "token time 1 is -2000 us after the first: out of range");
-    const int64_t just_early[] = {5000000, 4999999};
-    assert_int_equal(store_pack_events(&f->a, just_early, 2, &blob, &bytes, &e), EE_FORMAT);
-    const int64_t never[] = {0, INT64_MAX};
-    assert_int_equal(store_pack_events(&f->a, never, 2, &blob, &bytes, &e), EE_FORMAT);
-    const int64_t apart[] = {INT64_MIN, INT64_MAX};
-    assert_int_equal(store_pack_events(&f->a, apart, 2, &blob, &bytes, &e), EE_FORMAT);
-}
-
-static void one_token_or_none_needs_no_blob(void **state) {
-    struct fixture *f = *state;
-    struct err e = ERR_INIT;
-    const int64_t one = 5;
-    for (size_t n_tokens = 0; n_tokens < 2; n_tokens++) {
-        const void *blob = f;
-        size_t bytes = 9;
-        OK(store_pack_events(&f->a, &one, n_tokens, &blob, &bytes, &e));
-        assert_null(blob);
-        assert_int_equal(bytes, 0);
-    }
-    int64_t *got;
-    size_t n;
-    OK(store_unpack_events(&f->a, NULL, 0, 77, &got, &n, &e));
-    assert_int_equal(n, 1);
-    assert_int_equal(got[0], 77);
-}
-
-static void a_cut_blob_is_refused(void **state) {
-    struct fixture *f = *state;
-    struct err e = ERR_INIT;
-    static const unsigned char blob[8] = {1};
-    for (size_t bytes = 1; bytes < 8; bytes++) {
-        int64_t *got;
-        size_t n;
-        int rc = store_unpack_events(&f->a, blob, bytes, 0, &got, &n, &e);
-        if (bytes == 4) {
-            OK(rc);
-        } else {
-            REFUSED_WITH(rc, EE_FORMAT, "token times: ");
-            assert_null(got);
-            assert_int_equal(n, 0);
-        }
-    }
-}
-
-static void token_times_go_through_the_store(void **state) {
-    struct fixture *f = *state;
-    struct err e = ERR_INIT;
-    enum { N = 20000 };
-    int64_t *times = malloc(N * sizeof(*times));
-    assert_non_null(times);
-    for (int64_t i = 0; i < N; i++) {
-        times[i] = 1000000 + i * 7919000;
-    }
-    struct store_request row = a_request;
-    row.first_token_ns = times[0];
-    OK(store_pack_events(&f->a, times, N, &row.events, &row.events_bytes, &e));
-    OK(store_request_put(f->s, f->stage, &row, &e));
-    struct store_request *got;
-    int64_t *back;
-    size_t n;
-    OK(store_requests(f->s, f->stage, true, &f->a, &got, &n, &e));
-    OK(store_unpack_events(&f->a, got->events, got->events_bytes, got->first_token_ns, &back, &n,
-                           &e));
-    assert_int_equal(n, N);
-    assert_memory_equal(back, times, N * sizeof(*times));
-    free(times);
-}
-
-/* ---- transactions ---- */
-
-static void a_rollback_leaves_nothing(void **state) {
-    struct fixture *f = *state;
-    struct err e = ERR_INIT;
-    OK(store_begin(f->s, &e));
-    int64_t id = rows_put_stage(f->s, "k2");
-    OK(rows_put_all(f->s, id, &e));
-    OK(store_meta_set(f->s, "in", "side", &e));
-    assert_int_equal(rows_count(f->s, id), 6); /* seen from inside */
-    store_rollback(f->s);
-    store_rollback(f->s); /* nothing is open: no harm */
-    assert_int_equal(rows_count(f->s, id), 0);
-    assert_int_equal(rows_count_stages(f->s), 1);
-    char *got;
-    OK(store_meta_get(f->s, "in", &f->a, &got, &e));
-    assert_null(got);
-}
-
-static void a_rollback_brings_the_replaced_stage_back(void **state) {
-    struct fixture *f = *state;
-    struct err e = ERR_INIT;
-    struct store_stage st = a_stage;
-    int64_t id = 0;
-    st.key = "retry";
-    st.status = "failed";
-    st.error = "why";
-    OK(store_stage_put(f->s, &st, &id, &e));
-    OK(rows_put_all(f->s, id, &e));
-    OK(store_begin(f->s, &e));
-    int64_t again = 0;
-    OK(store_stage_put(f->s, &st, &again, &e));
-    store_rollback(f->s);
-    assert_int_equal(rows_count(f->s, id), 6);
-}
-
-/* After a refused row the caller may still keep or drop what came before it. */
-static void a_refused_row_does_not_end_the_transaction(void **state) {
-    struct fixture *f = *state;
-    struct err e = ERR_INIT;
-    OK(store_begin(f->s, &e));
-    OK(store_score_put(f->s, f->stage, &a_score, &e));
-    assert_int_equal(store_score_put(f->s, f->stage, &a_score, &e), EE_FAIL);
-    OK(store_commit(f->s, &e));
-    assert_int_equal(rows_count(f->s, f->stage), 1);
-}
-
-static void transactions_do_not_nest(void **state) {
-    struct fixture *f = *state;
-    struct err e = ERR_INIT;
-    REFUSED_WITH(store_commit(f->s, &e), EE_FAIL, "no transaction is active");
-    OK(store_begin(f->s, &e));
-    REFUSED_WITH(store_begin(f->s, &e), EE_FAIL, "within a transaction");
-    OK(store_commit(f->s, &e));
-}
-
-#define ON_STORE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define ON_STORE(f) cmocka_unit_test_setup_teardown(f, store_fixture_setup, store_fixture_teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
@@ -930,15 +730,6 @@ int main(void) {
         ON_STORE(incomplete_small_rows_are_refused),
         ON_STORE(rows_need_their_stage),
         ON_STORE(loads_of_nothing_are_empty),
-        ON_STORE(token_times_survive_to_the_microsecond),
-        ON_STORE(token_times_out_of_range_are_refused),
-        ON_STORE(one_token_or_none_needs_no_blob),
-        ON_STORE(a_cut_blob_is_refused),
-        ON_STORE(token_times_go_through_the_store),
-        ON_STORE(a_rollback_leaves_nothing),
-        ON_STORE(a_rollback_brings_the_replaced_stage_back),
-        ON_STORE(a_refused_row_does_not_end_the_transaction),
-        ON_STORE(transactions_do_not_nest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

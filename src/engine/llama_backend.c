@@ -74,7 +74,10 @@ static void look_for_unusable(const char *dir) {
     const struct dirent *entry;
     while (d && (entry = readdir(d))) {
         char *path = is_dropped_backend(entry->d_name) ? fs_join(dir, entry->d_name) : NULL;
-        if (path && !dlopen(path, RTLD_NOW | RTLD_LOCAL)) {
+        void *handle = path ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
+        if (handle) {
+            dlclose(handle); /* ggml holds it */
+        } else if (path) {
             snprintf(engine_log.unusable, sizeof(engine_log.unusable),
                      "the engine's backend %.80s is there but cannot be loaded: %.380s",
                      entry->d_name, dlerror());

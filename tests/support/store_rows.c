@@ -2,7 +2,7 @@
 
 #include "scratch.h"
 
-#include <math.h>
+#include <stdlib.h>
 
 const struct store_variant a_variant = {
     .variant_id = "v1",
@@ -149,4 +149,27 @@ size_t rows_count_stages(struct store *s) {
     OK(store_stages(s, &a, &stages, &n, &e));
     arena_release(&a);
     return n;
+}
+
+int store_fixture_setup(void **state) {
+    struct store_fixture *f = calloc(1, sizeof(*f));
+    if (!f) {
+        return -1;
+    }
+    *state = f;
+    if (scratch_setup(&f->scratch)) {
+        return -1;
+    }
+    f->s = rows_new_store(scratch_path(f->scratch, "run.db"));
+    f->stage = rows_put_stage(f->s, "k1");
+    return 0;
+}
+
+int store_fixture_teardown(void **state) {
+    struct store_fixture *f = *state;
+    store_close(f->s);
+    arena_release(&f->a);
+    int rc = scratch_teardown(&f->scratch);
+    free(f);
+    return rc;
 }

@@ -25,4 +25,14 @@ int rows_put_all(struct store *s, int64_t stage_id, struct err *e) EE_MUST_CHECK
 size_t rows_count(struct store *s, int64_t stage_id);
 size_t rows_count_stages(struct store *s);
 
+/* For cmocka: *state is a new store with the stage "k1", and an arena for what is loaded. */
+struct store_fixture {
+    void *scratch; /* struct scratch */
+    struct store *s;
+    struct arena a;
+    int64_t stage;
+};
+int store_fixture_setup(void **state);
+int store_fixture_teardown(void **state);
+
 #endif
