@@ -24,6 +24,14 @@ struct lengths {
     int output;
 };
 
+static int64_t last_first_token_ns(const struct engine_result *results, size_t n) {
+    int64_t last_ns = 0;
+    for (size_t i = 0; i < n; i++) {
+        last_ns = results[i].token_ns[0] > last_ns ? results[i].token_ns[0] : last_ns;
+    }
+    return last_ns;
+}
+
 static int measure(const struct engine_opts *opts, struct lengths len, struct err *e) {
     struct engine *g = NULL;
     struct engine_times times;
@@ -59,9 +67,10 @@ static int measure(const struct engine_opts *opts, struct lengths len, struct er
     if (!rc) {
         double seconds = clock_ns_to_s(stats.end_ns - stats.begin_ns);
         printf("{\"sequences\": %d, \"seconds\": %.6f, \"output_tokens_per_s\": %.3f, "
-               "\"harness_fraction\": %.6f, \"steps\": %lld}\n",
+               "\"harness_fraction\": %.6f, \"steps\": %lld, \"prefill_s\": %.4f}\n",
                opts->n_seq_max, seconds, (double)(n * (size_t)len.output) / seconds,
-               1 - clock_ns_to_s(stats.engine_ns) / seconds, (long long)stats.steps);
+               1 - clock_ns_to_s(stats.engine_ns) / seconds, (long long)stats.steps,
+               clock_ns_to_s(last_first_token_ns(results, n) - stats.begin_ns));
         fflush(stdout);
     }
     arena_release(&a);
