@@ -46,8 +46,7 @@ int stage_key(struct run *r, const struct stage_kind *k, const struct variant *v
 
 /* ---- jobs ---- */
 
-static void on_progress(int64_t done, int64_t total, int64_t tokens, void *ctx) {
-    struct run *r = ctx;
+void run_tell_progress(struct run *r, int64_t done, int64_t total, int64_t tokens) {
     const struct run_observer *o = r->opts->observer;
     if (!o || !o->stage_progress) {
         return;
@@ -70,7 +69,7 @@ struct job_ctx {
 
 static void job_progress(int64_t done, int64_t total, int64_t tokens, void *ctx) {
     const struct job_ctx *j = ctx;
-    on_progress(done, total, tokens, j->run);
+    run_tell_progress(j->run, done, total, tokens);
 }
 
 static int job_row(const json_t *row, void *ctx, struct err *e) {
@@ -113,8 +112,8 @@ int run_job(struct run *r, struct job_spec *spec, struct job_outcome *out, struc
 
 /* ---- one stage ---- */
 
-enum stage_result { STAGE_DONE, STAGE_REUSED, STAGE_FAILED, STAGE_SKIPPED };
-static const char *const result_names[] = {"done", "reused", "failed", "skipped"};
+enum stage_result { STAGE_DONE, STAGE_REUSED, STAGE_FAILED, STAGE_SKIPPED, STAGE_STOPPED };
+static const char *const result_names[] = {"done", "reused", "failed", "skipped", "stopped"};
 
 static int commit_stage(struct run *r, const struct variant *v, int64_t stage_id, double wall_s,
                         const json_t *result, struct err *e) {
@@ -206,6 +205,7 @@ static int do_stage(struct run *r, const struct stage_kind *k, const struct vari
     }
     store_rollback(r->store);
     if (ends_run(r, rc)) {
+        *how = rc == EE_STOPPED ? STAGE_STOPPED : STAGE_FAILED;
         return err_set(e, rc, "%s: %s", t->title, why->msg);
     }
     return store_failure(r, v, t, k->name, *wall_s, why, e);
@@ -482,6 +482,20 @@ static int record_model(struct run *r, const struct variant *v, struct execution
 }
 
 /* What is known of a variant may come later than its row: its model could not be read before. */
+/* What a reader of the variant's figures must know: which weights its FP16 baseline was made of. */
+static const char *variant_note(const struct run *r, const struct variant *v, char *buf,
+                                size_t size) {
+    const struct model_facts *m = run_model(r, v);
+    struct variant int8 = *v;
+    int8.precision = PRECISION_INT8;
+    if (m->failed || !quantize_needs_fp16(r, &int8)) {
+        return NULL;
+    }
+    snprintf(buf, size, "the model file holds %s weights: FP16 here is these weights dequantized",
+             m->file_type);
+    return buf;
+}
+
 static int put_variants(struct run *r, struct err *e) {
     const char *device = r->device[0] ? r->device : "unknown";
     struct arena a = ARENA_INIT;
@@ -496,6 +510,7 @@ static int put_variants(struct run *r, struct err *e) {
         if (!is_news || (i < n && m->failed)) {
             continue;
         }
+        char note[128];
         const struct store_variant row = {
             .variant_id = v->id,
             .model_id = v->model->id,
@@ -507,7 +522,7 @@ static int put_variants(struct run *r, struct err *e) {
             .engine = "llama.cpp",
             .device = device,
             .params = m->failed ? (double)NAN : (double)m->n_params,
-            .note = v->model->note,
+            .note = variant_note(r, v, note, sizeof(note)),
         };
         rc = store_variant_put(r->store, &row, e);
     }

@@ -35,7 +35,8 @@ struct run_observer {
     /* index counts from 1; title as "serve rag int4". */
     void (*stage_begin)(void *ctx, size_t index, size_t total, const char *title);
     void (*stage_progress)(void *ctx, const struct run_progress *progress);
-    /* status: "done", "reused" (equal work was done before), "failed", "skipped". */
+    /* status: "done", "reused" (equal work was done before), "failed", "skipped",
+     * "stopped". */
     void (*stage_end)(void *ctx, const char *status, double wall_s, const char *message);
     void (*note)(void *ctx, const char *text);
 };

@@ -112,6 +112,7 @@ struct start {
     double joules;
     double warm_joules;
     char device[128];
+    int64_t n_done; /* starts so far, cold and warm */
 };
 
 static int on_window(const struct meter_reading *reading, void *ctx, struct err *e) {
@@ -173,6 +174,7 @@ static int one_start(struct start *s, const char *cache, int repeat, double resi
         };
         snprintf(s->device, sizeof(s->device), "%s", json_str_or(v, "device", ""));
         rc = store_cold_start_put(r->store, s->stage_id, &row, e);
+        run_tell_progress(r, ++s->n_done, r->plan.load.warm + r->plan.load.cold, -1);
     }
     json_decref(out.result);
     json_decref(args);
