@@ -571,7 +571,10 @@ static void a_child_starts_with_clean_signals_in_its_own_group(void **state) {
     assert_int_equal(sigprocmask(SIG_SETMASK, &old_mask, NULL), 0);
     json_t *report = receive(&p);
     assert_string_equal(json_str_or(report, "blocked", ""), "0000000000000000");
-    assert_string_equal(json_str_or(report, "ignored", ""), "0000000000000000");
+    /* The C library keeps signals 32 and 33 for itself and lets nobody set them: what an ancestor
+     * did to them stays. */
+    const unsigned long long kept = 3ULL << 31;
+    assert_int_equal(strtoull(json_str_or(report, "ignored", "1"), NULL, 16) & ~kept, 0);
     assert_int_equal(json_int_or(report, "pid", 0), p.pid);
     assert_int_equal(json_int_or(report, "pgrp", 0), p.pid);
     assert_int_equal(json_int_or(report, "stdin", -1), 0); /* at its end at once */
