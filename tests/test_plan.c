@@ -387,7 +387,7 @@ static void mistakes_in_settings(void **state) {
         {START "engine: {device_sampling: yes}\n",
          "3:27: device_sampling is \"yes\"; allowed: auto, on, off"},
         {START "energy: {sensor: nvml}\n",
-         "3:10: unknown key \"sensor\" in energy; allowed: source, idle_s"},
+         "3:10: unknown key \"sensor\" in energy; allowed: source, gpus, idle_s"},
         {START "energy: {source: }\n", "3:18: source is empty"},
         {START "energy: {idle_s: 3601}\n",
          "3:18: idle_s is \"3601\"; it should be a number from 0 to 3600"},

@@ -55,11 +55,29 @@ static uint64_t cgroup_number(const char *path) {
     return v;
 }
 
+/* File pages that a container's limit counts and the kernel gives back when asked. */
+static uint64_t cgroup_reclaimable_bytes(void) {
+    static const char *const names[] = {"\nactive_file ", "\ninactive_file "};
+    struct buf b;
+    buf_init(&b);
+    uint64_t sum = 0;
+    if (fs_read("/sys/fs/cgroup/memory.stat", &b, NULL) == 0) {
+        for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+            const char *line = strstr(b.data, names[i]);
+            sum += line ? strtoull(line + strlen(names[i]), NULL, 10) : 0;
+        }
+    }
+    buf_release(&b);
+    return sum;
+}
+
 uint64_t machine_available_memory_bytes(void) {
     uint64_t available = proc_kilobytes("/proc/meminfo", "MemAvailable");
     uint64_t limit = cgroup_number("/sys/fs/cgroup/memory.max");
     uint64_t used = cgroup_number("/sys/fs/cgroup/memory.current");
     if (limit != UINT64_MAX && used != UINT64_MAX) {
+        uint64_t reclaimable = cgroup_reclaimable_bytes();
+        used -= reclaimable < used ? reclaimable : used;
         uint64_t left = limit > used ? limit - used : 0;
         available = left < available ? left : available;
     }

@@ -47,7 +47,7 @@ struct engine_info {
     int n_ctx_seq;          /* as created; at least what was asked for */
     int n_threads;
     int n_gpu_layers;           /* as asked for; 0 when no accelerator is there */
-    int64_t device_taken_bytes; /* memory of the accelerator that opening took; 0 without one */
+    int64_t device_taken_bytes; /* of the accelerator, until now; 0 without one */
     bool device_sampling;
 };
 

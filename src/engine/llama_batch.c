@@ -123,6 +123,10 @@ static const char *refuse_request(struct run *r, const struct engine_request *q)
     } else if (q->n_prompt + (size_t)q->max_tokens > (size_t)r->g->info.n_ctx_seq) {
         buf_addf(&why, "prompt of %zu and answer of %d tokens do not fit the context of %d",
                  q->n_prompt, q->max_tokens, r->g->info.n_ctx_seq);
+    } else if (q->n_prompt + (size_t)q->max_tokens > (size_t)llama_model_n_ctx_train(r->g->model)) {
+        buf_addf(&why,
+                 "prompt of %zu and answer of %d tokens pass the %d that the model was trained on",
+                 q->n_prompt, q->max_tokens, llama_model_n_ctx_train(r->g->model));
     }
     const char *text = why.len ? arena_strdup(r->arena, why.data) : NULL;
     buf_release(&why);

@@ -67,6 +67,10 @@ static int check_before_load(const struct engine_opts *o, struct gguf_info *f, s
 
 static struct llama_model *load_model(const struct engine_opts *o) {
     struct llama_model_params mp = llama_model_default_params();
+    ggml_backend_dev_t no_device = NULL;
+    if (o->n_gpu_layers == 0) {
+        mp.devices = &no_device; /* an empty list: none is to be used, for nothing */
+    }
     mp.n_gpu_layers = o->n_gpu_layers;
     mp.load_mode = o->use_mmap ? LLAMA_LOAD_MODE_MMAP : LLAMA_LOAD_MODE_NONE;
     return llama_model_load_from_file(o->model_path, mp);
@@ -85,11 +89,14 @@ static struct llama_context *make_context(struct llama_model *model, const struc
     cp.n_threads_batch = o->n_threads;
     cp.kv_unified = o->kv_unified;
     cp.no_perf = true;
+    cp.op_offload = o->n_gpu_layers != 0;
+    cp.offload_kqv = o->n_gpu_layers != 0;
     return llama_init_from_model(model, cp);
 }
 
 static ggml_backend_dev_t first_gpu(void) {
-    return ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_GPU);
+    ggml_backend_dev_t gpu = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_GPU);
+    return gpu ? gpu : ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_IGPU);
 }
 
 static void name_device(ggml_backend_dev_t gpu, char *buf, size_t size) {
@@ -114,15 +121,12 @@ static void fill_info(struct engine *g, const struct engine_opts *o, const struc
     info->weights_bytes = (int64_t)llama_model_size(g->model);
     info->kv_token_bytes = gguf_info_kv_token_bytes(f);
     info->kv_bytes = info->kv_token_bytes * llama_n_ctx(g->ctx);
-    info->n_ctx_seq = (int)llama_n_ctx_seq(g->ctx);
+    /* With one cache for all, a sequence could take what the others were promised. */
+    info->n_ctx_seq = o->kv_unified ? o->n_ctx_seq : (int)llama_n_ctx_seq(g->ctx);
     info->n_threads = llama_n_threads(g->ctx);
     info->n_gpu_layers = gpu ? o->n_gpu_layers : 0;
     info->device_sampling = o->device_sampling == ENGINE_ON ||
                             (o->device_sampling == ENGINE_AUTO && gpu);
-    uint64_t left = free_device_bytes();
-    info->device_taken_bytes = gpu && g->device_free_before > left
-                                   ? (int64_t)(g->device_free_before - left)
-                                   : 0;
 }
 
 static int check_generates(const struct llama_model *model, const char *path, struct err *e) {
@@ -232,6 +236,10 @@ void engine_close(struct engine *g) {
 
 void engine_get_info(const struct engine *g, struct engine_info *info) {
     *info = g->info;
+    uint64_t left = free_device_bytes();
+    if (info->n_gpu_layers != 0 && g->device_free_before > left) {
+        info->device_taken_bytes = (int64_t)(g->device_free_before - left);
+    }
 }
 
 const char *engine_finish_name(enum engine_finish f) {

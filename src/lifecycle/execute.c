@@ -35,6 +35,10 @@ int stage_key(struct run *r, const struct stage_kind *k, const struct variant *v
               struct buf *inputs_json, struct err *e) {
     json_t *in = json_pack("{s:s, s:i, s:s, s:s}", "stage", k->name, "version", k->version,
                            "engine_version", r->engine_version, "machine", r->machine_id);
+    if (k != &stage_quantize) {
+        /* A backend that was put in since makes the same machine another one. */
+        json_object_set_new(in, "device", json_string(r->device));
+    }
     int rc = in ? k->inputs(r, v, in, e) : err_set(e, EE_NOMEM, "stage key: out of memory");
     rc = rc ? rc : json_write(in, inputs_json, e);
     if (!rc) {
@@ -242,7 +246,8 @@ static int link_stage(struct run *r, const struct variant *v, const char *key, s
     struct store_stage st = {0};
     int rc = v->id ? store_stage_find(r->store, key, &a, &st, e) : 0;
     if (!rc && st.key) {
-        rc = store_variant_stage_put(r->store, v->id, st.stage_id, e);
+        rc = store_variant_stage_drop(r->store, v->id, st.kind, e);
+        rc = rc ? rc : store_variant_stage_put(r->store, v->id, st.stage_id, e);
     }
     arena_release(&a);
     return rc;
@@ -265,6 +270,19 @@ static int find_done(struct run *r, const struct stage_kind *k, const struct var
     return rc;
 }
 
+/* Whether the variant's stage of that kind is done under the key it has now. */
+static int is_done(struct run *r, const struct stage_kind *k, const struct variant *v, bool *done,
+                   struct err *e) {
+    struct buf inputs_json;
+    char key[HASH_HEX_SIZE];
+    buf_init(&inputs_json);
+    int rc = stage_key(r, k, v, key, &inputs_json, e);
+    int64_t gone_id;
+    rc = rc ? rc : find_done(r, k, v, key, done, &gone_id, e);
+    buf_release(&inputs_json);
+    return rc;
+}
+
 /* Whether what the stage needs is done; else why says what is not. */
 static int needs_met(struct run *r, const struct stage_kind *k, const struct variant *v, bool *met,
                      char *why, size_t why_size, struct err *e) {
@@ -280,7 +298,7 @@ static int needs_met(struct run *r, const struct stage_kind *k, const struct var
     } else if (quantize_needs_fp16(r, v)) {
         struct variant source = *v;
         source.precision = PRECISION_FP16;
-        *met = k->still_there(r, &source);
+        rc = is_done(r, k, &source, met, e);
         snprintf(why, why_size, "not run, because the FP16 file it starts from could not be made");
     }
     arena_release(&a);
@@ -303,13 +321,26 @@ static int visit_source(struct execution *x, const struct stage_kind *k, const s
     return visit(x, k, &source, e);
 }
 
+/* What the variant had of this kind, and of what is made from it, is of other inputs than now. */
+static int drop_outdated(struct run *r, const struct stage_kind *k, const struct variant *v,
+                         struct err *e) {
+    int rc = 0;
+    for (size_t i = 0; v->id && stage_kinds[i] && !rc; i++) {
+        if (stage_is_wanted(stage_kinds[i]->name, k)) {
+            rc = store_variant_stage_drop(r->store, v->id, stage_kinds[i]->name, e);
+        }
+    }
+    return rc;
+}
+
 static int attempt(struct execution *x, const struct stage_kind *k, const struct variant *v,
                    const struct stage_ticket *t, struct err *e) {
     char message[1536] = "";
     bool met = false;
     double wall_s = 0;
     enum stage_result how = STAGE_SKIPPED;
-    int rc = needs_met(x->run, k, v, &met, message, sizeof(message), e);
+    int rc = drop_outdated(x->run, k, v, e);
+    rc = rc ? rc : needs_met(x->run, k, v, &met, message, sizeof(message), e);
     if (!rc && met) {
         struct err why = ERR_INIT;
         rc = do_stage(x->run, k, v, t, &how, &wall_s, &why, e);

@@ -77,6 +77,7 @@ struct plan {
     } engine;
     struct {
         const char *source; /* as meter_opts.source */
+        const char *gpus;   /* as meter_opts.gpus; NULL: all */
         double idle_s;      /* longest idle baseline measurement; 0: none */
     } energy;
     int64_t stage_timeout_s;

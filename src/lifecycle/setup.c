@@ -91,7 +91,8 @@ static int measure_idle(struct run *r, struct err *e) {
 }
 
 int measure_setup(struct run *r, struct err *e) {
-    const struct meter_opts opts = {.source = r->plan.energy.source, .stop = r->opts->stop};
+    const struct meter_opts opts = {
+        .source = r->plan.energy.source, .gpus = r->plan.energy.gpus, .stop = r->opts->stop};
     int rc = meter_start(&r->meter, &opts, e);
     rc = rc ? rc : store_machine(r, e);
     return rc ? rc : measure_idle(r, e);

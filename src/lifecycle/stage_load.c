@@ -13,6 +13,7 @@
 #include "lifecycle/prompts.h"
 #include "lifecycle/run_internal.h"
 #include "lifecycle/worker.h"
+#include "quality/prompt.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -32,6 +33,7 @@ static int inputs(struct run *r, const struct variant *v, json_t *in, struct err
     json_object_set_new(in, "warm", json_integer((json_int_t)r->plan.load.warm));
     json_object_set_new(in, "cold", json_integer((json_int_t)r->plan.load.cold));
     json_object_set_new(in, "prompt_task", json_string(r->task_hash[r->plan.tasks[0].kind]));
+    json_object_set_new(in, "prompt_version", json_string(PROMPT_VERSION));
     json_object_set_new(in, "engine", run_engine_json(r));
     json_object_set_new(in, "energy_source", json_string(r->plan.energy.source));
     return rc;

@@ -196,6 +196,32 @@ static int convert(struct run *r, const struct variant *v, int64_t stage_id, con
     return rc;
 }
 
+/* The FP16 file was made for this one too: its joules stand beside this stage's own. */
+static int copy_source_energy(struct run *r, const struct variant *v, int64_t stage_id,
+                              struct err *e) {
+    struct variant source = *v;
+    source.precision = PRECISION_FP16;
+    struct arena a = ARENA_INIT;
+    struct buf inputs_json;
+    struct store_stage st = {0};
+    struct store_energy *rows = NULL;
+    size_t n = 0;
+    char key[HASH_HEX_SIZE];
+    buf_init(&inputs_json);
+    int rc = stage_key(r, &stage_quantize, &source, key, &inputs_json, e);
+    rc = rc ? rc : store_stage_find(r->store, key, &a, &st, e);
+    rc = rc || !st.key ? rc : store_energies(r->store, st.stage_id, &a, &rows, &n, e);
+    for (size_t i = 0; i < n && !rc; i++) {
+        if (strcmp(rows[i].window, "quantize") == 0) {
+            rows[i].window = "quantize/source";
+            rc = store_energy_put(r->store, stage_id, &rows[i], e);
+        }
+    }
+    buf_release(&inputs_json);
+    arena_release(&a);
+    return rc;
+}
+
 static int execute(struct run *r, const struct variant *v, int64_t stage_id, json_t **result,
                    struct err *e) {
     bool from_fp16 = starts_from_fp16_artifact(run_model(r, v), v->precision);
@@ -204,6 +230,7 @@ static int execute(struct run *r, const struct variant *v, int64_t stage_id, jso
     int rc = in_path && out_path ? 0 : err_set(e, EE_NOMEM, "quantize: out of memory");
     rc = rc ? rc : check_disk(r, v, e);
     rc = rc ? rc : convert(r, v, stage_id, in_path, out_path, result, e);
+    rc = rc || !from_fp16 ? rc : copy_source_energy(r, v, stage_id, e);
     free(in_path);
     free(out_path);
     return rc;
@@ -222,7 +249,7 @@ bool quantize_needs_fp16(const struct run *r, const struct variant *v) {
 
 const struct stage_kind stage_quantize = {
     .name = "quantize",
-    .version = 1,
+    .version = 2,
     .inputs = inputs,
     .title = title,
     .execute = execute,

@@ -104,6 +104,9 @@ static int fill_prepare(struct arena *a, struct report_variant *v, struct err *e
         }
         size_t before = sum.n;
         sum_windows(st, report_kind_name(kinds[i]), false, &sum);
+        if (kinds[i] == REPORT_QUANTIZE) {
+            sum_windows(st, "quantize/source", false, &sum);
+        }
         if (sum.n == before || sum.gap) {
             *q = inputs_missing(a, "%s: %s", report_kind_name(kinds[i]),
                                 sum.gap ? sum.gap : "the stage has no energy window");

@@ -181,6 +181,14 @@ int store_variant_stage_put(struct store *s, const char *variant_id, int64_t sta
                     "si", variant_id, stage_id);
 }
 
+int store_variant_stage_drop(struct store *s, const char *variant_id, const char *kind,
+                             struct err *e) {
+    return store_run(s, e,
+                     "DELETE FROM variant_stage WHERE variant_id = ? AND stage_id IN"
+                     " (SELECT stage_id FROM stage WHERE kind = ?)",
+                     "ss", variant_id, kind);
+}
+
 int store_variant_stage(struct store *s, const char *variant_id, const char *kind, struct arena *a,
                         struct store_stage *out, struct err *e) {
     sqlite3_stmt *st = NULL;

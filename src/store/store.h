@@ -100,6 +100,9 @@ int store_stages(struct store *s, struct arena *a, struct store_stage **out, siz
  * share one. */
 int store_variant_stage_put(struct store *s, const char *variant_id, int64_t stage_id,
                             struct err *e) EE_MUST_CHECK;
+/* The variant uses no stage of that kind any more; the stage itself stays. */
+int store_variant_stage_drop(struct store *s, const char *variant_id, const char *kind,
+                             struct err *e) EE_MUST_CHECK;
 /* The stage of that kind that the variant uses; out->key is NULL when it has none yet. */
 int store_variant_stage(struct store *s, const char *variant_id, const char *kind, struct arena *a,
                         struct store_stage *out, struct err *e) EE_MUST_CHECK;
