@@ -391,6 +391,13 @@ static void a_variant_uses_one_stage_of_a_kind(void **state) {
     assert_int_equal(got.stage_id, load);
     OK(store_variant_stage(f->s, "v1", "score", &f->a, &got, &e));
     assert_null(got.key);
+    OK(store_variant_stage_drop(f->s, "v1", "serve", &e));
+    OK(store_variant_stage(f->s, "v1", "serve", &f->a, &got, &e));
+    assert_null(got.key);
+    OK(store_variant_stage(f->s, "v1", "load", &f->a, &got, &e));
+    assert_int_equal(got.stage_id, load);
+    OK(store_variant_stage(f->s, "v2", "serve", &f->a, &got, &e)); /* it is still v2's */
+    assert_int_equal(got.stage_id, f->stage);
     REFUSED_WITH(store_variant_stage_put(f->s, "v9", f->stage, &e), EE_FAIL, "FOREIGN KEY");
     REFUSED_WITH(store_variant_stage_put(f->s, "v1", 999, &e), EE_FAIL, "FOREIGN KEY");
 }
