@@ -144,28 +144,18 @@ static int child_tree(const char *how) {
     pid_t in_group = fork();
     if (in_group == 0) {
         signal(SIGTERM, SIG_IGN);
-        pid_t in_session = fork();
-        if (in_session == 0) {
+        if (fork() == 0) {
             setsid();
-            ssize_t n = write(ready[1], "x", 1);
+            pid_t self = getpid(); /* told only once it has left the group */
+            ssize_t n = write(ready[1], &self, sizeof(self));
             (void)n;
-            wait_for_ever();
         }
-        ssize_t n = write(ready[1], &in_session, sizeof(in_session));
-        (void)n;
         wait_for_ever();
     }
-    /* The byte and the number come in any order. */
-    char bytes[1 + sizeof(pid_t)] = {0};
-    for (size_t got = 0; got < sizeof(bytes);) {
-        ssize_t n = read(ready[0], bytes + got, sizeof(bytes) - got);
-        if (n <= 0) {
-            return 9;
-        }
-        got += (size_t)n;
-    }
     pid_t in_session;
-    memcpy(&in_session, bytes[0] == 'x' ? bytes + 1 : bytes, sizeof(in_session));
+    if (read(ready[0], &in_session, sizeof(in_session)) != (ssize_t)sizeof(in_session)) {
+        return 9;
+    }
     int rc = send_up(
         json_pack("{s:i, s:i}", "in_group", (int)in_group, "in_session", (int)in_session));
     if (rc == 0 && strcmp(how, "stay") == 0) {
