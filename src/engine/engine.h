@@ -67,14 +67,15 @@ struct engine;
 int engine_open(const struct engine_opts *opts, struct engine **out, struct engine_times *times,
                 struct err *e) EE_MUST_CHECK;
 void engine_close(struct engine *g);
-/* As engine_open with the vocabulary alone, and without the check of memory: only engine_tokenize_chat may be called. */
+/* As engine_open with the vocabulary alone, and without the check of memory: only
+ * engine_tokenize_chat may be called. */
 int engine_open_vocabulary(const char *model_path, struct engine **out,
                            struct err *e) EE_MUST_CHECK;
 /* What an engine with so many GPU layers would compute on: "CPU", or the accelerator's name. */
 int engine_device_name(int n_gpu_layers, char *buf, size_t size, struct err *e) EE_MUST_CHECK;
-/* Why an accelerator's backend that is installed is not used; "" when there is nothing to say. Known
- * once an engine was opened. */
-const char *engine_unusable_backend(void);
+/* Why an accelerator's backend that is installed is not used; "" when there is nothing to say. Tries
+ * to load each again, which is why no start of an engine does it by itself. */
+int engine_unusable_backend(char *buf, size_t size, struct err *e) EE_MUST_CHECK;
 /* The engine library's version, "v0.5.0" or the like. */
 const char *engine_version(void);
 void engine_get_info(const struct engine *g, struct engine_info *info);

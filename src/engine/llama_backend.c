@@ -15,7 +15,6 @@ static struct {
     char text[512];
     size_t len;
     bool started;
-    char unusable[512];        /* the backend that lies there and could not be loaded, and why */
     enum ggml_log_level level; /* of the line being continued */
 } engine_log;
 
@@ -68,8 +67,27 @@ static bool is_dropped_backend(const char *name) {
     return true;
 }
 
+/* The directory libllama lies in, for the caller to free. */
+static char *library_dir(struct err *e) {
+    Dl_info where;
+    if (!dladdr((const void *)(uintptr_t)llama_backend_init, &where) || !where.dli_fname) {
+        err_set(e, EE_FAIL, "cannot tell where libllama lies");
+        return NULL;
+    }
+    char *dir = fs_dirname(where.dli_fname);
+    if (!dir) {
+        err_set(e, EE_NOMEM, "starting the engine: out of memory");
+    }
+    return dir;
+}
+
 /* ggml is silent about a backend whose own libraries are missing; its user must not be. */
-static void look_for_unusable(const char *dir) {
+int engine_unusable_backend(char *buf, size_t size, struct err *e) {
+    buf[0] = '\0';
+    char *dir = library_dir(e);
+    if (!dir) {
+        return e ? e->code : EE_FAIL;
+    }
     DIR *d = opendir(dir);
     const struct dirent *entry;
     while (d && (entry = readdir(d))) {
@@ -78,8 +96,7 @@ static void look_for_unusable(const char *dir) {
         if (handle) {
             dlclose(handle); /* ggml holds it */
         } else if (path) {
-            snprintf(engine_log.unusable, sizeof(engine_log.unusable),
-                     "the engine's backend %.80s is there but cannot be loaded: %.380s",
+            snprintf(buf, size, "the engine's backend %.80s is there but cannot be loaded: %.380s",
                      entry->d_name, dlerror());
         }
         free(path);
@@ -87,10 +104,8 @@ static void look_for_unusable(const char *dir) {
     if (d) {
         closedir(d);
     }
-}
-
-const char *engine_unusable_backend(void) {
-    return engine_log.unusable;
+    free(dir);
+    return 0;
 }
 
 int llama_start_backends(struct err *e) {
@@ -98,20 +113,15 @@ int llama_start_backends(struct err *e) {
         return 0;
     }
     llama_log_set(on_log, NULL);
-    Dl_info where;
-    if (!dladdr((const void *)(uintptr_t)llama_backend_init, &where) || !where.dli_fname) {
-        return err_set(e, EE_FAIL, "cannot tell where libllama lies");
-    }
-    char *dir = fs_dirname(where.dli_fname);
+    char *dir = library_dir(e);
     if (!dir) {
-        return err_set(e, EE_NOMEM, "starting the engine: out of memory");
+        return e ? e->code : EE_FAIL;
     }
     ggml_backend_load_all_from_path(dir);
     if (!ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU)) {
         /* An installed llama.cpp may keep its backends elsewhere: let it look where it was told. */
         ggml_backend_load_all();
     }
-    look_for_unusable(dir);
     int rc = 0;
     if (!ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU)) {
         rc = err_set(e, EE_MISSING,

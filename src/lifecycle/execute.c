@@ -512,7 +512,6 @@ static int record_model(struct run *r, const struct variant *v, struct execution
     return rc;
 }
 
-/* What is known of a variant may come later than its row: its model could not be read before. */
 /* What a reader of the variant's figures must know: which weights its FP16 baseline was made of. */
 static const char *variant_note(const struct run *r, const struct variant *v, char *buf,
                                 size_t size) {
@@ -527,6 +526,7 @@ static const char *variant_note(const struct run *r, const struct variant *v, ch
     return buf;
 }
 
+/* What is known of a variant may come later than its row: its model could not be read before. */
 static int put_variants(struct run *r, struct err *e) {
     const char *device = r->device[0] ? r->device : "unknown";
     struct arena a = ARENA_INIT;

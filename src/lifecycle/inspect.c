@@ -51,22 +51,24 @@ int inspect_job(struct worker *w, const json_t *args, json_t **result, struct er
     struct gguf_info info;
     char hash[HASH_HEX_SIZE];
     char device[128];
+    char warning[512];
     json_t *lengths = NULL;
     int rc = json_want_str(args, "path", &path, e);
     rc = rc ? rc
             : engine_device_name((int)json_int_or(args, "gpu_layers", 0), device, sizeof(device),
                                  e);
+    rc = rc ? rc : engine_unusable_backend(warning, sizeof(warning), e);
     rc = rc ? rc : gguf_info_read(path, &info, NULL, e);
     rc = rc ? rc : gguf_info_check_answers(&info, path, e);
     rc = rc ? rc : measure_prompts(path, json_object_get(args, "tasks"), &lengths, e);
     rc = rc ? rc : hash_file(path, hash, e);
     if (!rc) {
-        *result = json_pack(
-            "{s:s, s:s, s:s, s:I, s:I, s:b, s:O, s:s, s:s, s:s}", "hash", hash, "arch", info.arch,
-            "file_type", info.file_type, "n_params", (json_int_t)info.n_params, "kv_token_bytes",
-            (json_int_t)gguf_info_kv_token_bytes(&info), "rows_fit_k_quants",
-            info.rows_fit_k_quants, "max_prompt_tokens", lengths, "engine_version",
-            engine_version(), "device", device, "warning", engine_unusable_backend());
+        *result = json_pack("{s:s, s:s, s:s, s:I, s:I, s:b, s:O, s:s, s:s, s:s}", "hash", hash,
+                            "arch", info.arch, "file_type", info.file_type, "n_params",
+                            (json_int_t)info.n_params, "kv_token_bytes",
+                            (json_int_t)gguf_info_kv_token_bytes(&info), "rows_fit_k_quants",
+                            info.rows_fit_k_quants, "max_prompt_tokens", lengths, "engine_version",
+                            engine_version(), "device", device, "warning", warning);
     }
     json_decref(lengths);
     return rc;
