@@ -32,7 +32,7 @@ format() {
 
 # A layer includes itself and the layers after it, and only those named here see the engine's API.
 layers() {
-    awk -v order='report metrics lifecycle adapt serve quality engine energy store base' '
+    awk -v order='report metrics lifecycle adapt serve quality engine energy store stats base' '
         BEGIN { n = split(order, names, " "); for (i = 1; i <= n; i++) rank[names[i]] = i }
         FNR == 1 { split(FILENAME, path, "/"); layer = path[2] }
         /^#include "/ {

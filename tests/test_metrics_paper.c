@@ -4,7 +4,7 @@
  * arithmetic gives (docs/metrics.md).
  */
 #include "metrics/metrics.h"
-#include "metrics/stats.h"
+#include "stats/stats.h"
 
 #include "base/buf.h"
 #include "base/fs.h"

@@ -2,6 +2,7 @@
 #include "energy/meter_impl.h"
 
 #include "base/clock.h"
+#include "stats/stats.h"
 
 #include <math.h>
 #include <string.h>
@@ -9,17 +10,6 @@
 #define MIN_BATCHES 5
 #define SETTLED_RELATIVE 0.02
 #define MIN_BATCH_NS NS_PER_S
-
-/* Two-sided 95 % quantile of Student's t, from 1 degree of freedom. */
-static const double student_95[] = {12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306,
-                                    2.262,  2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120,
-                                    2.110,  2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064,
-                                    2.060,  2.056, 2.052, 2.048, 2.045, 2.042};
-
-static double student(uint64_t freedom) {
-    size_t known = sizeof(student_95) / sizeof(student_95[0]);
-    return student_95[freedom <= known ? freedom - 1 : known - 1];
-}
 
 /* Running mean and sum of squared deviations (Welford 1962). */
 struct batches {
@@ -41,7 +31,7 @@ static double half_width(const struct batches *b) {
         return INFINITY;
     }
     double variance = b->m2 / (double)(b->n - 1);
-    return student(b->n - 1) * sqrt(variance / (double)b->n);
+    return stats_t_quantile(0.975, (double)(b->n - 1)) * sqrt(variance / (double)b->n);
 }
 
 /* Batches shorter than the slowest source's memory would not be independent. */

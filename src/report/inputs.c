@@ -1,6 +1,6 @@
 #include "report/inputs.h"
 
-#include "metrics/stats.h"
+#include "stats/stats.h"
 #include "quality/score.h"
 #include "report/fmt.h"
 

@@ -1,6 +1,6 @@
 #include "report/inputs.h"
 
-#include "metrics/stats.h"
+#include "stats/stats.h"
 
 #include "base/clock.h"
 #include "base/json.h"

@@ -3,8 +3,8 @@
  * exist (an empty sample, an interval of one value, a NaN in the input) the answer is NAN or
  * false, never a stand-in number.
  */
-#ifndef METRICS_STATS_H
-#define METRICS_STATS_H
+#ifndef STATS_STATS_H
+#define STATS_STATS_H
 
 #include <stdbool.h>
 #include <stddef.h>
