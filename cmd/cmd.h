@@ -19,6 +19,7 @@ command_fn cmd_models;
 command_fn cmd_quantize;
 command_fn cmd_report;
 command_fn cmd_run;
+command_fn cmd_synth;
 command_fn cmd_worker;
 
 /*

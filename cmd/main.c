@@ -18,6 +18,7 @@ static const struct {
     {"run", cmd_run, "measure a plan: quantize, load, serve, score, metrics, report"},
     {"report", cmd_report, "print or write the report of finished runs"},
     {"quantize", cmd_quantize, "write a GGUF file in another precision"},
+    {"synth", cmd_synth, "write a checkpoint of a known shape with random weights"},
     {"models", cmd_models, "list known checkpoints and where they are"},
     {"worker", cmd_worker, NULL},
 };

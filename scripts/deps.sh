@@ -3,6 +3,7 @@
 # model. Idempotent; everything that is not a system package goes into one relocatable directory:
 #
 #   llama/lib/*.so  llama/include/*.h  llama/licenses/*  llama/src.bundle  llama/STAMP
+#   llama/vocab/*.gguf
 #   models/*.gguf
 #   downloads/      only while something is on its way; a file put there by hand is used
 #
@@ -332,6 +333,21 @@ build_from_source() {
     rm -f "$log"
 }
 
+# The tokenizers of data/shapes.yaml, vocabulary-only files that llama.cpp's source carries.
+provide_vocabularies() {
+    local bundle=$cache/llama/src.bundle vocab=$cache/llama/vocab name
+    if [ ! -e "$bundle" ] || [ -d "$vocab" ]; then
+        return 0
+    fi
+    git clone -q --bare "$bundle" "$scratch/vocab.git"
+    mkdir "$scratch/vocab"
+    for name in llama-bpe qwen2; do
+        git -C "$scratch/vocab.git" show "HEAD:models/ggml-vocab-$name.gguf" >"$scratch/vocab/$name.gguf"
+    done
+    mv "$scratch/vocab" "$vocab"
+    say "tokenizers for synthetic models are in $vocab"
+}
+
 # Replaces llama/ in two renames: what was there stays until the new one is complete.
 install_llama() {
     local kind=$1 new=$scratch/llama.new
@@ -406,6 +422,7 @@ scratch=$(mktemp -d "$cache/.tmp.XXXXXX")
 [ $with_system = 0 ] || install_system_packages
 pick_python || die "python3 with the module yaml is needed" "on Debian: apt-get install python3-yaml"
 provide_llama
+provide_vocabularies
 if [ $with_model = 1 ]; then
     model_news=$(EDGE_EVAL_CACHE=$cache "$python" "$root/scripts/fetch-model.py" "$DEFAULT_MODEL")
     [ -z "$model_news" ] || say "$model_news"

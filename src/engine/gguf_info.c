@@ -144,6 +144,9 @@ int gguf_info_read(const char *path, struct gguf_info *info, json_t **types, str
     copy_str(g, "tokenizer.ggml.model", tokenizer, sizeof(tokenizer));
     info->has_tokenizer = tokenizer[0] != '\0' && strcmp(tokenizer, "no_vocab") != 0;
     info->has_chat_template = gguf_find_key(g, "tokenizer.chat_template") >= 0;
+    int64_t synthetic = gguf_find_key(g, GGUF_KEY_SYNTHETIC);
+    info->is_synthetic = synthetic >= 0 && gguf_get_kv_type(g, synthetic) == GGUF_TYPE_BOOL &&
+                         gguf_get_val_bool(g, synthetic);
     read_shape(g, info);
     rc = read_tensors(g, path, info, histogram, e);
     if (!rc && !info->arch[0]) {

@@ -10,6 +10,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* The key by which a file with random weights says so. */
+#define GGUF_KEY_SYNTHETIC "edge_eval.synthetic"
+
 struct gguf_info {
     char arch[64];
     char name[128];     /* general.name, may be empty */
@@ -28,6 +31,7 @@ struct gguf_info {
     bool has_chat_template;
     bool is_causal;         /* false for encoders, which see what comes after a token */
     bool rows_fit_k_quants; /* every matrix row is a multiple of 256 */
+    bool is_synthetic;      /* random weights in a real shape: its answers mean nothing */
 };
 
 /*

@@ -63,12 +63,12 @@ int inspect_job(struct worker *w, const json_t *args, json_t **result, struct er
     rc = rc ? rc : measure_prompts(path, json_object_get(args, "tasks"), &lengths, e);
     rc = rc ? rc : hash_file(path, hash, e);
     if (!rc) {
-        *result = json_pack("{s:s, s:s, s:s, s:I, s:I, s:b, s:O, s:s, s:s, s:s}", "hash", hash,
-                            "arch", info.arch, "file_type", info.file_type, "n_params",
-                            (json_int_t)info.n_params, "kv_token_bytes",
-                            (json_int_t)gguf_info_kv_token_bytes(&info), "rows_fit_k_quants",
-                            info.rows_fit_k_quants, "max_prompt_tokens", lengths, "engine_version",
-                            engine_version(), "device", device, "warning", warning);
+        *result = json_pack(
+            "{s:s, s:s, s:s, s:I, s:I, s:b, s:b, s:O, s:s, s:s, s:s}", "hash", hash, "arch",
+            info.arch, "file_type", info.file_type, "n_params", (json_int_t)info.n_params,
+            "kv_token_bytes", (json_int_t)gguf_info_kv_token_bytes(&info), "rows_fit_k_quants",
+            info.rows_fit_k_quants, "synthetic", info.is_synthetic, "max_prompt_tokens", lengths,
+            "engine_version", engine_version(), "device", device, "warning", warning);
     }
     json_decref(lengths);
     return rc;
@@ -81,6 +81,7 @@ static void take_facts(struct run *r, struct model_facts *m, const json_t *v) {
     m->n_params = json_int_or(v, "n_params", 0);
     m->kv_token_bytes = json_int_or(v, "kv_token_bytes", 0);
     m->rows_fit_k_quants = json_is_true(json_object_get(v, "rows_fit_k_quants"));
+    m->is_synthetic = json_is_true(json_object_get(v, "synthetic"));
     for (int k = 0; k < TASK_KINDS; k++) {
         m->max_prompt_tokens[k] = json_int_or(json_object_get(v, "max_prompt_tokens"),
                                               task_kind_name((enum task_kind)k), 0);

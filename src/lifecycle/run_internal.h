@@ -20,6 +20,7 @@ struct model_facts {
     int64_t n_params;
     int64_t kv_token_bytes;
     bool rows_fit_k_quants;
+    bool is_synthetic;                     /* random weights */
     int64_t max_prompt_tokens[TASK_KINDS]; /* over the plan's items; 0 for tasks not in the plan */
     bool failed;                           /* error says why; its variants are skipped */
     char error[1024];

@@ -185,10 +185,10 @@ static int convert(struct run *r, const struct variant *v, int64_t stage_id, con
         unlink(part.data);
     }
     if (!rc) {
-        *result = json_pack("{s:s, s:s, s:I, s:b}", "type", type, "source_type",
+        *result = json_pack("{s:s, s:s, s:I, s:b, s:b}", "type", type, "source_type",
                             starts_from_fp16_artifact(m, v->precision) ? "F16" : m->file_type,
                             "bytes", (json_int_t)json_int_or(out.result, "bytes", 0), "used_as_is",
-                            as_is);
+                            as_is, "synthetic", m->is_synthetic);
     }
     json_decref(out.result);
     json_decref(args);

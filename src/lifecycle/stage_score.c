@@ -1,6 +1,7 @@
 /*
  * score: the answers against the references. The answers are those of the serve stage where they
  * ended naturally; where lengths were forced they are made again, unmetered, with natural ends.
+ * Answers of random weights are never scored.
  */
 #include "base/json.h"
 #include "lifecycle/serve_job.h"
@@ -125,6 +126,10 @@ static int score_fresh(struct scoring *s, struct err *e) {
 static int execute(struct run *r, const struct variant *v, int64_t stage_id, json_t **result,
                    struct err *e) {
     struct scoring s = {.run = r, .variant = v, .stage_id = stage_id};
+    if (run_model(r, v)->is_synthetic) {
+        *result = json_pack("{s:s}", "refused", "random weights: the answers mean nothing");
+        return 0;
+    }
     int rc = answers_are_stored(r) ? score_stored(&s, e) : score_fresh(&s, e);
     if (!rc && s.n_items == 0) {
         rc = err_set(e, EE_FAIL, "no answer to score: %lld requests failed", (long long)s.n_failed);

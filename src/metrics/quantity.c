@@ -9,6 +9,7 @@ static const struct {
     const char *text;
 } flag_texts[] = {
     {QUANTITY_MODELLED, "modelled"},
+    {QUANTITY_SYNTHETIC, "random weights: power may differ by up to 40 % from real ones"},
     {QUANTITY_SHORT, "short window"},
     {QUANTITY_SOME_FAILED, "some requests failed"},
     {QUANTITY_FORCED, "forced output lengths"},

@@ -24,6 +24,7 @@ enum quantity_flag {
     QUANTITY_NOTHING_SPENT = 1 << 7,
     QUANTITY_ITEMS_DIFFER = 1 << 8,
     QUANTITY_LABEL_SIZE = 1 << 9,
+    QUANTITY_SYNTHETIC = 1 << 13,
     /* These say what an interval is, and stay with the figure that has it. */
     QUANTITY_INSTRUMENT = 1 << 10,
     QUANTITY_T_INTERVAL = 1 << 11,

@@ -153,6 +153,10 @@ static int fill_score(struct store *s, struct arena *a, struct report_variant *v
         return rc;
     }
     n = keep_primary(rows, n, &why);
+    json_t *result = inputs_result(v->stages[REPORT_SCORE]);
+    const char *refused = json_str_or(result, "refused", NULL);
+    why = refused ? fmt_utf8(a, refused) : why;
+    json_decref(result);
     if (why) {
         in->score = quantity_missing(why);
         return 0;
@@ -262,6 +266,20 @@ static int fill_file(struct arena *a, struct report_variant *v, struct err *e) {
     return 0;
 }
 
+/* What was measured on random weights says so in every figure. */
+static void mark_synthetic(struct report_variant *v) {
+    const struct report_stage *st = v->stages[REPORT_QUANTIZE];
+    json_t *result = st ? inputs_result(st) : NULL;
+    struct metrics_input *in = &v->input;
+    struct quantity *measured[] = {&in->prepare_j, &in->serve_j, &in->serve_w,
+                                   &in->output_tokens_per_s, &in->load_s};
+    bool is_synthetic = json_is_true(json_object_get(result, "synthetic"));
+    for (size_t i = 0; is_synthetic && i < sizeof(measured) / sizeof(measured[0]); i++) {
+        measured[i]->flags |= QUANTITY_SYNTHETIC;
+    }
+    json_decref(result);
+}
+
 int inputs_fill(struct store *s, struct arena *a, struct report_variant *v, struct err *e) {
     v->input.method = v->v.method;
     v->input.precision = v->v.precision;
@@ -271,7 +289,9 @@ int inputs_fill(struct store *s, struct arena *a, struct report_variant *v, stru
     rc = rc ? rc : inputs_serving(s, a, v, e);
     rc = rc ? rc : inputs_energy(a, v, e);
     rc = rc ? rc : fill_memory(s, a, v, e);
-    return rc ? rc : fill_file(a, v, e);
+    rc = rc ? rc : fill_file(a, v, e);
+    mark_synthetic(v);
+    return rc;
 }
 
 static bool same_but_precision(const struct store_variant *x, const struct store_variant *y) {

@@ -451,9 +451,12 @@ static void note_columns(struct notes *t) {
     }
     buf_clear(&b);
     buf_addstr(&b, "score: mean of the task's primary scorer (");
+    const size_t no_scorers = b.len;
     add_scorers(t->run, &b);
-    buf_addstr(&b, "); \xC2\xB1 half of its 95 % Student t interval over items");
-    add_note(t, &b);
+    if (b.len > no_scorers) {
+        buf_addstr(&b, "); \xC2\xB1 half of its 95 % Student t interval over items");
+        add_note(t, &b);
+    }
     buf_clear(&b);
     buf_addf(&b,
              "N_break: requests until the electricity spent before serving is repaid, at $%g/kWh "

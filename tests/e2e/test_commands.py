@@ -6,7 +6,7 @@ import unittest
 
 from harness import FAILED, MODEL, MODEL_ID, OK, USAGE, Case, environment, plan, tiny_model, write_plan
 
-COMMANDS = ("run", "report", "quantize", "models")
+COMMANDS = ("run", "report", "quantize", "synth", "models")
 
 
 class Help(Case):
@@ -35,7 +35,7 @@ class Help(Case):
 
     def test_wrong_usage_is_answered_on_stderr_with_2(self):
         for args, part in [
-            (["bench-mark"], 'unknown command "bench-mark"; known: run report quantize models'),
+            (["bench-mark"], 'unknown command "bench-mark"; known: run report quantize synth models'),
             (["help", "nothing"], 'unknown command "nothing"'),
             (["run", "--outt", "x"], "unknown option --outt (see: edge-eval help run)"),
             (["run"], "usage: edge-eval run PLAN"),
