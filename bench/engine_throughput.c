@@ -4,7 +4,8 @@
  * output tokens over the whole time (prefill and decode), and the share that is not engine calls.
  *
  * usage: engine_throughput MODEL PROMPT_TOKENS OUTPUT_TOKENS THREADS BATCH SEQUENCES...
- * DEVICE_SAMPLING=on or off in the environment overrides where tokens are picked.
+ * In the environment: DEVICE_SAMPLING=on or off overrides where tokens are picked; GPU_LAYERS=0
+ * keeps the model off the accelerator.
  * bench/serving.py runs it against llama-batched-bench, in turn.
  */
 #include "base/arena.h"
@@ -86,6 +87,11 @@ static enum engine_switch device_sampling(void) {
     return strcmp(wanted, "on") == 0 ? ENGINE_ON : ENGINE_OFF;
 }
 
+static int gpu_layers(void) {
+    const char *wanted = getenv("GPU_LAYERS");
+    return wanted && strcmp(wanted, "0") == 0 ? 0 : ENGINE_ALL_GPU_LAYERS;
+}
+
 int main(int argc, char **argv) {
     if (argc < 7) {
         fprintf(stderr, "usage: engine_throughput MODEL PROMPT_TOKENS OUTPUT_TOKENS THREADS BATCH "
@@ -96,7 +102,7 @@ int main(int argc, char **argv) {
     for (int i = 6; i < argc; i++) {
         const struct engine_opts opts = {.model_path = argv[1],
                                          .n_threads = atoi(argv[4]),
-                                         .n_gpu_layers = ENGINE_ALL_GPU_LAYERS,
+                                         .n_gpu_layers = gpu_layers(),
                                          .n_batch = atoi(argv[5]),
                                          .n_seq_max = atoi(argv[i]),
                                          .device_sampling = device_sampling(),

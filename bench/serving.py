@@ -6,7 +6,7 @@ tokens a second are counted over prefill and decode on both sides. Needs `make d
 `bench/peers.sh`.
 
 usage: bench/serving.py MODEL.gguf [--prompt 128] [--output 64] [--sequences 1,8,32] [--runs 5]
-                        [--threads 2] [--batch 512]
+                        [--threads 2] [--batch 512] [--gpu] [--peers DIR]
 """
 
 import argparse
@@ -24,6 +24,7 @@ def ours(a, n):
     out = subprocess.run(
         [ROOT / "build/bench/engine_throughput", a.model, str(a.prompt), str(a.output),
          str(a.threads), str(a.batch), str(n)],
+        env={**os.environ, "GPU_LAYERS": "all" if a.gpu else "0"},
         check=True, capture_output=True, text=True).stdout
     row = json.loads(out)
     return row["output_tokens_per_s"], row["harness_fraction"]
@@ -31,7 +32,7 @@ def ours(a, n):
 
 def theirs(a, n):
     out = subprocess.run(
-        [CACHE / "peers/build/bin/llama-batched-bench", "-m", a.model, "-npp", str(a.prompt),
+        [a.peers / "llama-batched-bench", "-ngl", "999" if a.gpu else "0", "-m", a.model, "-npp", str(a.prompt),
          "-ntg", str(a.output), "-npl", str(n), "-c", str(n * (a.prompt + a.output + 256)),
          "-b", str(a.batch), "-ub", str(a.batch), "-t", str(a.threads), "-tb", str(a.threads),
          "--output-format", "jsonl"],
@@ -49,6 +50,8 @@ def main():
     p.add_argument("--runs", type=int, default=5)
     p.add_argument("--threads", type=int, default=os.cpu_count())
     p.add_argument("--batch", type=int, default=512)
+    p.add_argument("--gpu", action="store_true", help="the model on the accelerator, on both sides")
+    p.add_argument("--peers", type=pathlib.Path, default=CACHE / "peers/build/bin")
     a = p.parse_args()
     print(f"{a.model}: prompt {a.prompt}, output {a.output}, {a.threads} threads, batch {a.batch}, "
           f"{a.runs} runs each, in turn")
