@@ -5,6 +5,7 @@
 #   llama/lib/*.so  llama/include/*.h  llama/licenses/*  llama/src.bundle  llama/STAMP
 #   llama/vocab/*.gguf
 #   models/*.gguf
+#   charts/*.js
 #   downloads/      only while something is on its way; a file put there by hand is used
 #
 # A file is verified against scripts/deps.lock before it is unpacked, and unpacked beside its place
@@ -14,7 +15,7 @@ set -euo pipefail
 usage() {
     cat <<'EOF'
 usage: scripts/deps.sh [--lint] [--no-system] [--no-model]
-  --lint        also the tools that `make lint` runs
+  --lint        also the tools that `make lint` and the tests of the report's page run
   --no-system   leave system packages alone
   --no-model    do not fetch the default model
 environment:
@@ -86,6 +87,8 @@ python3-yaml          yaml:
 python3-pip           pip:
 '
 packages_lint='
+chromium              cmd:chromium
+chromium-driver       cmd:chromedriver
 clang-format          cmd:clang-format
 clang-tidy            cmd:clang-tidy
 cppcheck              cmd:cppcheck
@@ -388,6 +391,36 @@ provide_llama() {
     esac
 }
 
+# --- Charts ----------------------------------------------------------------------------------
+
+chart_stamp() {
+    local name
+    for name in chart-plot chart-d3; do
+        lock "$name"
+        printf '%s %s\n' "$package" "${checksum:7:16}"
+    done
+}
+
+# The scripts that the report's page carries, with their licences.
+provide_charts() {
+    local new=$scratch/charts
+    [ "$(cat "$cache/charts/STAMP" 2>/dev/null)" != "$(chart_stamp)" ] || return 0
+    mkdir "$new" "$scratch/plot" "$scratch/d3"
+    fetch chart-plot
+    tar -xzf "$cache/downloads/$file" -C "$scratch/plot" package/dist/plot.umd.min.js package/LICENSE
+    rm -f "$cache/downloads/$file"
+    fetch chart-d3
+    tar -xzf "$cache/downloads/$file" -C "$scratch/d3" package/dist/d3.min.js package/LICENSE
+    rm -f "$cache/downloads/$file"
+    mv "$scratch/plot/package/dist/plot.umd.min.js" "$scratch/d3/package/dist/d3.min.js" "$new/"
+    mv "$scratch/plot/package/LICENSE" "$new/plot-LICENSE.txt"
+    mv "$scratch/d3/package/LICENSE" "$new/d3-LICENSE.txt"
+    chart_stamp >"$new/STAMP"
+    rm -rf "$cache/charts"
+    mv "$new" "$cache/charts"
+    say "the report's charts are in $cache/charts"
+}
+
 # ---------------------------------------------------------------------------------------------
 
 while [ $# -gt 0 ]; do
@@ -423,6 +456,7 @@ scratch=$(mktemp -d "$cache/.tmp.XXXXXX")
 pick_python || die "python3 with the module yaml is needed" "on Debian: apt-get install python3-yaml"
 provide_llama
 provide_vocabularies
+provide_charts
 if [ $with_model = 1 ]; then
     model_news=$(EDGE_EVAL_CACHE=$cache "$python" "$root/scripts/fetch-model.py" "$DEFAULT_MODEL")
     [ -z "$model_news" ] || say "$model_news"

@@ -35,10 +35,21 @@ struct report_stage {
     size_t n_energies;
 };
 
+/* A sample of latencies as its 0th to 100th percentile: all that a curve of any number of requests
+ * needs. */
+enum { REPORT_CURVE_POINTS = 101 };
+struct report_curve {
+    size_t n;                      /* 0: no request has such a time, and q means nothing */
+    double q[REPORT_CURVE_POINTS]; /* seconds */
+};
+
 struct report_variant {
     struct store_variant v;
     const struct report_stage *stages[REPORT_KINDS]; /* NULL where the variant has none */
     struct metrics_input input;
+    struct report_curve ttft, tpot, e2e;
+    struct store_cold_start *starts;
+    size_t n_starts;
     struct metric_row *rows; /* metrics_count() of them */
 };
 

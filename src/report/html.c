@@ -1,6 +1,8 @@
 /*
- * report.html: one page that holds everything, without a script or a request to anywhere. All
- * stored text passes fmt_html; the page's own policy forbids scripts in case one slips through.
+ * report.html: one page that holds everything and asks for nothing from anywhere. The tables are
+ * plain HTML; the charts and the table of figures are drawn by the page's own scripts from its
+ * data block (html_data). All stored text passes fmt_html or is inert JSON, and the page's policy
+ * runs only scripts that carry its nonce, in case something slips through.
  */
 #include "report/writers.h"
 
@@ -10,17 +12,19 @@
 
 #include "report_assets.h"
 
+#include "base/hash.h"
 #include "base/json.h"
 
 #include <math.h>
 #include <string.h>
 
-static void add_head(const struct report_run *run, struct buf *out) {
+static void add_head(const struct report_run *run, const char *nonce, struct buf *out) {
     buf_addstr(out, "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
                     "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
                     "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; "
-                    "style-src 'unsafe-inline'\">\n"
-                    "<title>edge-eval: ");
+                    "style-src 'unsafe-inline'; script-src 'nonce-");
+    buf_addstr(out, nonce);
+    buf_addstr(out, "'\">\n<title>edge-eval: ");
     fmt_html(out, run->run_id);
     buf_addstr(out, "</title>\n<style>\n");
     buf_add(out, asset_report_css, asset_report_css_len);
@@ -38,7 +42,8 @@ static void add_fact(struct buf *out, const char *name, const char *value) {
 static void add_title(const struct report_run *run, struct buf *out) {
     struct buf text;
     buf_init(&text);
-    buf_addstr(out, "<header>\n<p class=\"brand\">edge-eval report</p>\n<h1>");
+    buf_addstr(out, "<header>\n<button type=\"button\" id=\"theme\">light / dark</button>\n"
+                    "<p class=\"brand\">edge-eval report</p>\n<h1>");
     fmt_html(out, run->run_id);
     buf_addstr(out, "</h1>\n<dl class=\"facts\">\n");
     for (size_t i = 0; i < run->n_machines; i++) {
@@ -246,20 +251,96 @@ static void add_definitions(struct buf *out) {
     buf_addstr(out, "</tbody></table></div>\n</section>\n");
 }
 
+/* Sections that the scripts fill. */
+static const struct {
+    const char *part;
+    const char *title;
+    const char *about;
+} parts[] = {
+    {"frontier", "Quality against cost",
+     "Up and to the left is better; the dashed line joins the variants that no other of their task "
+     "beats. Size: peak memory."},
+    {"metrics", "One metric, all variants", NULL},
+    {"energy", "Energy", "Pale: the share that the machine takes when idle."},
+    {"latency", "Latency", "Every request, from when it could have started."},
+    {"starts", "Cold start", NULL},
+    {"figures", "All figures", NULL},
+};
+
+static void add_parts(struct buf *out) {
+    buf_addstr(out,
+               "<noscript><p class=\"error\">Charts and the table of all figures need scripts, "
+               "which this viewer does not run. metrics.csv and metrics.json beside this file "
+               "hold every figure.</p></noscript>\n");
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        buf_addf(out, "<section id=\"%s\" data-part=\"%s\">\n<h2>%s</h2>\n", parts[i].part,
+                 parts[i].part, parts[i].title);
+        if (parts[i].about) {
+            buf_addf(out, "<p class=\"note\">%s</p>\n", parts[i].about);
+        }
+        buf_addstr(out, "</section>\n");
+    }
+}
+
+static int add_scripts(const struct report_run *run, const char *nonce, struct buf *out,
+                       struct err *e) {
+    const struct {
+        const unsigned char *bytes;
+        size_t len;
+    } scripts[] = {
+        {asset_d3_min_js, asset_d3_min_js_len},
+        {asset_plot_umd_min_js, asset_plot_umd_min_js_len},
+        {asset_data_js, asset_data_js_len},
+        {asset_charts_js, asset_charts_js_len},
+        {asset_figures_js, asset_figures_js_len},
+        {asset_main_js, asset_main_js_len},
+    };
+    buf_addf(out, "<script type=\"application/json\" id=\"data\" nonce=\"%s\">", nonce);
+    int rc = html_data(run, out, e);
+    buf_addstr(out, "</script>\n");
+    for (size_t i = 0; i < sizeof(scripts) / sizeof(scripts[0]); i++) {
+        buf_addf(out, "<script nonce=\"%s\">\n", nonce);
+        buf_add(out, scripts[i].bytes, scripts[i].len);
+        buf_addstr(out, "</script>\n");
+    }
+    return rc;
+}
+
+/* Unknown to whoever chose a model's name or a prompt, and the same for the same run. */
+static void make_nonce(const struct report_run *run, char nonce[HASH_HEX_SIZE]) {
+    struct buf seed;
+    buf_init(&seed);
+    buf_addf(&seed, "%s\n", run->run_id);
+    for (size_t i = 0; i < run->n_stages; i++) {
+        buf_addf(&seed, "%s %.17g\n", run->stages[i].s.key, run->stages[i].s.wall_s);
+    }
+    hash_bytes(seed.data, seed.len, nonce);
+    buf_release(&seed);
+}
+
 int report_html(const struct report_run *const *runs, size_t n, struct buf *out, struct err *e) {
     for (size_t i = 0; i < n; i++) {
-        add_head(runs[i], out);
+        char nonce[HASH_HEX_SIZE];
+        make_nonce(runs[i], nonce);
+        add_head(runs[i], nonce, out);
         add_title(runs[i], out);
         int rc = add_summary(runs[i], out, e);
         if (rc) {
             return rc;
         }
         html_failures(runs[i], out);
-        html_figures(runs[i], out);
+        if (runs[i]->n_variants) {
+            add_parts(out);
+        }
         html_stages(runs[i], out);
         add_facts(runs[i], out);
         add_definitions(out);
-        buf_addstr(out, "</main>\n</body>\n</html>\n");
+        buf_addstr(out, "</main>\n");
+        rc = add_scripts(runs[i], nonce, out, e);
+        if (rc) {
+            return rc;
+        }
+        buf_addstr(out, "</body>\n</html>\n");
     }
     return 0;
 }

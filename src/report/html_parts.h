@@ -5,11 +5,12 @@
 #include "report/collect.h"
 
 #include "base/buf.h"
+#include "base/err.h"
 
 /* Stages that failed, with their errors in full; nothing when none did. */
 void html_failures(const struct report_run *run, struct buf *out);
-/* Every figure of every variant. */
-void html_figures(const struct report_run *run, struct buf *out);
+/* The data block that the page's scripts read, as JSON that is inert inside a script element. */
+int html_data(const struct report_run *run, struct buf *out, struct err *e) EE_MUST_CHECK;
 /* Time and energy of every stage, and of every window in it. */
 void html_stages(const struct report_run *run, struct buf *out);
 

@@ -187,6 +187,8 @@ static int fill_load(struct store *s, struct arena *a, struct report_variant *v,
     if (rc) {
         return rc;
     }
+    v->starts = rows;
+    v->n_starts = n;
     double *seconds = arena_array(a, n + 1, sizeof(*seconds));
     if (!seconds) {
         return out_of_memory(e);

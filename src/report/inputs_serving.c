@@ -21,8 +21,8 @@ struct latencies {
     const char *wrong; /* timestamps that cannot be; NULL when all can */
 };
 
-static int measure_requests(struct arena *a, const struct store_request *rows, size_t n,
-                            struct latencies *l, struct err *e) {
+/* Makes room for a time of each of n requests. */
+static int make_room(struct arena *a, size_t n, struct latencies *l, struct err *e) {
     struct sample *samples[] = {&l->ttft, &l->tpot, &l->e2e};
     for (size_t i = 0; i < sizeof(samples) / sizeof(samples[0]); i++) {
         samples[i]->values = arena_array(a, n, sizeof(double));
@@ -30,26 +30,39 @@ static int measure_requests(struct arena *a, const struct store_request *rows, s
             return err_set(e, EE_NOMEM, "latencies: out of memory");
         }
     }
-    for (size_t i = 0; i < n; i++) {
-        const struct store_request *r = &rows[i];
-        if (strcmp(r->status, "ok") != 0 || r->output_tokens < 1) {
-            continue; /* no first token to time */
-        }
-        if (r->first_token_ns < r->queued_ns || r->last_token_ns < r->first_token_ns) {
-            l->wrong = "a request has a token before it was asked for";
-            return 0;
-        }
-        int64_t stream_ns = r->last_token_ns - r->first_token_ns;
-        l->ttft.values[l->ttft.n++] = clock_ns_to_s(r->first_token_ns - r->queued_ns);
-        l->e2e.values[l->e2e.n++] = clock_ns_to_s(r->last_token_ns - r->queued_ns);
-        if (r->output_tokens > 1) {
-            double gaps = (double)(r->output_tokens - 1);
-            l->tpot.values[l->tpot.n++] = clock_ns_to_s(stream_ns) / gaps;
-            l->gap_ns += stream_ns;
-            l->n_gaps += r->output_tokens - 1;
-        }
+    return 0;
+}
+
+static int add_request(const struct store_request_times *r, void *ctx, struct err *e) {
+    (void)e;
+    struct latencies *l = ctx;
+    if (l->wrong || !r->is_ok || r->output_tokens < 1) {
+        return 0; /* no first token to time */
+    }
+    if (r->first_token_ns < r->queued_ns || r->last_token_ns < r->first_token_ns) {
+        l->wrong = "a request has a token before it was asked for";
+        return 0;
+    }
+    int64_t stream_ns = r->last_token_ns - r->first_token_ns;
+    l->ttft.values[l->ttft.n++] = clock_ns_to_s(r->first_token_ns - r->queued_ns);
+    l->e2e.values[l->e2e.n++] = clock_ns_to_s(r->last_token_ns - r->queued_ns);
+    if (r->output_tokens > 1) {
+        double gaps = (double)(r->output_tokens - 1);
+        l->tpot.values[l->tpot.n++] = clock_ns_to_s(stream_ns) / gaps;
+        l->gap_ns += stream_ns;
+        l->n_gaps += r->output_tokens - 1;
     }
     return 0;
+}
+
+/* Sorts the sample. */
+static struct report_curve curve_of(struct sample *s) {
+    struct report_curve c = {.n = s->n};
+    stats_sort(s->values, s->n);
+    for (int i = 0; i < REPORT_CURVE_POINTS; i++) {
+        c.q[i] = stats_quantile(s->values, s->n, i / (REPORT_CURVE_POINTS - 1.0));
+    }
+    return c;
 }
 
 static struct quantity sample_mean(const struct sample *s) {
@@ -58,11 +71,11 @@ static struct quantity sample_mean(const struct sample *s) {
                 : quantity_missing("no request has such a time");
 }
 
-static struct quantity sample_percentile(struct sample *s, double p) {
+/* Of a sorted sample. */
+static struct quantity sample_percentile(const struct sample *s, double p) {
     if (s->n == 0) {
         return quantity_missing("no request has such a time");
     }
-    stats_sort(s->values, s->n);
     if (p > 0.5 && !stats_bounds_quantile(s->n, p)) {
         struct quantity q = quantity_of(s->values[s->n - 1], s->n);
         q.low = q.value;
@@ -84,11 +97,12 @@ static void set_latencies_missing(struct metrics_input *in, const char *why) {
 static int fill_latencies(struct store *s, struct arena *a, struct report_variant *v,
                           struct err *e) {
     struct metrics_input *in = &v->input;
-    struct store_request *rows = NULL;
+    const int64_t stage_id = v->stages[REPORT_SERVE]->s.stage_id;
     size_t n = 0;
     struct latencies l = {0};
-    int rc = store_requests(s, v->stages[REPORT_SERVE]->s.stage_id, false, a, &rows, &n, e);
-    rc = rc ? rc : measure_requests(a, rows, n, &l, e);
+    int rc = store_count_requests(s, stage_id, &n, e);
+    rc = rc ? rc : make_room(a, n, &l, e);
+    rc = rc ? rc : store_each_request_times(s, stage_id, add_request, &l, e);
     if (rc) {
         return rc;
     }
@@ -96,6 +110,9 @@ static int fill_latencies(struct store *s, struct arena *a, struct report_varian
         set_latencies_missing(in, l.wrong);
         return 0;
     }
+    v->ttft = curve_of(&l.ttft);
+    v->tpot = curve_of(&l.tpot);
+    v->e2e = curve_of(&l.e2e);
     in->ttft_mean_s = sample_mean(&l.ttft);
     in->ttft_p50_s = sample_percentile(&l.ttft, 0.5);
     in->ttft_p95_s = sample_percentile(&l.ttft, 0.95);

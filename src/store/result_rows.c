@@ -100,6 +100,49 @@ int store_requests(struct store *s, int64_t stage_id, bool with_text_and_events,
     return rc ? rc : store_collect(s, st, a, sizeof(**out), read_request, (void **)out, n, e);
 }
 
+int store_count_requests(struct store *s, int64_t stage_id, size_t *n, struct err *e) {
+    sqlite3_stmt *st = NULL;
+    *n = 0;
+    int rc = store_prepare(s, &st, e, "SELECT count(*) FROM request WHERE stage_id = ?", "i",
+                           stage_id);
+    if (rc) {
+        return rc;
+    }
+    rc = store_step(s, st, e);
+    *n = rc > 0 ? (size_t)sqlite3_column_int64(st, 0) : 0;
+    sqlite3_finalize(st);
+    return rc < 0 ? rc : 0;
+}
+
+int store_each_request_times(struct store *s, int64_t stage_id,
+                             int (*on_row)(const struct store_request_times *row, void *ctx,
+                                           struct err *e),
+                             void *ctx, struct err *e) {
+    sqlite3_stmt *st = NULL;
+    int rc = store_prepare(s, &st, e,
+                           "SELECT repeat, status = 'ok', output_tokens, queued_ns, first_token_ns,"
+                           " last_token_ns FROM request WHERE stage_id = ?"
+                           " ORDER BY repeat, ordinal",
+                           "i", stage_id);
+    if (rc) {
+        return rc;
+    }
+    while ((rc = store_step(s, st, e)) > 0) {
+        const struct store_request_times row = {.repeat = sqlite3_column_int(st, 0),
+                                                .is_ok = sqlite3_column_int(st, 1) != 0,
+                                                .output_tokens = sqlite3_column_int64(st, 2),
+                                                .queued_ns = sqlite3_column_int64(st, 3),
+                                                .first_token_ns = sqlite3_column_int64(st, 4),
+                                                .last_token_ns = sqlite3_column_int64(st, 5)};
+        rc = on_row(&row, ctx, e);
+        if (rc) {
+            break;
+        }
+    }
+    sqlite3_finalize(st);
+    return rc;
+}
+
 int store_pack_events(struct arena *a, const int64_t *token_ns, size_t n_tokens, const void **blob,
                       size_t *bytes, struct err *e) {
     *blob = NULL;

@@ -155,6 +155,22 @@ int store_request_put(struct store *s, int64_t stage_id, const struct store_requ
 int store_requests(struct store *s, int64_t stage_id, bool with_text_and_events, struct arena *a,
                    struct store_request **out, size_t *n, struct err *e) EE_MUST_CHECK;
 
+/* A request's times alone, without a string: what a million of them are read for. */
+struct store_request_times {
+    int repeat;
+    bool is_ok;
+    int64_t output_tokens;
+    int64_t queued_ns;
+    int64_t first_token_ns;
+    int64_t last_token_ns;
+};
+/* Calls on_row for each request in the order of repeat and ordinal; its error ends the reading. */
+int store_each_request_times(struct store *s, int64_t stage_id,
+                             int (*on_row)(const struct store_request_times *row, void *ctx,
+                                           struct err *e),
+                             void *ctx, struct err *e) EE_MUST_CHECK;
+int store_count_requests(struct store *s, int64_t stage_id, size_t *n, struct err *e) EE_MUST_CHECK;
+
 /*
  * Token times of one request as a BLOB: little-endian uint32 microseconds since first_token_ns,
  * one for each output token after the first. A gap past 71 minutes is refused.

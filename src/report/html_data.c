@@ -1,0 +1,187 @@
+/*
+ * The data block of report.html: what its charts and its table of figures are drawn from. Compact,
+ * because a page of 72 variants has to fit a mail: texts are stored once and rows are arrays in the
+ * order of the registry of metrics.
+ */
+#include "report/html_parts.h"
+
+#include "base/json.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct data {
+    json_t *texts; /* array of strings */
+    json_t *index; /* text -> its place in texts */
+    bool failed;
+};
+
+static json_t *number(double x) {
+    return isfinite(x) ? json_real(x) : isinf(x) ? json_string("inf") : json_null();
+}
+
+/* Latencies need no more than five digits to be drawn. */
+static json_t *coarse(double x) {
+    char text[32];
+    snprintf(text, sizeof(text), "%.5g", x);
+    return number(strtod(text, NULL));
+}
+
+static void append(struct data *d, json_t *array, json_t *value) {
+    if (!value || json_array_append_new(array, value)) {
+        d->failed = true;
+    }
+}
+
+static void put(struct data *d, json_t *object, const char *key, json_t *value) {
+    if (!value || json_object_set_new(object, key, value)) {
+        d->failed = true;
+    }
+}
+
+/* The text's place in d->texts, null for none. */
+static json_t *text_ref(struct data *d, const char *text) {
+    if (!text) {
+        return json_null();
+    }
+    json_t *known = json_object_get(d->index, text);
+    if (!known) {
+        json_int_t place = (json_int_t)json_array_size(d->texts);
+        append(d, d->texts, json_string(text));
+        put(d, d->index, text, json_integer(place));
+        return json_integer(place);
+    }
+    return json_incref(known);
+}
+
+static json_t *metrics_json(struct data *d) {
+    json_t *all = json_array();
+    for (size_t i = 0; i < metrics_count(); i++) {
+        const struct metric *m = metrics_at(i);
+        append(d, all,
+               json_pack("{s:s, s:s, s:s, s:s, s:s, s:s?}", "id", m->id, "name", m->name, "unit",
+                         m->unit, "profile", m->profile, "definition", m->definition, "formula",
+                         m->formula));
+    }
+    return all;
+}
+
+/* [value, low, high, n, flags of modelled energy, label, reason] in the registry's order. */
+static json_t *rows_json(struct data *d, const struct report_variant *v) {
+    json_t *rows = json_array();
+    for (size_t i = 0; i < metrics_count(); i++) {
+        const struct metric_row *r = &v->rows[i];
+        append(d, rows,
+               json_pack("[o, o, o, I, b, o, o]", number(r->value), number(r->low), number(r->high),
+                         (json_int_t)r->n, (r->flags & QUANTITY_MODELLED) != 0,
+                         text_ref(d, r->label), text_ref(d, r->reason)));
+    }
+    return rows;
+}
+
+static json_t *curve_json(struct data *d, const struct report_curve *c) {
+    json_t *q = json_array();
+    for (int i = 0; c->n && i < REPORT_CURVE_POINTS; i++) {
+        append(d, q, coarse(c->q[i]));
+    }
+    return json_pack("{s:I, s:o}", "n", (json_int_t)c->n, "q", q);
+}
+
+/* [cache, main, backends, weights, context, first token], seconds since exec. */
+static json_t *starts_json(struct data *d, const struct report_variant *v) {
+    json_t *starts = json_array();
+    for (size_t i = 0; i < v->n_starts; i++) {
+        const struct store_cold_start *s = &v->starts[i];
+        append(d, starts,
+               json_pack("[s, o, o, o, o, o]", s->cache, coarse(s->main_s), coarse(s->backend_s),
+                         coarse(s->weights_s), coarse(s->context_s), coarse(s->first_token_s)));
+    }
+    return starts;
+}
+
+static json_t *stage_ids_json(struct data *d, const struct report_variant *v) {
+    json_t *ids = json_object();
+    for (int kind = 0; kind < REPORT_KINDS; kind++) {
+        if (v->stages[kind]) {
+            put(d, ids, report_kind_name((enum report_kind)kind),
+                json_integer(v->stages[kind]->s.stage_id));
+        }
+    }
+    return ids;
+}
+
+static json_t *variants_json(struct data *d, const struct report_run *run) {
+    json_t *all = json_array();
+    for (size_t i = 0; i < run->n_variants; i++) {
+        const struct report_variant *v = &run->variants[i];
+        append(d, all,
+               json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s?, s:o, s:o, s:o, s:o, "
+                         "s:o, s:o}",
+                         "id", v->v.variant_id, "model", v->v.model_id, "family", v->v.family,
+                         "size", v->v.size, "task", v->v.task, "method", v->v.method, "precision",
+                         v->v.precision, "engine", v->v.engine, "device", v->v.device, "note",
+                         v->v.note, "rows", rows_json(d, v), "ttft", curve_json(d, &v->ttft),
+                         "tpot", curve_json(d, &v->tpot), "e2e", curve_json(d, &v->e2e), "starts",
+                         starts_json(d, v), "stages", stage_ids_json(d, v)));
+    }
+    return all;
+}
+
+/* One row a window and component: [window, component, seconds, J, above idle J, mean W, quality]. */
+static json_t *windows_json(struct data *d, const struct report_stage *st) {
+    json_t *all = json_array();
+    for (size_t i = 0; i < st->n_energies; i++) {
+        const struct store_energy *g = &st->energies[i];
+        append(d, all,
+               json_pack("[o, o, o, o, o, o, o]", text_ref(d, g->window), text_ref(d, g->component),
+                         coarse((g->end_ns - g->start_ns) / 1e9), number(g->joules),
+                         number(g->above_idle_j), coarse(g->mean_w), text_ref(d, g->quality)));
+    }
+    return all;
+}
+
+static json_t *stages_json(struct data *d, const struct report_run *run) {
+    json_t *all = json_array();
+    for (size_t i = 0; i < run->n_stages; i++) {
+        const struct report_stage *st = &run->stages[i];
+        append(d, all,
+               json_pack("{s:I, s:s, s:s, s:b, s:o, s:o}", "id", (json_int_t)st->s.stage_id, "kind",
+                         st->s.kind, "title", st->s.title, "failed", report_stage_failed(st),
+                         "wall_s", coarse(st->s.wall_s), "windows", windows_json(d, st)));
+    }
+    return all;
+}
+
+/* In a script element nothing but "</" and "<!--" has a meaning, so no "<" is left. */
+static void add_inert(struct buf *out, const char *json) {
+    for (const char *p = json; *p; p++) {
+        if (*p == '<') {
+            buf_addstr(out, "\\u003c");
+        } else {
+            buf_addch(out, *p);
+        }
+    }
+}
+
+int html_data(const struct report_run *run, struct buf *out, struct err *e) {
+    struct data d = {.texts = json_array(), .index = json_object()};
+    json_t *metrics = metrics_json(&d);
+    json_t *variants = variants_json(&d, run);
+    json_t *stages = stages_json(&d, run);
+    json_t *all = json_pack("{s:s, s:o, s:o, s:o, s:O}", "run_id", run->run_id, "metrics", metrics,
+                            "variants", variants, "stages", stages, "texts", d.texts);
+    struct buf text;
+    buf_init(&text);
+    int rc = d.failed || !all ? err_set(e, EE_NOMEM, "report.html: out of memory")
+                              : json_write(all, &text, e);
+    if (!rc) {
+        add_inert(out, text.data);
+    }
+    buf_release(&text);
+    json_decref(all);
+    json_decref(d.texts);
+    json_decref(d.index);
+    return rc;
+}

@@ -1,0 +1,144 @@
+"""report.html in a real browser: it draws, asks for nothing, and can be used by keyboard."""
+
+import csv
+import io
+import pathlib
+import shutil
+import tempfile
+import unittest
+
+import browser
+from harness import MODEL, MODEL_ID, Case, Run, edge_eval, plan, tiny_model, write_plan
+
+HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
+
+
+@unittest.skipUnless(browser.AVAILABLE, "chromium or chromedriver is not installed: run scripts/deps.sh --lint")
+class Page(Case):
+    def check_quiet(self, b):
+        self.assertEqual(b.console(), [])
+        self.assertEqual(b.requests(), [])
+        self.assertEqual(b.run("return document.documentElement.dataset.ready"), "true")
+
+
+class WholeReport(Page):
+    @classmethod
+    def setUpClass(cls):
+        if not MODEL.exists():
+            raise unittest.SkipTest(f"the default model is not at {MODEL}: run make deps")
+        cls.shared = pathlib.Path(tempfile.mkdtemp(prefix="edge-eval-page-"))
+        cls.addClassCleanup(shutil.rmtree, cls.shared, ignore_errors=True)
+        tasks = {"rag": {"items": 3, "max_tokens": 24}, "chat": {"items": 3, "max_tokens": 24}}
+        content = plan(MODEL_ID, tasks=tasks, precisions=["int8", "int4"], load={"warm": 1, "cold": 1})
+        write_plan(cls.shared, content)
+        done = edge_eval("run", "plan.yaml", "--out", "out", cwd=cls.shared)
+        if done.code != 0:
+            raise AssertionError(done)
+        cls.page = cls.shared / "out" / "report.html"
+
+    def test_draws_every_part_and_asks_for_nothing(self):
+        with browser.Browser() as b:
+            b.open(self.page)
+            self.check_quiet(b)
+            for part in ("frontier", "metrics", "energy", "latency", "starts"):
+                marks = b.run(f"return document.querySelectorAll('#{part} .chart svg path, #{part} .chart svg rect').length")
+                self.assertGreater(marks, 3, part)
+                note = b.run(f"return document.querySelectorAll('#{part} .chart .note').length")
+                self.assertEqual(note, 0, part)
+
+    def test_every_metric_can_be_charted(self):
+        with browser.Browser() as b:
+            b.open(self.page)
+            ids = b.run("return [...document.querySelectorAll('#metric-choice option')].map((o) => o.value)")
+            self.assertIn("joules_per_request", ids)
+            for metric in ids:
+                drawn = b.run(
+                    "const s = document.getElementById('metric-choice'); s.value = arguments[0];"
+                    "s.dispatchEvent(new Event('change'));"
+                    "return document.querySelectorAll('#metrics .chart svg [aria-label=dot] > *').length",
+                    metric,
+                )
+                self.assertGreater(drawn, 0, metric)
+            self.check_quiet(b)
+
+    def test_the_table_has_the_figures_of_the_csv_file(self):
+        with browser.Browser() as b:
+            b.open(self.page)
+            shown = b.run("return asCsv(allFigures())")
+            rows = list(csv.DictReader(io.StringIO(shown)))
+            stored = Run(self.shared / "out").metrics()
+            self.assertEqual(len(rows), len(stored))
+            for mine, theirs in zip(rows, stored):
+                self.assertEqual(mine["metric"], theirs["metric"])
+                for key in ("value", "low", "high"):
+                    if theirs[key] in ("", "inf"):
+                        self.assertEqual(mine[key], theirs[key], mine)
+                    else:
+                        self.assertEqual(float(mine[key]), float(theirs[key]), mine)
+
+    def test_filter_and_sort_by_keyboard(self):
+        with browser.Browser() as b:
+            b.open(self.page)
+            b.run("document.getElementById('figures-filter').focus()")
+            b.press(*"rag int4 output")
+            names = b.run("return [...document.querySelectorAll('.figures tbody tr')].map((r) => r.cells[1].textContent)")
+            self.assertEqual(names, ["output_tokens_per_s"])
+            b.run("const f = document.getElementById('figures-filter'); f.value = 'file_bytes';"
+                  "f.dispatchEvent(new Event('input')); f.focus()")  # fmt: skip
+            header = b.run("return [...document.querySelectorAll('.figures th')].map((t) => t.textContent)").index("value")
+            for _ in range(2 + header + 1):  # copy, show all (hidden now), then the columns' buttons
+                b.press("Tab")
+                if b.run("return document.activeElement.textContent") == "value":
+                    break
+            b.press("Enter")
+            self.assertEqual(b.run("return document.activeElement.parentElement.getAttribute('aria-sort')"), "ascending")
+            read = "return [...document.querySelectorAll('.figures tbody tr')].map((r) => Number(r.cells[3].title))"
+            values = b.run(read)
+            self.assertEqual(values, sorted(values))
+            b.press("Enter")
+            self.assertEqual(b.run(read), sorted(values, reverse=True))
+
+    def test_theme_and_print(self):
+        with browser.Browser() as b:
+            b.open(self.page)
+            light = b.run("return getComputedStyle(document.body).backgroundColor")
+            b.run("document.getElementById('theme').click()")
+            dark = b.run("return getComputedStyle(document.body).backgroundColor")
+            self.assertNotEqual(light, dark)
+            pdf = b.print_pdf()
+            self.assertTrue(pdf.startswith(b"%PDF"))
+            self.assertLess(pdf.count(b"/Type /Page\n") + pdf.count(b"/Type /Page "), 40)
+
+    def test_fits_a_narrow_window(self):
+        with browser.Browser(width=500, height=900) as b:
+            b.open(self.page)
+            self.check_quiet(b)
+            self.assertLessEqual(b.run("return document.documentElement.scrollWidth - window.innerWidth"), 0)
+
+
+class OddReports(Page):
+    def test_hostile_names_are_inert(self):
+        tiny = tiny_model(self.dir)
+        content = plan({"path": str(tiny), "id": "x", "family": HOSTILE, "size": HOSTILE}, precisions=["int4"])
+        run, _ = self.measure(content)
+        with browser.Browser() as b:
+            b.open(run.path / "report.html")
+            self.check_quiet(b)
+            self.assertNotIn("owned", b.run("return document.title"))
+            self.assertEqual(b.run("return document.querySelectorAll('img').length"), 0)
+
+    def test_a_failed_run_opens_and_says_what_is_missing(self):
+        broken = self.dir / "broken.gguf"
+        broken.write_bytes(b"GGUF" + bytes(64))
+        content = plan({"path": str(broken), "id": "broken"})
+        run, _ = self.measure(content, code=1)
+        with browser.Browser() as b:
+            b.open(run.path / "report.html")
+            self.check_quiet(b)
+            words = b.run("return document.body.innerText")
+            self.assertIn("the frontier cannot be drawn", words)
+            self.assertIn("broken.gguf", words)
+
+
+if __name__ == "__main__":
+    unittest.main()

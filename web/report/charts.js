@@ -1,0 +1,230 @@
+"use strict";
+// Charts of the measurements, one function each: it returns an SVG, or a sentence saying why not.
+
+const tasks = [...new Set(page.variants.map((v) => v.task))];
+
+function chart(options) {
+  return Plot.plot({
+    style: { background: "transparent", fontSize: "13px", color: "currentColor" },
+    marginBottom: 46,
+    color: { domain: precisions, range: precisions.map((p) => colours[p]) },
+    symbol: { domain: precisions, range: ["circle", "square", "triangle"] },
+    ...options,
+  });
+}
+
+// --- Frontier
+
+const costs = [
+  ["usd_per_1000_requests", "cost of 1,000 requests, USD"],
+  ["joules_per_request", "energy of a request, J"],
+];
+
+// The first measure of cost that at least one variant has.
+function frontierCost() {
+  return costs.find(([id]) => page.variants.some((v) => isNumber(figure(v, id)?.value)));
+}
+
+// Points that no other point of their task beats in both directions.
+function pareto(points) {
+  const better = (a, b) => a.x <= b.x && a.y >= b.y && (a.x < b.x || a.y > b.y);
+  return points.filter((p) => !points.some((q) => q.task === p.task && better(q, p)));
+}
+
+function frontier(width) {
+  const cost = frontierCost();
+  if (!cost) return "No variant has a cost or an energy: the frontier cannot be drawn.";
+  const points = page.variants
+    .map((v) => ({
+      v, x: figure(v, cost[0]).value, y: figure(v, "score").value, task: v.task, precision: v.precision,
+      memory: figure(v, "memory_peak_bytes")?.value,
+    }))
+    .filter((p) => isNumber(p.x) && isNumber(p.y));
+  if (!points.length) return "No variant has both a score and a cost: the frontier cannot be drawn.";
+  const ids = ["score", cost[0], "memory_peak_bytes", "output_tokens_per_s", "e2e_p95_s", "n_break"];
+  for (const p of points) {
+    p.title = [variantName(p.v), ...ids.map((id) => figure(p.v, id)).filter(Boolean).map(sentence)].join("\n");
+  }
+  const best = d3.sort(pareto(points), (p) => p.x);
+  return chart({
+    width, height: 360, grid: true, marginLeft: 52, inset: 14,
+    ariaLabel: `Score against ${cost[1]}, by task`,
+    facet: { data: points, x: "task" },
+    fx: { label: null, domain: tasks },
+    x: { label: cost[1], type: "log", nice: true },
+    y: { label: "score", zero: true, nice: true },
+    r: { range: [3, 13], zero: true },
+    color: { domain: precisions, range: precisions.map((p) => colours[p]), legend: true },
+    marks: [
+      Plot.frame({ stroke: "currentColor", strokeOpacity: 0.15 }),
+      Plot.line(best, { x: "x", y: "y", fx: "task", stroke: "currentColor", strokeOpacity: 0.5, strokeDasharray: "4,4" }),
+      Plot.dot(points, {
+        x: "x", y: "y", fx: "task", fill: "precision", fillOpacity: 0.75, stroke: "currentColor", strokeWidth: 0.75,
+        r: points.some((p) => isNumber(p.memory)) ? (p) => (isNumber(p.memory) ? p.memory : 0) : 5, symbol: "precision",
+        title: "title", tip: { fontSize: 12, lineWidth: 34, fill: "var(--card)" },
+      }),
+    ],
+  });
+}
+
+// --- One metric over all variants
+
+const hidden = new Set(["requests_ok", "requests_failed"]);
+function chartable() {
+  return page.metrics.filter((m) => !hidden.has(m.id) && page.variants.some((v) => isNumber(figure(v, m.id).value)));
+}
+
+function metricChart(id, width) {
+  const points = page.variants
+    .map((v) => ({ v, f: figure(v, id), task: v.task, precision: v.precision, name: `${lineage(v)} ${v.precision}` }))
+    .filter((p) => isNumber(p.f.value));
+  if (!points.length) return "Refused or never for every variant; the table of figures says why.";
+  const scale = points[0].f.metric.unit === "bytes" ? 1e6 : 1;
+  for (const p of points) {
+    p.x = p.f.value / scale;
+    p.low = isNumber(p.f.low) ? p.f.low / scale : p.x;
+    p.high = isNumber(p.f.high) ? p.f.high / scale : p.x;
+    p.title = `${variantName(p.v)}\n${sentence(p.f)}`;
+  }
+  const names = [...new Set(points.map((p) => p.name))];
+  const unit = scale === 1 ? points[0].f.metric.unit : "MB";
+  return chart({
+    width, height: 64 + tasks.length * (names.length * 20 + 14), marginLeft: 40 + 6.6 * d3.max(names, (n) => n.length),
+    marginRight: 56, grid: true, ariaLabel: `${points[0].f.metric.name} of every variant`,
+    x: { label: unit === "1" ? null : unit, zero: true, nice: true },
+    y: { domain: names, label: null }, fy: { label: null, domain: tasks },
+    marks: [
+      Plot.ruleX([0], { strokeOpacity: 0.4 }),
+      Plot.ruleY(points, { fy: "task", y: "name", x1: "low", x2: "high", stroke: "precision", strokeWidth: 2 }),
+      Plot.dot(points, {
+        fy: "task", y: "name", x: "x", fill: "precision", symbol: "precision", r: 5,
+        title: "title", tip: { fontSize: 12, lineWidth: 34, fill: "var(--card)" },
+      }),
+    ],
+  });
+}
+
+// --- Energy
+
+// A window inside another of its stage holds joules that the other holds too.
+function isOutermost(windows, name) {
+  return !windows.some(([other]) => other !== name && text(name).startsWith(`${text(other)}/`));
+}
+
+const stageById = new Map(page.stages.map((s) => [s.id, s]));
+
+// Joules of a variant's stages by component, the idle share of each apart where it is known.
+function energyRows() {
+  const rows = [];
+  for (const v of page.variants) {
+    for (const [kind, id] of Object.entries(v.stages)) {
+      const stage = stageById.get(id);
+      for (const [window, component, , joules, above] of stage ? stage.windows : []) {
+        const name = text(component);
+        if (name === "total" || !isNumber(joules) || !isOutermost(stage.windows, window)) continue;
+        const busy = isNumber(above) ? Math.min(Math.max(above, 0), joules) : joules;
+        const common = { v, name: `${lineage(v)} ${v.precision}`, task: v.task, kind, component: name };
+        rows.push({ ...common, joules: busy, part: isNumber(above) ? "above idle" : "idle share unknown" });
+        if (isNumber(above)) rows.push({ ...common, joules: joules - busy, part: "idle share" });
+      }
+    }
+  }
+  return rows;
+}
+
+function energyChart(by, width) {
+  const rows = energyRows();
+  if (!rows.length) return "No stage has an energy reading: see the stages below for the reasons.";
+  const groups = d3.flatRollup(
+    rows, (g) => d3.sum(g, (r) => r.joules), (r) => r.task, (r) => r.name, (r) => r[by], (r) => r.part,
+  ).map(([task, name, key, part, joules]) => ({ task, name, key, part, joules }));
+  const names = [...new Set(rows.map((r) => r.name))];
+  const keys = [...new Set(groups.map((g) => g.key))];
+  const colour = by === "kind" ? keys.map((k) => stageColours[k]) : d3.schemeTableau10.slice(0, keys.length);
+  return chart({
+    width, height: 76 + tasks.length * (names.length * 20 + 14), marginLeft: 40 + 6.6 * d3.max(names, (n) => n.length),
+    marginRight: 56, ariaLabel: `Joules of every variant by ${by === "kind" ? "stage" : "component"}`,
+    x: { label: "joules, all repeats", grid: true }, y: { domain: names, label: null }, fy: { label: null, domain: tasks },
+    color: { domain: keys, range: colour, legend: true },
+    marks: [
+      Plot.barX(groups, {
+        fy: "task", y: "name", x: "joules", fill: "key", fillOpacity: (g) => (g.part === "idle share" ? 0.35 : 0.95),
+        title: (g) => `${g.task} ${g.name}\n${g.key}, ${g.part}: ${short(g.joules)} J`,
+        tip: { fontSize: 12, fill: "var(--card)" },
+      }),
+    ],
+  });
+}
+
+// --- Latency
+
+const latencies = { ttft: "time to first token", tpot: "time per output token", e2e: "whole request" };
+
+function latencyChart(kind, task, width) {
+  const shown = page.variants.filter((v) => v.task === task && v[kind].n);
+  if (!shown.length) return "No request of this task has such a time.";
+  const points = shown.flatMap((v) =>
+    v[kind].q.map((s, p) => ({ p, s, precision: v.precision, name: `${lineage(v)} ${v.precision}` })),
+  );
+  const n = d3.min(shown, (v) => v[kind].n);
+  const dash = new Map([...new Set(shown.map(lineage))].map((l, i) => [l, ["none", "6,3", "2,3", "8,3,2,3"][i % 4]]));
+  return chart({
+    width, height: 320, grid: true, marginLeft: 56, marginRight: 110,
+    ariaLabel: `${latencies[kind]} of ${task} by percentile; at least ${n} requests a variant`,
+    x: { label: "percentile", domain: [0, 100] }, y: { label: "seconds", zero: true, nice: true },
+    marks: shown.map((v) => {
+      const own = points.filter((q) => q.name === `${lineage(v)} ${v.precision}`);
+      return Plot.line(own, {
+        x: "p", y: "s", stroke: colours[v.precision] || "currentColor", strokeWidth: 2, strokeDasharray: dash.get(lineage(v)),
+      });
+    }).concat(
+      Plot.text(points.filter((q) => q.p === 100), { x: "p", y: "s", text: "name", textAnchor: "start", dx: 6, fontSize: 11 }),
+      Plot.tip(points, Plot.pointer({
+        x: "p", y: "s", title: (q) => `${q.name}\np${q.p}: ${short(q.s)} s`, fontSize: 12, fill: "var(--card)",
+      })),
+    ),
+  });
+}
+
+// --- Cold start
+
+const startParts = ["exec to main", "backends", "weights", "context", "first token"];
+
+function startRows() {
+  const seen = new Set();
+  const rows = [];
+  for (const v of page.variants) {
+    if (!v.starts.length || seen.has(v.stages.load)) continue;
+    seen.add(v.stages.load);
+    for (const [cache, starts] of d3.group(v.starts, (s) => s[0])) {
+      let before = 0;
+      startParts.forEach((part, i) => {
+        const end = d3.mean(starts, (s) => s[i + 1]);
+        if (end === undefined) return;
+        rows.push({ cache: `${cache} page cache`, name: `${lineage(v)} ${v.precision}`, part, from: before, to: end, n: starts.length });
+        before = end;
+      });
+    }
+  }
+  return rows;
+}
+
+function startChart(width) {
+  const rows = startRows();
+  if (!rows.length) return "No cold start was measured.";
+  const names = [...new Set(rows.map((r) => r.name))];
+  const caches = new Set(rows.map((r) => r.cache)).size;
+  return chart({
+    width, height: 76 + caches * (names.length * 22 + 14), marginLeft: 40 + 6.6 * d3.max(names, (n) => n.length), marginRight: 110,
+    ariaLabel: "Seconds from exec to the first token, by part of the start",
+    x: { label: "seconds since exec, mean over starts", grid: true }, y: { domain: names, label: null }, fy: { label: null },
+    color: { domain: startParts, range: ["#999999", "#56b4e9", "#0072b2", "#e69f00", "#009e73"], legend: true },
+    marks: [
+      Plot.barX(rows, {
+        fy: "cache", y: "name", x1: "from", x2: "to", fill: "part",
+        title: (r) => `${r.name}, ${r.cache}\n${r.part}: ${short(r.to - r.from)} s (mean of ${r.n})`,
+        tip: { fontSize: 12, fill: "var(--card)" },
+      }),
+    ],
+  });
+}

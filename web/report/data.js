@@ -1,0 +1,79 @@
+"use strict";
+// The page's data block, and how its figures are read and written.
+
+const page = JSON.parse(document.getElementById("data").textContent);
+const metricIndex = new Map(page.metrics.map((m, i) => [m.id, i]));
+
+const precisions = ["fp16", "int8", "int4"];
+// Okabe and Ito's colours, told apart in every common form of colour blindness; shapes say it again.
+const colours = { fp16: "#0072b2", int8: "#e69f00", int4: "#009e73" };
+const stageColours = {
+  adapt: "#cc79a7", merge: "#d55e00", quantize: "#e69f00", load: "#56b4e9", serve: "#0072b2", score: "#999999",
+};
+
+function text(ref) {
+  return ref === null ? null : page.texts[ref];
+}
+
+// A variant's figure: {value, low, high, n, modelled, label, reason}; value is null where refused.
+function figure(variant, id) {
+  const i = metricIndex.get(id);
+  if (i === undefined) return null;
+  const [value, low, high, n, modelled, label, reason] = variant.rows[i];
+  const number = (x) => (x === "inf" ? Infinity : x);
+  return {
+    metric: page.metrics[i], value: number(value), low: number(low), high: number(high), n, modelled,
+    label: text(label), reason: text(reason),
+  };
+}
+
+function isNumber(x) {
+  return typeof x === "number" && Number.isFinite(x);
+}
+
+// Three significant digits, thousands set apart from five digits on.
+function short(x) {
+  if (x === null || x === undefined) return "-";
+  if (x === Infinity) return "never";
+  if (x === 0) return "0";
+  const size = Math.abs(x);
+  if (size >= 1e7 || size < 1e-4) return x.toExponential(2);
+  const digits = Math.max(0, 2 - Math.floor(Math.log10(size)));
+  return x.toLocaleString("en", { maximumFractionDigits: digits, useGrouping: size >= 1e4 });
+}
+
+function withUnit(f) {
+  if (f.metric.unit === "bytes" && isNumber(f.value)) return `${short(f.value / 1e6)} MB`;
+  const unit = f.metric.unit === "1" || !isNumber(f.value) ? "" : ` ${f.metric.unit}`;
+  return `${f.modelled ? "~" : ""}${short(f.value)}${unit}`;
+}
+
+function interval(f) {
+  return isNumber(f.low) && isNumber(f.high) ? ` (${short(f.low)} to ${short(f.high)})` : "";
+}
+
+// One line of a tooltip or of the table: value, interval, and the label that says where it is from.
+function sentence(f) {
+  if (f.value === null) return `${f.metric.name}: refused, ${f.reason}`;
+  return `${f.metric.name}: ${withUnit(f)}${interval(f)}${f.label ? `; ${f.label}` : ""}`;
+}
+
+const severalModels = new Set(page.variants.map((v) => v.model)).size > 1;
+function variantName(v) {
+  return `${severalModels ? `${v.model} ` : ""}${v.task} ${v.method} ${v.precision}`;
+}
+
+// Model and method, where they tell variants of one task and precision apart.
+function lineage(v) {
+  return severalModels ? `${v.model} ${v.method}` : v.method;
+}
+
+function element(name, attributes = {}, ...children) {
+  const e = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (value === true) e.setAttribute(key, "");
+    else if (value !== false && value !== null) e.setAttribute(key, value);
+  }
+  e.append(...children);
+  return e;
+}

@@ -1,0 +1,90 @@
+"use strict";
+// Puts the charts into their places, and draws them again when the width or a choice changes.
+
+function select(id, label, options, onChange) {
+  const s = element("select", { id }, ...options.map(([value, name]) => element("option", { value }, name)));
+  s.addEventListener("change", () => onChange(s.value));
+  return element("div", { class: "controls" }, element("label", { for: id }, `${label} `), s);
+}
+
+const drawers = [];
+
+// draw(width) gives an SVG or a sentence; it is called again for every new width.
+function place(host, draw) {
+  const box = element("div", { class: "chart" });
+  host.append(box);
+  const redraw = () => {
+    const drawn = draw(Math.max(320, Math.floor(box.clientWidth)));
+    box.replaceChildren(typeof drawn === "string" ? element("p", { class: "note" }, drawn) : drawn);
+  };
+  drawers.push(redraw);
+  redraw();
+  return redraw;
+}
+
+const builders = {
+  frontier: (host) => place(host, frontier),
+  metrics: (host) => {
+    const options = chartable();
+    if (!options.length) return host.append(element("p", { class: "note" }, "No variant has a figure."));
+    const first = options.find((m) => m.id === "score") || options[0];
+    let id = first.id;
+    const choice = select("metric-choice", "Metric", options.map((m) => [m.id, `${m.name} (${m.profile})`]), (value) => {
+      id = value;
+      redraw();
+    });
+    host.append(choice);
+    choice.querySelector("select").value = id;
+    const about = element("p", { class: "note" });
+    const redraw = place(host, (width) => {
+      const m = page.metrics[metricIndex.get(id)];
+      about.textContent = `${m.definition}${m.formula ? `: ${m.formula}` : ""}. Bars are intervals, where there are any; hover for their kind.`;
+      return metricChart(id, width);
+    });
+    host.append(about);
+  },
+  energy: (host) => {
+    let by = "kind";
+    host.append(select("energy-by", "Colour by", [["kind", "stage"], ["component", "component"]], (value) => {
+      by = value;
+      redraw();
+    }));
+    const redraw = place(host, (width) => energyChart(by, width));
+  },
+  latency: (host) => {
+    const state = { kind: "ttft", task: tasks[0] };
+    host.append(
+      select("latency-kind", "Time", Object.entries(latencies), (value) => {
+        state.kind = value;
+        redraw();
+      }),
+      select("latency-task", "Task", tasks.map((t) => [t, t]), (value) => {
+        state.task = value;
+        redraw();
+      }),
+    );
+    const redraw = place(host, (width) => latencyChart(state.kind, state.task, width));
+  },
+  starts: (host) => place(host, startChart),
+  figures: figuresTable,
+};
+
+for (const host of document.querySelectorAll("[data-part]")) {
+  builders[host.dataset.part](host);
+}
+
+let width = window.innerWidth;
+window.addEventListener("resize", () => {
+  if (window.innerWidth !== width) {
+    width = window.innerWidth;
+    drawers.forEach((redraw) => redraw());
+  }
+});
+
+// A theme of the reader's choice, kept for this page alone: a file has no storage of its own.
+document.getElementById("theme").addEventListener("click", () => {
+  const root = document.documentElement;
+  const dark = root.dataset.theme ? root.dataset.theme === "dark" : window.matchMedia("(prefers-color-scheme: dark)").matches;
+  root.dataset.theme = dark ? "light" : "dark";
+});
+document.documentElement.dataset.ready = "true";
