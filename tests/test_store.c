@@ -583,6 +583,74 @@ static void wrong_requests_are_refused(void **state) {
     REFUSED_WITH(store_request_put(f->s, f->stage, &a_request, &e), EE_FAIL, "UNIQUE constraint");
 }
 
+static void power_comes_back_to_a_tenth_of_a_millisecond(void **state) {
+    struct store_fixture *f = *state;
+    struct err e = ERR_INIT;
+    struct store_power_point points[] = {{0, 0.1, 84.5}, {0.1, 0.05, 310.25}, {3600.1234, 2, 0}};
+    const struct store_power put[] = {
+        {.component = "gpu0", .start_ns = INT64_C(123456789012345), .points = points, .n = 3},
+        {.component = "cpu", .start_ns = 5, .points = points, .n = 0}};
+    for (size_t i = 0; i < 2; i++) {
+        OK(store_power_put(f->s, f->stage, &put[i], &e));
+    }
+    struct store_power *got;
+    size_t n;
+    OK(store_powers(f->s, f->stage, &f->a, &got, &n, &e));
+    assert_int_equal(n, 2);
+    for (size_t i = 0; i < 2; i++) {
+        assert_string_equal(got[i].component, put[i].component);
+        assert_int_equal(got[i].start_ns, put[i].start_ns);
+        assert_int_equal(got[i].n, put[i].n);
+        for (size_t k = 0; k < got[i].n; k++) {
+            assert_true(fabs(got[i].points[k].start_s - points[k].start_s) < 1e-9);
+            assert_true(fabs(got[i].points[k].length_s - points[k].length_s) < 1e-9);
+            assert_true(got[i].points[k].watts == points[k].watts);
+        }
+    }
+    assert_true(store_power_put(f->s, f->stage, &put[0], &e) < 0);
+}
+
+struct seen_times {
+    size_t n;
+    int64_t first_ns[4];
+    bool ok[4];
+};
+
+static int see_times(const struct store_request_times *row, void *ctx, struct err *e) {
+    struct seen_times *seen = ctx;
+    if (seen->n == 3) {
+        return err_set(e, EE_STOPPED, "enough");
+    }
+    seen->first_ns[seen->n] = row->first_token_ns;
+    seen->ok[seen->n++] = row->is_ok;
+    return 0;
+}
+
+static void request_times_come_one_by_one(void **state) {
+    struct store_fixture *f = *state;
+    struct err e = ERR_INIT;
+    size_t n = 9;
+    OK(store_count_requests(f->s, f->stage, &n, &e));
+    assert_int_equal(n, 0);
+    for (int i = 2; i >= 0; i--) {
+        struct store_request row = a_request;
+        row.ordinal = i;
+        row.first_token_ns = 100 + i;
+        row.status = i == 1 ? "failed" : "ok";
+        OK(store_request_put(f->s, f->stage, &row, &e));
+    }
+    struct seen_times seen = {0};
+    OK(store_each_request_times(f->s, f->stage, see_times, &seen, &e));
+    OK(store_count_requests(f->s, f->stage, &n, &e));
+    assert_int_equal(n, 3);
+    assert_int_equal(seen.n, 3);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(seen.first_ns[i], 100 + i);
+        assert_int_equal(seen.ok[i], i != 1);
+    }
+    REFUSED(store_each_request_times(f->s, f->stage, see_times, &seen, &e), EE_STOPPED, "enough");
+}
+
 static void cold_starts_come_back_with_every_column(void **state) {
     struct store_fixture *f = *state;
     struct err e = ERR_INIT;
@@ -732,6 +800,8 @@ int main(void) {
         ON_STORE(requests_come_back_in_order_with_every_column),
         ON_STORE(thousands_of_requests_come_back),
         ON_STORE(wrong_requests_are_refused),
+        ON_STORE(power_comes_back_to_a_tenth_of_a_millisecond),
+        ON_STORE(request_times_come_one_by_one),
         ON_STORE(cold_starts_come_back_with_every_column),
         ON_STORE(memories_artifacts_and_scores_come_back),
         ON_STORE(incomplete_small_rows_are_refused),

@@ -201,6 +201,36 @@ static void a_newer_schema_is_refused_by_name(void **state) {
     refuse_both_ways(path, EE_UNSUPPORTED, part);
 }
 
+/* As schema 1 left it: without what later ones added. */
+static void an_older_schema_is_read_from_a_copy_and_migrated_for_writing(void **state) {
+    struct scratch *sc = *state;
+    struct err e = ERR_INIT;
+    const char *path = finished_run(sc, "run.db");
+    sql(path, "DROP TABLE power; PRAGMA user_version = 1");
+    struct buf before;
+    struct buf after;
+    read_file(path, &before);
+    struct arena a = ARENA_INIT;
+    struct store *s = rows_open(path, true);
+    check_whole(s);
+    struct store_power *powers;
+    size_t n = 1;
+    OK(store_powers(s, 1, &a, &powers, &n, &e));
+    assert_int_equal(n, 0);
+    store_close(s);
+    read_file(path, &after);
+    assert_int_equal(before.len, after.len);
+    assert_memory_equal(before.data, after.data, before.len);
+    s = rows_open(path, false);
+    check_whole(s);
+    store_close(s);
+    assert_int_equal(sql(path, "PRAGMA user_version"), STORE_SCHEMA_VERSION);
+    check_intact(path);
+    buf_release(&before);
+    buf_release(&after);
+    arena_release(&a);
+}
+
 static void files_of_others_are_refused_and_left_alone(void **state) {
     struct scratch *sc = *state;
     static const char *const others[] = {
@@ -730,6 +760,7 @@ int main(void) {
         ON_FILES(a_store_that_cannot_be_made_leaves_nothing),
         ON_FILES(what_is_not_there_is_not_opened),
         ON_FILES(a_newer_schema_is_refused_by_name),
+        ON_FILES(an_older_schema_is_read_from_a_copy_and_migrated_for_writing),
         ON_FILES(files_of_others_are_refused_and_left_alone),
         ON_FILES(a_run_without_a_version_is_refused),
         ON_FILES(a_file_cut_anywhere_is_an_error_and_no_crash),

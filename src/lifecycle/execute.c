@@ -197,9 +197,12 @@ static int do_stage(struct run *r, const struct stage_kind *k, const struct vari
     const struct store_stage row = stage_row(r, t, k->name, started);
     int64_t stage_id = 0;
     json_t *result = NULL;
+    power_trace_begin(r);
     int rc = store_begin(r->store, why);
     rc = rc ? rc : store_stage_put(r->store, &row, &stage_id, why);
     rc = rc ? rc : k->execute(r, v, stage_id, &result, why);
+    int trace_rc = power_trace_end(r, rc ? 0 : stage_id, rc ? NULL : why);
+    rc = rc ? rc : trace_rc;
     *wall_s = clock_ns_to_s(clock_mono_ns() - r->stage_begin_ns);
     rc = rc ? rc : commit_stage(r, v, stage_id, *wall_s, result, why);
     json_decref(result);

@@ -49,6 +49,7 @@ struct run {
     /* Of the stage that is running. */
     int64_t stage_begin_ns;
     double stage_begin_j;
+    int stage_trace; /* of the meter; negative when it could not begin */
 };
 
 /* The artifact a variant's engine loads: model, method and precision name it. */
@@ -127,6 +128,11 @@ bool stage_is_wanted(const char *only, const struct stage_kind *k);
 /* Stores a closed window, one row a component and one for the total. */
 int energy_rows_put(struct store *s, int64_t stage_id, const struct meter_reading *reading,
                     struct err *e) EE_MUST_CHECK;
+
+/* The power of a stage over its time, for the report. What goes wrong here costs the curve alone. */
+void power_trace_begin(struct run *r);
+/* Ends the trace; stage_id 0 drops it. */
+int power_trace_end(struct run *r, int64_t stage_id, struct err *e) EE_MUST_CHECK;
 
 /* Reads every model of the plan in a worker: facts, or why it cannot be used. */
 int inspect_models(struct run *r, struct err *e) EE_MUST_CHECK;

@@ -33,6 +33,8 @@ struct report_stage {
     struct store_stage s;
     struct store_energy *energies;
     size_t n_energies;
+    struct store_power *powers;
+    size_t n_powers;
 };
 
 /* A sample of latencies as its 0th to 100th percentile: all that a curve of any number of requests

@@ -262,6 +262,8 @@ static const struct {
      "beats. Size: peak memory."},
     {"metrics", "One metric, all variants", NULL},
     {"energy", "Energy", "Pale: the share that the machine takes when idle."},
+    {"power", "Power over time",
+     "One band a stage, in the order they ran; time between stages is left out."},
     {"latency", "Latency", "Every request, from when it could have started."},
     {"starts", "Cold start", NULL},
     {"figures", "All figures", NULL},

@@ -142,14 +142,42 @@ static json_t *windows_json(struct data *d, const struct report_stage *st) {
     return all;
 }
 
+/* Of one page of many variants a curve may take this many points a stage. */
+enum { MAX_CURVE = 60 };
+
+/* One [component, [start s, mean W, start s, mean W, ...]] a component; neighbours are averaged by
+ * their lengths where there are too many. */
+static json_t *powers_json(struct data *d, const struct report_stage *st) {
+    json_t *all = json_array();
+    for (size_t i = 0; i < st->n_powers; i++) {
+        const struct store_power *p = &st->powers[i];
+        const size_t step = (p->n + MAX_CURVE - 1) / MAX_CURVE;
+        json_t *flat = json_array();
+        for (size_t k = 0; k < p->n; k += step) {
+            double joules = 0;
+            double seconds = 0;
+            for (size_t m = k; m < p->n && m < k + step; m++) {
+                joules += p->points[m].watts * p->points[m].length_s;
+                seconds += p->points[m].length_s;
+            }
+            append(d, flat, coarse(p->points[k].start_s));
+            append(d, flat, coarse(joules / seconds));
+        }
+        append(d, all, json_pack("[o, o]", text_ref(d, p->component), flat));
+    }
+    return all;
+}
+
 static json_t *stages_json(struct data *d, const struct report_run *run) {
     json_t *all = json_array();
     for (size_t i = 0; i < run->n_stages; i++) {
         const struct report_stage *st = &run->stages[i];
         append(d, all,
-               json_pack("{s:I, s:s, s:s, s:b, s:o, s:o}", "id", (json_int_t)st->s.stage_id, "kind",
-                         st->s.kind, "title", st->s.title, "failed", report_stage_failed(st),
-                         "wall_s", coarse(st->s.wall_s), "windows", windows_json(d, st)));
+               json_pack("{s:I, s:s, s:s, s:b, s:s, s:o, s:o, s:o}", "id",
+                         (json_int_t)st->s.stage_id, "kind", st->s.kind, "title", st->s.title,
+                         "failed", report_stage_failed(st), "started", st->s.started_utc, "wall_s",
+                         coarse(st->s.wall_s), "windows", windows_json(d, st), "power",
+                         powers_json(d, st)));
     }
     return all;
 }

@@ -128,7 +128,16 @@ static const char version_1[] =
     "  PRIMARY KEY (stage_id, item_id, pass, scorer)"
     ") STRICT;";
 
-const char *const store_migrations[] = {version_1};
+static const char version_2[] = "CREATE TABLE power ("
+                                "  stage_id INTEGER NOT NULL"
+                                "    REFERENCES stage (stage_id) ON DELETE CASCADE,"
+                                "  component TEXT NOT NULL,"
+                                "  start_ns INTEGER NOT NULL,"
+                                "  points BLOB NOT NULL,"
+                                "  PRIMARY KEY (stage_id, component)"
+                                ") STRICT;";
+
+const char *const store_migrations[] = {version_1, version_2};
 
 _Static_assert(sizeof(store_migrations) / sizeof(store_migrations[0]) == STORE_SCHEMA_VERSION,
                "one migration a schema version");

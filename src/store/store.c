@@ -267,7 +267,7 @@ static int check_is_run(struct store *s, struct err *e) {
 }
 
 /* Looks before anything is written: a file that is refused stays as it was. */
-static int check_version(struct store *s, bool read_only, int *version, struct err *e) {
+static int check_version(struct store *s, int *version, struct err *e) {
     int rc = read_schema_version(s, version, e);
     rc = rc ? rc : check_is_run(s, e);
     if (rc) {
@@ -282,11 +282,6 @@ static int check_version(struct store *s, bool read_only, int *version, struct e
     }
     if (*version < 1) {
         return err_set(e, EE_FORMAT, "%s is not an edge-eval run", s->path);
-    }
-    if (*version < STORE_SCHEMA_VERSION && read_only) {
-        return err_set(e, EE_UNSUPPORTED,
-                       "%s has the older schema %d; resume the run once to bring it to %d", s->path,
-                       *version, STORE_SCHEMA_VERSION);
     }
     return 0;
 }
@@ -334,7 +329,7 @@ static int open_immutable(struct store *s, int *version, struct err *e) {
                      s->path);
     }
     rc = rc ? rc : connect_to(s, name.data, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, e);
-    rc = rc ? rc : check_version(s, true, version, e);
+    rc = rc ? rc : check_version(s, version, e);
     buf_release(&name);
     return rc;
 }
@@ -351,11 +346,28 @@ static int open_existing(struct store *s, bool read_only, int *version, struct e
     if (!rc && !read_only && sqlite3_db_readonly(s->db, "main")) {
         rc = err_set(e, EE_PERM, "%s is read-only, and a run that goes on is written to", s->path);
     }
-    rc = rc ? rc : check_version(s, read_only, version, e);
+    rc = rc ? rc : check_version(s, version, e);
     if (rc && read_only && is_read_only_directory(s)) {
         rc = open_immutable(s, version, e);
     }
     return rc;
+}
+
+/* Goes on with a copy in memory, which may be migrated while the file stays as it is. */
+static int read_from_copy(struct store *s, int version, struct err *e) {
+    sqlite3 *copy = NULL;
+    int rc = sqlite3_open_v2(":memory:", &copy, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+    sqlite3_backup *b = rc == SQLITE_OK ? sqlite3_backup_init(copy, "main", s->db, "main") : NULL;
+    bool copied = b && sqlite3_backup_step(b, -1) == SQLITE_DONE;
+    copied = sqlite3_backup_finish(b) == SQLITE_OK && copied;
+    if (!copied) {
+        sqlite3_close(copy);
+        return err_set(e, EE_IO, "cannot read %s into memory to bring its schema %d to %d", s->path,
+                       version, STORE_SCHEMA_VERSION);
+    }
+    sqlite3_close(s->db);
+    s->db = copy;
+    return migrate(s, version, e);
 }
 
 static int prepare_to_write(struct store *s, int version, struct err *e) {
@@ -421,6 +433,8 @@ int store_open(const char *path, bool read_only, struct store **out, struct err 
     int rc = open_existing(s, read_only, &version, e);
     if (!rc && !read_only) {
         rc = prepare_to_write(s, version, e);
+    } else if (!rc && version < STORE_SCHEMA_VERSION) {
+        rc = read_from_copy(s, version, e);
     }
     if (rc) {
         store_close(s);

@@ -22,10 +22,11 @@
 struct store;
 
 /* The schema this build writes; an older file is migrated when opened for writing. */
-enum { STORE_SCHEMA_VERSION = 1 };
+enum { STORE_SCHEMA_VERSION = 2 };
 
 /* Creates path (refused when it exists) with an empty schema. */
 int store_create(const char *path, struct store **out, struct err *e) EE_MUST_CHECK;
+/* Read-only, a file of an older schema is read through a migrated copy in memory. */
 int store_open(const char *path, bool read_only, struct store **out, struct err *e) EE_MUST_CHECK;
 void store_close(struct store *s);
 
@@ -154,6 +155,23 @@ int store_request_put(struct store *s, int64_t stage_id, const struct store_requ
                       struct err *e) EE_MUST_CHECK;
 int store_requests(struct store *s, int64_t stage_id, bool with_text_and_events, struct arena *a,
                    struct store_request **out, size_t *n, struct err *e) EE_MUST_CHECK;
+
+/* The power one component drew while a stage ran: means over stretches that do not overlap. */
+struct store_power_point {
+    double start_s; /* since start_ns, to 0.1 ms */
+    double length_s;
+    double watts;
+};
+struct store_power {
+    const char *component;
+    int64_t start_ns; /* of the stage */
+    struct store_power_point *points;
+    size_t n;
+};
+int store_power_put(struct store *s, int64_t stage_id, const struct store_power *row,
+                    struct err *e) EE_MUST_CHECK;
+int store_powers(struct store *s, int64_t stage_id, struct arena *a, struct store_power **out,
+                 size_t *n, struct err *e) EE_MUST_CHECK;
 
 /* A request's times alone, without a string: what a million of them are read for. */
 struct store_request_times {

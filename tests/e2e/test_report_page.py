@@ -40,7 +40,7 @@ class WholeReport(Page):
         with browser.Browser() as b:
             b.open(self.page)
             self.check_quiet(b)
-            for part in ("frontier", "metrics", "energy", "latency", "starts"):
+            for part in ("frontier", "metrics", "energy", "power", "latency", "starts"):
                 marks = b.run(f"return document.querySelectorAll('#{part} .chart svg path, #{part} .chart svg rect').length")
                 self.assertGreater(marks, 3, part)
                 note = b.run(f"return document.querySelectorAll('#{part} .chart .note').length")

@@ -156,6 +156,52 @@ function energyChart(by, width) {
   });
 }
 
+// --- Power over time
+
+// Stages that have a curve, laid end to end.
+function powerRows() {
+  const points = [];
+  const bands = [];
+  let begin = 0;
+  for (const stage of page.stages.toSorted((a, b) => a.started.localeCompare(b.started) || a.id - b.id)) {
+    if (!stage.power.length) continue;
+    bands.push({ stage, from: begin, to: begin + stage.wall_s });
+    for (const [component, flat] of stage.power) {
+      for (let i = 0; i < flat.length; i += 2) {
+        points.push({ t: begin + flat[i], watts: flat[i + 1], component: text(component), stage: stage.id, title: stage.title });
+      }
+      const last = points[points.length - 1];
+      points.push({ ...last, t: begin + stage.wall_s });
+    }
+    begin += stage.wall_s;
+  }
+  return { points, bands };
+}
+
+function powerChart(width) {
+  const { points, bands } = powerRows();
+  if (!points.length) return "No power was recorded over time.";
+  const kinds = [...new Set(bands.map((b) => b.stage.kind))];
+  const components = [...new Set(points.map((p) => p.component))];
+  return chart({
+    width, height: 90 + 110 * components.length, marginLeft: 52, marginRight: 90,
+    ariaLabel: "Watts of each component over the stages of the run",
+    x: { label: "seconds of measured stages" }, y: { label: "W", grid: true, zero: true, nice: true },
+    fy: { label: null, domain: components },
+    color: { domain: kinds, range: kinds.map((k) => stageColours[k]), legend: true },
+    marks: [
+      Plot.rectX(bands, {
+        x1: "from", x2: "to", fill: (b) => b.stage.kind, fillOpacity: 0.25,
+        title: (b) => `${b.stage.title}, ${short(b.stage.wall_s)} s`,
+      }),
+      Plot.line(points, { fy: "component", x: "t", y: "watts", z: "stage", curve: "step-after", stroke: "currentColor", strokeWidth: 1.2 }),
+      Plot.tip(points, Plot.pointerX({
+        fy: "component", x: "t", y: "watts", title: (p) => `${p.title}\n${p.component}: ${short(p.watts)} W`, fontSize: 12, fill: "var(--card)",
+      })),
+    ],
+  });
+}
+
 // --- Latency
 
 const latencies = { ttft: "time to first token", tpot: "time per output token", e2e: "whole request" };

@@ -51,6 +51,7 @@ const builders = {
     }));
     const redraw = place(host, (width) => energyChart(by, width));
   },
+  power: (host) => place(host, powerChart),
   latency: (host) => {
     const state = { kind: "ttft", task: tasks[0] };
     host.append(
