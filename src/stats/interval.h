@@ -20,23 +20,23 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Resampling above this many values adds nothing over the normal limit: intervals are analytic. */
+/* Resampling more values than this adds nothing to the normal limit: intervals are analytic. */
 enum { STATS_ANALYTIC_ABOVE = 10000 };
 
 struct stats_interval {
     double estimate;    /* NAN when there is none */
     double low;         /* NAN without an interval; -INFINITY where the sample gives no bound */
     double high;        /* NAN without an interval; INFINITY where the sample gives no bound */
-    double p_value;     /* two-sided, of "no difference" (ratio 1, difference 0); NAN elsewhere */
+    double p_value;     /* two-sided, of "no difference" (ratio 1, difference 0); else NAN */
     size_t n;           /* independent observations: items, repeats, requests */
-    const char *method; /* "Bonett-Price ratio", ...; NULL without an interval. Static. */
+    const char *method; /* "Bonett-Price difference", ...; NULL without an interval. Static. */
     const char *reason; /* why a figure or bound is missing; NULL when all are there. Static. */
 };
 
-/* Zero-initialised options are the defaults. */
+/* Zero-initialised options, or NULL, are the defaults. */
 struct stats_opts {
     double confidence; /* two-sided; 0: 0.95 */
-    size_t resamples;  /* 0: 10,000 */
+    size_t resamples;  /* 0: 10,000; at least 100 */
     uint64_t seed;     /* the run's; 0 is a seed like any other */
     const char *use;   /* names this use, such as "q_ret/v12": its random stream; NULL: "". Equal
                           names share random numbers, which harms no single interval. Borrowed. */
@@ -45,13 +45,15 @@ struct stats_opts {
 
 /* Whether both bounds are finite. */
 bool stats_is_bounded(const struct stats_interval *i);
+/* An estimate without an interval. */
+struct stats_interval stats_no_interval(double estimate, size_t n, const char *reason);
 
 /*
- * The product a * b or ratio a / b of two independent positive quantities with intervals, which may
- * be of different methods: a cost ratio from joules times a score ratio from items. MOVER on the
+ * The product a * b or quotient a / b of two independent positive quantities with intervals, which
+ * may be of different methods: a cost ratio from joules times a score ratio from items. MOVER on the
  * log scale (Zou and Donner, Statistics in Medicine 27:1693, 2008). n is the smaller one. An
- * estimate that is not positive, or a missing interval, gives a reason; a lower bound of 0 or an
- * infinite upper one stays what it is.
+ * estimate that is not positive, or a missing interval, gives a reason; a lower bound of 0 stays
+ * 0 and an infinite upper one infinite.
  */
 struct stats_interval stats_product(const struct stats_interval *a, const struct stats_interval *b);
 struct stats_interval stats_quotient(const struct stats_interval *a,

@@ -1,20 +1,18 @@
-/*
- * What a sample can show, and how large it would have to be.
- */
+/* What a sample can show, and how large it would have to be. */
 #ifndef STATS_POWER_H
 #define STATS_POWER_H
 
 #include "stats/interval.h"
 
 /*
- * The loss that a sample of this size would show (interval below "no loss") with probability
- * power, such as 0.8: the interval's lower arm times (z_confidence + z_power) / z_confidence.
- * In the interval's unit. NAN without an interval.
+ * The loss that a sample of this size would show (interval below "no loss") with probability power,
+ * such as 0.8: the interval's lower arm times (z_confidence + z_power) / z_confidence. In the
+ * interval's unit. NAN without a lower bound.
  */
 double stats_detectable_loss(const struct stats_interval *i, double confidence, double power);
 /*
  * Observations needed until half the interval's width is half_width: n * (width now / wanted)^2,
- * rounded up. NAN without an interval.
+ * rounded up. NAN without two bounds.
  */
 double stats_needed_n(const struct stats_interval *i, double half_width);
 /*

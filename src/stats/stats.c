@@ -1,5 +1,7 @@
 #include "stats/stats.h"
 
+#include "stats/dist.h"
+
 #include <math.h>
 #include <stdlib.h>
 
@@ -57,58 +59,10 @@ bool stats_bounds_quantile(size_t n, double p) {
     return pow(p, (double)n) <= 0.025;
 }
 
-/*
- * The continued fraction of the incomplete beta function, by the modified Lentz method
- * (NIST DLMF 8.17.22 for the fraction).
- */
-static double beta_fraction(double a, double b, double x) {
-    const double tiny = 1e-300;
-    double c = 1;
-    double d = 1 - (a + b) * x / (a + 1);
-    d = 1 / (fabs(d) < tiny ? tiny : d);
-    double value = d;
-    for (int m = 1; m <= 10000; m++) {
-        double even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m));
-        d = 1 + even * d;
-        c = 1 + even / c;
-        d = 1 / (fabs(d) < tiny ? tiny : d);
-        c = fabs(c) < tiny ? tiny : c;
-        value *= d * c;
-        double odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1));
-        d = 1 + odd * d;
-        c = 1 + odd / c;
-        d = 1 / (fabs(d) < tiny ? tiny : d);
-        c = fabs(c) < tiny ? tiny : c;
-        value *= d * c;
-        if (fabs(d * c - 1) < 1e-16) {
-            break;
-        }
-    }
-    return value;
-}
-
-static double log_gamma(double x) {
-    int sign = 0;
-    return lgamma_r(x, &sign); /* lgamma writes a global */
-}
-
-/* The regularized incomplete beta function I_x(a, b); y is 1 - x, passed to keep its digits. */
-static double beta_inc(double a, double b, double x, double y) {
-    if (x <= 0 || y <= 0) {
-        return x <= 0 ? 0 : 1;
-    }
-    double front = exp(log_gamma(a + b) - log_gamma(a) - log_gamma(b) + a * log(x) + b * log(y));
-    /* The fraction converges fast only on this side of the mean; the other side is by symmetry. */
-    if (x < (a + 1) / (a + b + 2)) {
-        return front * beta_fraction(a, b, x) / a;
-    }
-    return 1 - front * beta_fraction(b, a, y) / b;
-}
-
 /* P(T > t) for t >= 0: without the 1 - p of the other tail, so that small p keep their digits. */
 static double t_upper_tail(double t, double df) {
     double sum = df + t * t;
-    return 0.5 * beta_inc(df / 2, 0.5, df / sum, t * t / sum);
+    return 0.5 * stats_beta_inc(df / 2, 0.5, df / sum, t * t / sum);
 }
 
 double stats_t_cdf(double t, double df) {
