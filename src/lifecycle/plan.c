@@ -359,7 +359,7 @@ static int read_energy(struct reader *r, struct ynode n, struct err *e) {
 static int read_root(struct reader *r, struct ynode root, struct err *e) {
     static const char *const keys[] = {
         "name", "seed",     "models", "methods", "precisions",      "tasks", "serve",
-        "load", "sampling", "engine", "energy",  "stage_timeout_s", NULL};
+        "load", "sampling", "engine", "energy",  "stage_timeout_s", "cost",  NULL};
     struct plan *p = r->plan;
     const char *name = "run";
     p->seed = 1;
@@ -391,6 +391,7 @@ static int read_root(struct reader *r, struct ynode root, struct err *e) {
     rc = rc ? rc : read_sampling(r, ymap_get(root, "sampling"), e);
     rc = rc ? rc : read_engine(r, ymap_get(root, "engine"), e);
     rc = rc ? rc : read_energy(r, ymap_get(root, "energy"), e);
+    rc = rc ? rc : plan_cost_read(ymap_get(root, "cost"), r->arena, &p->cost, e);
     p->sampling.seed = (uint32_t)p->seed;
     return !rc && !p->name ? no_memory(e) : rc;
 }

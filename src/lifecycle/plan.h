@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "engine/engine.h"
+#include "lifecycle/plan_cost.h"
 #include "quality/task.h"
 
 #include <stdbool.h>
@@ -81,6 +82,7 @@ struct plan {
         double idle_s;      /* longest idle baseline measurement; 0: none */
     } energy;
     int64_t stage_timeout_s;
+    struct plan_cost cost; /* no stage depends on it */
 };
 
 /* Reads and validates path. data_dir holds models.yaml and tasks/. Everything is in a. */
