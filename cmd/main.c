@@ -16,6 +16,7 @@ static const struct {
     const char *summary; /* NULL: not for people */
 } commands[] = {
     {"run", cmd_run, "measure a plan: quantize, load, serve, score, metrics, report"},
+    {"metrics", cmd_metrics, "what a run's deployment is worth: break-even, cost, carbon"},
     {"report", cmd_report, "print or write the report of finished runs"},
     {"quantize", cmd_quantize, "write a GGUF file in another precision"},
     {"synth", cmd_synth, "write a checkpoint of a known shape with random weights"},

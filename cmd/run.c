@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/fs.h"
 #include "lifecycle/run.h"
+#include "metrics/prices.h"
 #include "progress.h"
 #include "report/report.h"
 
@@ -12,7 +13,7 @@
 #include <string.h>
 
 static const char *const usage[] = {
-    "run PLAN [--out DIR] [--only STAGE] [--quiet]",
+    "run PLAN [--out DIR] [--only STAGE] [--prices FILE] [--quiet]",
     "run --resume DIR [--only STAGE] [--quiet]",
     "run PLAN --dry-run",
     NULL,
@@ -44,6 +45,7 @@ struct run_args {
     const char *out;
     const char *resume;
     const char *only;
+    const char *prices;
     bool dry_run;
     bool quiet;
 };
@@ -55,8 +57,11 @@ static int check_args(const struct run_args *a, struct err *e) {
     if (!a->plan && !a->resume) {
         return err_set(e, EE_USAGE, "usage: edge-eval %s (see: edge-eval help run)", usage[0]);
     }
-    if (a->resume && (a->out || a->dry_run)) {
-        return err_set(e, EE_USAGE, "--resume goes with neither --out nor --dry-run");
+    if (a->resume && (a->out || a->dry_run || a->prices)) {
+        return err_set(
+            e, EE_USAGE,
+            "--resume goes with none of --out, --dry-run and --prices (edge-eval metrics "
+            "takes other prices)");
     }
     if (a->only && !run_is_stage_kind(a->only)) {
         return err_set(e, EE_USAGE, "--only is \"%.40s\"; allowed: quantize, load, serve, score",
@@ -132,6 +137,19 @@ static int measure(const struct run_args *a, const struct run_opts *opts, struct
     return rc;
 }
 
+/* The shipped price book with the user's entries, as text to be kept with the run. */
+static int load_prices(const char *data_dir, const char *own, struct buf *out, struct err *e) {
+    struct arena a = ARENA_INIT;
+    struct price_book book = {0};
+    char *shipped = fs_join(data_dir, "prices");
+    int rc = shipped ? prices_load(shipped, &a, &book, e) : err_set(e, EE_NOMEM, "out of memory");
+    rc = rc || !own ? rc : prices_load(own, &a, &book, e);
+    rc = rc ? rc : prices_dump(&book, out, e);
+    free(shipped);
+    arena_release(&a);
+    return rc;
+}
+
 int cmd_run(int argc, char **argv) {
     struct run_args a = {0};
     const struct opt options[] = {
@@ -139,6 +157,7 @@ int cmd_run(int argc, char **argv) {
         {OPT_STR, 0, "resume", &a.resume, "DIR", "go on with the run in DIR", NULL},
         {OPT_STR, 0, "only", &a.only, "STAGE", "quantize, load, serve or score, and what it needs",
          NULL},
+        {OPT_STR, 0, "prices", &a.prices, "FILE", "prices that override the shipped ones", NULL},
         {OPT_FLAG, 0, "dry-run", &a.dry_run, NULL, "say what would run, and stop", NULL},
         {OPT_FLAG, 'q', "quiet", &a.quiet, NULL, "no progress, only failures", NULL},
         {.kind = OPT_END},
@@ -164,8 +183,11 @@ int cmd_run(int argc, char **argv) {
     progress_init(&p, a.quiet);
     char *exe = fs_exe_path();
     char *data_dir = NULL;
+    struct buf prices;
+    buf_init(&prices);
     int rc = check_args(&a, &e);
     rc = rc ? rc : cmd_data_dir(&data_dir, &e);
+    rc = rc ? rc : load_prices(data_dir, a.prices, &prices, &e);
     if (!rc && !exe) {
         rc = err_set(&e, EE_IO, "cannot tell where this program lies (is /proc mounted?)");
     }
@@ -173,10 +195,12 @@ int cmd_run(int argc, char **argv) {
         const struct run_opts opts = {.exe = exe,
                                       .data_dir = data_dir,
                                       .version = EDGE_EVAL_VERSION,
+                                      .prices = prices.data,
                                       .observer = &p.observer,
                                       .stop = &stop_requested};
         rc = a.dry_run ? dry_run(&a, &opts, &e) : measure(&a, &opts, &p, &e);
     }
+    buf_release(&prices);
     free(data_dir);
     free(exe);
     return rc ? cmd_fail(&e) : EXIT_OK;

@@ -280,7 +280,7 @@ static void the_registry_is_complete_and_documented(void **state) {
     assert_int_equal(fs_read(path, &doc, &e), 0);
     for (size_t i = 0; i < metrics_count(); i++) {
         const struct metric *m = metrics_at(i);
-        assert_ptr_equal(metrics_find(m->id), m); /* so no id stands twice */
+        assert_ptr_equal(metrics_find_in(m->id, m->profile), m); /* none stands twice */
         assert_true(*m->name && *m->unit && *m->profile && *m->definition);
         struct buf quoted;
         buf_init(&quoted);
@@ -295,8 +295,24 @@ static void the_registry_is_complete_and_documented(void **state) {
     free(path);
 }
 
+/* Two flags of one number would be one warning with two meanings. */
+static void every_flag_has_its_own_words(void **state) {
+    (void)state;
+    struct arena a = ARENA_INIT;
+    size_t n = 0;
+    for (unsigned flag = 1; flag; flag <<= 1) {
+        const char *text = NULL;
+        assert_true(quantity_label(flag, NULL, NULL, &a, &text));
+        assert_true(!text || !strstr(text, "; "));
+        n += text != NULL;
+    }
+    assert_true(n >= 17);
+    arena_release(&a);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_flag_has_its_own_words),
         cmocka_unit_test(by_hand),
         cmocka_unit_test(nominal_sizes_are_the_published_ones),
         cmocka_unit_test(a_missing_input_refuses_what_needs_it),

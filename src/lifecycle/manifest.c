@@ -90,6 +90,7 @@ int manifest_write(struct run *r, struct err *e) {
     json_object_set_new(m, "engine_settings", run_engine_json(r));
     json_object_set_new(m, "energy_source", json_string(r->plan.energy.source));
     json_object_set_new(m, "plan", json_string(r->plan.text));
+    json_object_set_new(m, "prices", meta_json(r, "prices"));
     char *text = json_dumps(m, JSON_INDENT(2));
     char *path = fs_join(r->dir, "manifest.json");
     int rc = text && path ? fs_write_atomic(path, text, strlen(text), e)

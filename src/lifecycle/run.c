@@ -136,10 +136,11 @@ static int store_facts(struct run *r, struct err *e) {
     const char *const facts[][2] = {
         {"run_id", id.data},         {"created_utc", created},    {"version", r->opts->version},
         {"plan_path", r->plan.path}, {"plan_yaml", r->plan.text}, {"plan_name", r->plan.name},
+        {"prices", r->opts->prices},
     };
     int rc = store_begin(r->store, e);
     for (size_t i = 0; i < sizeof(facts) / sizeof(facts[0]) && !rc; i++) {
-        rc = store_meta_set(r->store, facts[i][0], facts[i][1], e);
+        rc = facts[i][1] ? store_meta_set(r->store, facts[i][0], facts[i][1], e) : 0;
     }
     rc = rc ? rc : store_commit(r->store, e);
     buf_release(&id);

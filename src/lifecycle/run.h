@@ -45,6 +45,7 @@ struct run_opts {
     const char *exe;      /* this program: workers are started from it */
     const char *data_dir; /* models.yaml, tasks/ */
     const char *version;  /* of this program */
+    const char *prices;   /* the price book as text, kept with a new run; NULL: none */
     const struct run_observer *observer;
     const volatile sig_atomic_t *stop; /* non-zero: stop soon, keeping what is done */
 };

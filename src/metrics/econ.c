@@ -11,7 +11,7 @@
 static const struct econ_field fields[ECON_FIELDS] = {
     FIELD(owned, "1", "1 for owned hardware, 0 for rented", 0, 1, false),
     FIELD(devices, "1", "devices of one replica", 1, INFINITY, false),
-    FIELD(share, "1", "reserved share of each device", 0, 1, true),
+    FIELD(share, "1", "reserved share of each device", 0, 1, false),
     FIELD(capex_usd, "$", "price of one device", 0, INFINITY, true),
     FIELD(lifetime_h, "h", "how long a device is used", 0, INFINITY, true),
     FIELD(maintenance_usd_per_h, "$/h", "upkeep of one device", 0, INFINITY, true),

@@ -9,13 +9,17 @@
 #ifndef METRICS_METRICS_H
 #define METRICS_METRICS_H
 
+#include "metrics/costing.h"
+#include "metrics/econ.h"
 #include "metrics/quantity.h"
+#include "stats/repeats.h"
 
 #include "base/arena.h"
 #include "base/err.h"
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* What the published definitions fix. */
 struct paper_constants {
@@ -27,11 +31,30 @@ struct paper_constants {
 };
 extern const struct paper_constants paper_constants;
 
+/* One score an item, on the scorer's own scale, in the order of the items' ids. */
+struct metrics_items {
+    const char *const *ids;
+    const double *scores;
+    size_t n;
+};
+
+/* What each measurement of several told, for intervals; n_windows and n_rates 0 where unknown. */
+struct metrics_spread {
+    struct stats_joules serve;     /* of one request, a window a repeat */
+    struct stats_joules once;      /* before serving, a window a stage, summed */
+    struct stats_joules load_cold; /* of one load, a window a start */
+    struct stats_joules load_warm;
+    const double *rates; /* requests an hour, a figure a repeat */
+    size_t n_rates;
+};
+
 /* Everything one variant's metrics are made of. */
 struct metrics_input {
     const char *method;    /* none, lora, qlora */
     const char *precision; /* fp16, int8, int4 */
     double score_max;      /* S is divided by it: 1 for a share, 10 for a 1-to-10 judgement */
+    double score_min;      /* of the scorer's scale: 0 for a share, 1 for a 1-to-10 judgement */
+    double concurrency;    /* requests in flight while serving; NAN when unknown */
 
     struct quantity score;       /* S on the scorer's own scale */
     struct quantity score_fp16;  /* S of the fp16 variant with the same everything else */
@@ -43,6 +66,22 @@ struct metrics_input {
     struct quantity requests_failed;
     struct quantity output_tokens_per_s;
     struct quantity load_s; /* exec to context ready */
+
+    struct quantity serve_above_idle_j; /* E_serve above the idle of the bare machine */
+    /* E_load and T_load: exec to first token, less the same prompt in the warm process. */
+    struct quantity load_cold_j, load_warm_j;
+    struct quantity load_cold_s, load_warm_s;
+    struct quantity cold_start_p99_s; /* exec to first token */
+
+    struct metrics_items items;      /* this variant's; n 0 when not scored */
+    struct metrics_items items_fp16; /* of the fp16 variant with the same everything else */
+    struct metrics_items items_api;  /* of the model that stands for the API */
+
+    struct metrics_spread spread;
+    uint64_t seed; /* of everything that is drawn */
+
+    struct quantity econ[ECON_FIELDS]; /* what the economics are made of */
+    const struct costing *costing;     /* where they are from; NULL: nothing is known of costs */
 
     struct quantity ttft_mean_s;
     struct quantity ttft_p50_s;
@@ -56,6 +95,7 @@ struct metrics_input {
     struct quantity file_bytes;
     struct quantity weights_bytes;
     struct quantity kv_bytes;
+    struct quantity used_kv_bytes; /* of it, the most that held tokens at once */
     struct quantity compute_bytes;
     struct quantity memory_peak_bytes;
 };
@@ -64,7 +104,7 @@ struct metric {
     const char *id; /* as in metrics.csv */
     const char *name;
     const char *unit;
-    const char *profile;    /* paper, or measured: no definition to choose */
+    const char *profile;    /* paper, full, or measured: no definition to choose */
     const char *definition; /* one line */
     const char *formula;    /* in the symbols of docs/metrics.md; NULL for a measured figure */
 };
@@ -83,8 +123,10 @@ struct metric_row {
 size_t metrics_count(void);
 /* The i-th metric of the registry. */
 const struct metric *metrics_at(size_t i);
-/* NULL when there is none of that id. */
+/* NULL when there is none of that id; of several profiles, the paper's. */
 const struct metric *metrics_find(const char *id);
+/* NULL when there is none. */
+const struct metric *metrics_find_in(const char *id, const char *profile);
 
 /* Fills rows[metrics_count()] in the registry's order. Texts lie in the arena. */
 int metrics_compute(const struct metrics_input *in, struct arena *a, struct metric_row *rows,

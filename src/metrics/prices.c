@@ -236,8 +236,8 @@ static int read_entry(struct reader *r, struct ynode map, struct price_entry *en
 }
 
 /* Room for one more; grown in steps because an arena cannot give back. */
-static int add_entry(struct reader *r, const struct price_entry *entry, struct err *e) {
-    struct price_book *book = r->book;
+static int add_entry(struct arena *a, struct price_book *book, const struct price_entry *entry,
+                     struct err *e) {
     for (size_t i = 0; i < book->n; i++) {
         if (book->entries[i].kind == entry->kind &&
             strcmp(book->entries[i].name, entry->name) == 0) {
@@ -247,7 +247,7 @@ static int add_entry(struct reader *r, const struct price_entry *entry, struct e
     }
     const size_t step = 32;
     if (book->n % step == 0) {
-        struct price_entry *more = arena_array(r->arena, book->n + step, sizeof(*more));
+        struct price_entry *more = arena_array(a, book->n + step, sizeof(*more));
         if (!more) {
             return out_of_memory(e);
         }
@@ -270,7 +270,18 @@ static int read_kind(struct reader *r, enum price_kind kind, struct ynode map, s
     for (size_t i = 0; ymap_at(map, i, &name, &value); i++) {
         struct price_entry entry = {.kind = kind, .name = arena_strdup(r->arena, name)};
         int rc = entry.name ? read_entry(r, value, &entry, e) : out_of_memory(e);
-        rc = rc ? rc : add_entry(r, &entry, e);
+        rc = rc ? rc : add_entry(r->arena, r->book, &entry, e);
+        if (rc) {
+            return rc;
+        }
+    }
+    return 0;
+}
+
+int prices_merge(const struct price_book *from, struct arena *a, struct price_book *book,
+                 struct err *e) {
+    for (size_t i = 0; i < from->n; i++) {
+        int rc = add_entry(a, book, &from->entries[i], e);
         if (rc) {
             return rc;
         }

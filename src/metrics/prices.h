@@ -53,6 +53,9 @@ int prices_load_bytes(const char *text, size_t len, const char *name, struct are
 /* The same from a file, or from every *.yaml of a directory in the order of their names. */
 int prices_load(const char *path, struct arena *a, struct price_book *book,
                 struct err *e) EE_MUST_CHECK;
+/* Adds the entries of another book, whose texts must live as long. */
+int prices_merge(const struct price_book *from, struct arena *a, struct price_book *book,
+                 struct err *e) EE_MUST_CHECK;
 /* Appends the whole book as text that prices_load_bytes reads back. */
 int prices_dump(const struct price_book *book, struct buf *out, struct err *e) EE_MUST_CHECK;
 

@@ -25,6 +25,9 @@ enum quantity_flag {
     QUANTITY_ITEMS_DIFFER = 1 << 8,
     QUANTITY_LABEL_SIZE = 1 << 9,
     QUANTITY_SYNTHETIC = 1 << 13,
+    QUANTITY_STALE_PRICE = 1 << 14,
+    QUANTITY_GIVEN_IDLE = 1 << 15,
+    QUANTITY_NOT_EQUIVALENT = 1 << 16,
     /* These say what an interval is, and stay with the figure that has it. */
     QUANTITY_INSTRUMENT = 1 << 10,
     QUANTITY_T_INTERVAL = 1 << 11,

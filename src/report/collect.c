@@ -1,5 +1,6 @@
 #include "report/collect.h"
 
+#include "report/costs.h"
 #include "report/fmt.h"
 #include "report/inputs.h"
 
@@ -43,14 +44,19 @@ bool report_is_repeat(const char *window, const char *kind) {
     return true;
 }
 
-const struct metric_row *report_row(const struct report_variant *v, const char *metric_id) {
-    const struct metric *metric = metrics_find(metric_id);
+const struct metric_row *report_row_in(const struct report_variant *v, const char *metric_id,
+                                       const char *profile) {
+    const struct metric *metric = metrics_find_in(metric_id, profile);
     for (size_t i = 0; i < metrics_count(); i++) {
         if (v->rows[i].metric == metric) {
             return &v->rows[i];
         }
     }
     return NULL;
+}
+
+const struct metric_row *report_row(const struct report_variant *v, const char *metric_id) {
+    return report_row_in(v, metric_id, NULL);
 }
 
 const char *report_fact(const struct report_run *run, const char *key) {
@@ -262,6 +268,11 @@ static int name_run(struct report_run *run, const char *run_dir, struct err *e) 
 }
 
 int report_run_load(const char *run_dir, struct report_run **out, struct err *e) {
+    return report_run_load_as(run_dir, NULL, out, e);
+}
+
+int report_run_load_as(const char *run_dir, const struct report_what_if *what_if,
+                       struct report_run **out, struct err *e) {
     *out = NULL;
     struct store *s = NULL;
     int rc = open_run(run_dir, &s, e);
@@ -278,6 +289,8 @@ int report_run_load(const char *run_dir, struct report_run **out, struct err *e)
     rc = rc ? rc : load_stages(s, run, e);
     rc = rc ? rc : load_machines(s, run, e);
     rc = rc ? rc : load_variants(s, run, e);
+    rc = rc ? rc : report_load_costs(s, run, what_if, e);
+    rc = rc ? rc : inputs_costs(s, run, e);
     rc = rc ? rc : compute_metrics(run, e);
     store_close(s);
     if (rc) {

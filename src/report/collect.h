@@ -66,6 +66,15 @@ struct report_machine {
     const char *json;
 };
 
+/* A run evaluated with other costs than it was stored with. */
+struct report_what_if {
+    const char *const *sets; /* "KEY=VALUE" of the plan's cost: section */
+    size_t n_sets;
+    const struct price_book *prices;   /* override the run's, entry by entry; NULL */
+    const struct price_book *fallback; /* for a run that has none of its own; NULL */
+    const char *as_of;                 /* the day prices must be fresh on; NULL: the run's */
+};
+
 struct report_run {
     struct arena arena;
     const char *run_id;
@@ -79,17 +88,26 @@ struct report_run {
     size_t n_stages;
     struct report_variant *variants;
     size_t n_variants;
+    struct price_book prices;
+    struct costing costing;
+    uint64_t seed;
 };
 
 /* Reads run_dir/run.db without changing it. */
 int report_run_load(const char *run_dir, struct report_run **out, struct err *e) EE_MUST_CHECK;
+/* The same with other costs; NULL: none. What the price books hold must live as long as the run. */
+int report_run_load_as(const char *run_dir, const struct report_what_if *what_if,
+                       struct report_run **out, struct err *e) EE_MUST_CHECK;
 void report_run_free(struct report_run *run);
 
 bool report_stage_failed(const struct report_stage *st);
 /* "serve/0", "serve/1", ...: a repeat of the stage's measurement, and not a phase inside one. */
 bool report_is_repeat(const char *window, const char *kind);
-/* The variant's row of that metric; the id must be in the registry. */
+/* The variant's row of that metric, the paper's where several profiles have it; the id must be in
+ * the registry. */
 const struct metric_row *report_row(const struct report_variant *v, const char *metric_id);
+const struct metric_row *report_row_in(const struct report_variant *v, const char *metric_id,
+                                       const char *profile);
 /* The fact's value, NULL when the run has none. */
 const char *report_fact(const struct report_run *run, const char *key);
 

@@ -4,6 +4,7 @@
 #include "report/fmt.h"
 
 #include <math.h>
+#include <string.h>
 
 static const char header[] = "run_id,variant_id,family,size,method,task,precision,engine,device,"
                              "metric,profile,value,low,high,n,unit,label,reason\n";
@@ -33,16 +34,27 @@ static void add_row(struct buf *out, const char *run_id, const struct store_vari
     buf_addch(out, '\n');
 }
 
-int report_csv(const struct report_run *const *runs, size_t n, struct buf *out, struct err *e) {
+static bool is_wanted(const struct metric *m, const char *profile) {
+    return !profile || strcmp(m->profile, profile) == 0 || strcmp(m->profile, "measured") == 0;
+}
+
+int report_csv_profile(const struct report_run *const *runs, size_t n, const char *profile,
+                       struct buf *out, struct err *e) {
     (void)e;
     buf_addstr(out, header);
     for (size_t i = 0; i < n; i++) {
         for (size_t j = 0; j < runs[i]->n_variants; j++) {
             const struct report_variant *v = &runs[i]->variants[j];
             for (size_t k = 0; k < metrics_count(); k++) {
-                add_row(out, runs[i]->run_id, &v->v, &v->rows[k]);
+                if (is_wanted(v->rows[k].metric, profile)) {
+                    add_row(out, runs[i]->run_id, &v->v, &v->rows[k]);
+                }
             }
         }
     }
     return 0;
+}
+
+int report_csv(const struct report_run *const *runs, size_t n, struct buf *out, struct err *e) {
+    return report_csv_profile(runs, n, NULL, out, e);
 }

@@ -75,7 +75,7 @@ static void add_summary_head(const struct report_variant *v, struct buf *out) {
     buf_addstr(out, "</small></h3>\n<div class=\"scroll\"><table>\n<thead><tr><th>task</th>"
                     "<th>method</th><th>precision</th>");
     for (size_t i = 0; i < summary_n_columns(); i++) {
-        const struct summary_column *c = summary_column_at(i);
+        const struct summary_column *c = summary_column_at(SUMMARY_PAPER, i);
         const struct metric *m = metrics_find(c->metric);
         buf_addstr(out, "<th class=\"num\" title=\"");
         fmt_html(out, m->definition);
@@ -98,11 +98,11 @@ static void add_failure(const struct report_stage *failure, size_t columns, stru
 
 static void add_figures(const struct report_variant *v, struct buf *out) {
     for (size_t i = 0; i < summary_n_columns(); i++) {
-        const struct metric_row *row = report_row(v, summary_column_at(i)->metric);
+        const struct metric_row *row = report_row(v, summary_column_at(SUMMARY_PAPER, i)->metric);
         buf_addf(out, "<td class=\"num%s\" title=\"", metric_refused(row) ? " refused" : "");
         fmt_html(out, row->reason ? row->reason : row->label);
         buf_addstr(out, "\">");
-        summary_cell(v, summary_column_at(i), out);
+        summary_cell(v, summary_column_at(SUMMARY_PAPER, i), out);
         buf_addstr(out, "</td>");
     }
     buf_addstr(out, "</tr>\n");
@@ -149,7 +149,7 @@ static int add_summary(const struct report_run *run, struct buf *out, struct err
     struct arena a = ARENA_INIT;
     const char **notes = NULL;
     size_t n = 0;
-    int rc = summary_notes(run, &a, &notes, &n, e);
+    int rc = summary_notes(run, SUMMARY_PAPER, &a, &notes, &n, e);
     buf_addstr(out, "<ul class=\"notes\">\n");
     for (size_t i = 0; run->n_variants && i < n; i++) {
         buf_addstr(out, "<li>");

@@ -10,8 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Under this many cold starts their mean is a rough figure. */
-enum { FEW_STARTS = 5 };
 #define CONFIDENCE 0.95
 
 static int out_of_memory(struct err *e) {
@@ -63,8 +61,7 @@ json_t *inputs_result(const struct report_stage *st) {
     return result;
 }
 
-/* The interval of the mean of x, where there is one. */
-static struct quantity mean_quantity(const double *x, size_t n) {
+struct quantity inputs_mean(const double *x, size_t n) {
     struct quantity q = quantity_of(stats_mean(x, n), n);
     if (stats_t_interval(x, n, CONFIDENCE, &q.low, &q.high)) {
         q.flags |= QUANTITY_T_INTERVAL;
@@ -117,13 +114,15 @@ static size_t keep_primary(struct store_score *rows, size_t n, const char **wron
 }
 
 /* One value an item: the mean of its passes, which are no independent draws. */
-static size_t item_means(const struct store_score *rows, size_t n, double *means) {
+static size_t item_means(const struct store_score *rows, size_t n, const char **ids,
+                         double *means) {
     size_t n_items = 0;
     for (size_t i = 0, end; i < n; i = end) {
         double sum = 0;
         for (end = i; end < n && strcmp(rows[end].item_id, rows[i].item_id) == 0; end++) {
             sum += rows[end].value;
         }
+        ids[n_items] = rows[i].item_id;
         means[n_items++] = sum / (double)(end - i);
     }
     return n_items;
@@ -162,53 +161,18 @@ static int fill_score(struct store *s, struct arena *a, struct report_variant *v
         return 0;
     }
     double *means = arena_array(a, n, sizeof(*means));
-    if (!means) {
+    const char **ids = arena_array(a, n, sizeof(*ids));
+    if (!means || !ids) {
         return out_of_memory(e);
     }
-    in->score = mean_quantity(means, item_means(rows, n, means));
+    size_t n_items = item_means(rows, n, ids, means);
+    in->score = inputs_mean(means, n_items);
     in->score.note = scorer_note(a, rows[0].scorer);
+    in->items = (struct metrics_items){ids, means, n_items};
     const struct scorer *scorer = scorer_find(rows[0].scorer);
     in->score_max = scorer ? scorer->high : NAN;
+    in->score_min = scorer ? scorer->low : NAN;
     return in->score.note ? 0 : out_of_memory(e);
-}
-
-/* load_s: from cold page cache where such starts were made, else from warm. */
-static int fill_load(struct store *s, struct arena *a, struct report_variant *v, struct err *e) {
-    struct quantity *q = &v->input.load_s;
-    const char *why = NULL;
-    int rc = inputs_stage_gap(a, v, REPORT_LOAD, &why, e);
-    if (rc || why) {
-        *q = quantity_missing(why ? why : "");
-        return rc;
-    }
-    struct store_cold_start *rows = NULL;
-    size_t n = 0;
-    rc = store_cold_starts(s, v->stages[REPORT_LOAD]->s.stage_id, a, &rows, &n, e);
-    if (rc) {
-        return rc;
-    }
-    v->starts = rows;
-    v->n_starts = n;
-    double *seconds = arena_array(a, n + 1, sizeof(*seconds));
-    if (!seconds) {
-        return out_of_memory(e);
-    }
-    static const char *const caches[] = {"cold", "warm"};
-    size_t used = 0;
-    for (size_t c = 0; c < 2 && used == 0; c++) {
-        for (size_t i = 0; i < n; i++) {
-            if (strcmp(rows[i].cache, caches[c]) == 0 && isfinite(rows[i].context_s)) {
-                seconds[used++] = rows[i].context_s;
-            }
-        }
-        *q = mean_quantity(seconds, used);
-        q->flags |= c == 1 ? QUANTITY_WARM_CACHE : 0;
-    }
-    q->flags |= used < FEW_STARTS ? QUANTITY_FEW_STARTS : 0;
-    if (used == 0) {
-        *q = quantity_missing("no start was timed");
-    }
-    return 0;
 }
 
 static struct quantity memory_sum(struct arena *a, const struct store_memory *rows, size_t n,
@@ -239,13 +203,14 @@ static int fill_memory(struct store *s, struct arena *a, struct report_variant *
     }
     in->weights_bytes = memory_sum(a, rows, n, "weights");
     in->kv_bytes = memory_sum(a, rows, n, "kv");
+    in->used_kv_bytes = memory_sum(a, rows, n, "used_kv");
     in->compute_bytes = memory_sum(a, rows, n, "compute");
     in->memory_peak_bytes = memory_sum(a, rows, n, "device_peak");
     if (!in->memory_peak_bytes.present) {
         in->memory_peak_bytes = memory_sum(a, rows, n, "rss_peak");
     }
-    struct quantity *all[] = {&in->weights_bytes, &in->kv_bytes, &in->compute_bytes,
-                              &in->memory_peak_bytes};
+    struct quantity *all[] = {&in->weights_bytes, &in->kv_bytes, &in->used_kv_bytes,
+                              &in->compute_bytes, &in->memory_peak_bytes};
     for (size_t i = 0; why && i < sizeof(all) / sizeof(all[0]); i++) {
         *all[i] = quantity_missing(why);
     }
@@ -287,7 +252,7 @@ int inputs_fill(struct store *s, struct arena *a, struct report_variant *v, stru
     v->input.precision = v->v.precision;
     fill_weights(v);
     int rc = fill_score(s, a, v, e);
-    rc = rc ? rc : fill_load(s, a, v, e);
+    rc = rc ? rc : inputs_load(s, a, v, e);
     rc = rc ? rc : inputs_serving(s, a, v, e);
     rc = rc ? rc : inputs_energy(a, v, e);
     rc = rc ? rc : fill_memory(s, a, v, e);
@@ -318,6 +283,9 @@ int inputs_fill_fp16(struct arena *a, struct report_variant *variants, size_t n,
                 same_but_precision(&v->v, &variants[j].v)) {
                 base = &variants[j];
             }
+        }
+        if (base) {
+            v->input.items_fp16 = base->input.items;
         }
         v->input.score_fp16 = base ? base->input.score
                                    : inputs_missing(a, "the run has no fp16 variant of %s %s",

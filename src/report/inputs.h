@@ -16,15 +16,27 @@ int inputs_fill(struct store *s, struct arena *a, struct report_variant *v,
 int inputs_fill_fp16(struct arena *a, struct report_variant *variants, size_t n,
                      struct err *e) EE_MUST_CHECK;
 
+/* Fills what costs and intervals are made of, once run->costing is there and all variants are. */
+int inputs_costs(struct store *s, struct report_run *run, struct err *e) EE_MUST_CHECK;
+
 /* Inside: one file a kind of measurement. Each fills its part of v->input. */
 int inputs_energy(struct arena *a, struct report_variant *v, struct err *e) EE_MUST_CHECK;
 int inputs_serving(struct store *s, struct arena *a, struct report_variant *v,
                    struct err *e) EE_MUST_CHECK;
+int inputs_load(struct store *s, struct arena *a, struct report_variant *v,
+                struct err *e) EE_MUST_CHECK;
+/* Needs the run's machines: how far each sensor may be off. */
+int inputs_spread(struct store *s, struct report_run *run, struct report_variant *v,
+                  struct err *e) EE_MUST_CHECK;
 
+/* The mean of x with its interval, where it has one. */
+struct quantity inputs_mean(const double *x, size_t n);
 /* A missing quantity with a formatted reason; when memory is out, with a fixed one. */
 struct quantity inputs_missing(struct arena *a, const char *fmt, ...) EE_PRINTF(2, 3);
 /* A stage's result_json, NULL where it has none that parses. The caller owns it. */
 json_t *inputs_result(const struct report_stage *st);
+/* True when the model file already had the precision asked for, so that nothing was converted. */
+bool inputs_used_as_is(const struct report_stage *st);
 /* Why a stage has no figures, in *why: NULL when it is there and done. */
 int inputs_stage_gap(struct arena *a, const struct report_variant *v, enum report_kind kind,
                      const char **why, struct err *e) EE_MUST_CHECK;

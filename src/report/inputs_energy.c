@@ -5,7 +5,7 @@
 
 /* The sum of some windows' totals. */
 struct window_sum {
-    double joules, low_j, high_j, seconds;
+    double joules, low_j, high_j, above_idle_j, seconds;
     size_t n;
     unsigned flags;
     const char *scope;
@@ -32,6 +32,7 @@ static void add_window(struct window_sum *sum, const struct store_energy *g) {
     sum->joules += g->joules;
     sum->low_j += g->low_j; /* the gain error is one for all windows: bounds add up */
     sum->high_j += g->high_j;
+    sum->above_idle_j += g->above_idle_j; /* NAN without an idle baseline, and then for all */
     sum->seconds += (g->end_ns - g->start_ns) / 1e9;
     sum->n++;
     sum->flags |= strcmp(g->quality, "modelled") == 0 ? QUANTITY_MODELLED : 0;
@@ -62,8 +63,7 @@ static struct quantity sum_quantity(const struct window_sum *sum) {
     return q;
 }
 
-/* A model file that already had the precision asked for was not converted. */
-static bool used_as_is(const struct report_stage *st) {
+bool inputs_used_as_is(const struct report_stage *st) {
     json_t *result = inputs_result(st);
     bool as_is = json_is_true(json_object_get(result, "used_as_is"));
     json_decref(result);
@@ -95,7 +95,7 @@ static int fill_prepare(struct arena *a, struct report_variant *v, struct err *e
             return rc;
         }
         const struct report_stage *st = v->stages[kinds[i]];
-        if ((!st && !is_needed(v, kinds[i])) || (!why && used_as_is(st))) {
+        if ((!st && !is_needed(v, kinds[i])) || (!why && inputs_used_as_is(st))) {
             continue;
         }
         if (why) {
@@ -140,14 +140,22 @@ static int fill_serve(struct arena *a, struct report_variant *v, struct err *e) 
         in->serve_j = inputs_missing(a, "%zu of %zu repeats have an energy window", sum.n,
                                      in->output_tokens_per_s.n);
         in->serve_w = in->serve_j;
+        in->serve_above_idle_j = in->serve_j;
         return 0;
     }
     if (why) {
         in->serve_j = inputs_missing(a, "%s", why);
         in->serve_w = in->serve_j;
+        in->serve_above_idle_j = in->serve_j;
         return 0;
     }
     in->serve_j = sum_quantity(&sum);
+    in->serve_above_idle_j = in->serve_j;
+    in->serve_above_idle_j.value = sum.above_idle_j;
+    in->serve_above_idle_j.low = in->serve_above_idle_j.high = (double)NAN;
+    if (isnan(sum.above_idle_j)) {
+        in->serve_above_idle_j = quantity_missing("the machine's idle power was not measured");
+    }
     in->serve_w = in->serve_j;
     in->serve_w.value /= sum.seconds;
     in->serve_w.low /= sum.seconds;

@@ -1,4 +1,5 @@
 /* metrics.json: everything a report shows of one run, for programs. */
+#include "report/economics.h"
 #include "report/writers.h"
 
 #include "base/json.h"
@@ -64,6 +65,53 @@ static struct object paper_object(void) {
     put_num(&o, "bytes_per_weight_int8", paper_constants.bytes_per_weight_int8);
     put_num(&o, "bytes_per_weight_int4", paper_constants.bytes_per_weight_int4);
     return o;
+}
+
+static void put_econ_fields(struct object *doc) {
+    json_t *array = json_array();
+    for (size_t i = 0; i < ECON_FIELDS; i++) {
+        const struct econ_field *f = econ_field(i);
+        struct object o = object_new();
+        put_str(&o, "name", f->name);
+        put_str(&o, "unit", f->unit);
+        put_str(&o, "about", f->about);
+        put_num(&o, "low", f->low);
+        put_num(&o, "high", f->high); /* null: no limit */
+        put(&o, "varies", json_boolean(f->varies));
+        append_object(doc, array, o);
+    }
+    put(doc, "econ_fields", array);
+}
+
+static void put_texts(struct object *o, const char *key, const char *const *texts, size_t n) {
+    json_t *array = json_array();
+    for (size_t i = 0; i < n; i++) {
+        if (json_array_append_new(array, json_string(texts[i]))) {
+            o->failed = true;
+        }
+    }
+    put(o, key, array);
+}
+
+static void put_costing(struct object *doc, const struct costing *k) {
+    struct object o = object_new();
+    json_t *prices = json_array();
+    put(&o, "is_given", json_boolean(k->is_given));
+    for (size_t i = 0; i < k->n_uses; i++) {
+        const struct price_entry *p = k->uses[i].entry;
+        struct object price = object_new();
+        put_str(&price, "kind", price_kind_names[p->kind]);
+        put_str(&price, "name", p->name);
+        put_str(&price, "source", p->source);
+        put_str(&price, "date", p->date);
+        put_str(&price, "note", p->note);
+        put(&price, "is_stale", json_boolean(k->uses[i].is_stale));
+        append_object(&o, prices, price);
+    }
+    put(&o, "prices", prices);
+    put_texts(&o, "assumed", k->assumed, k->n_assumed);
+    put_texts(&o, "excluded", k->excluded, k->n_excluded);
+    put_object(doc, "costing", o);
 }
 
 static void put_metrics(struct object *doc) {
@@ -144,6 +192,73 @@ static struct object row_object(const struct metric_row *r) {
     return o;
 }
 
+/* Infinity is null here: a figure that is known is either a number or never. */
+static void put_tornado(struct object *o, const struct econ *x) {
+    struct econ_bar bars[ECON_FIELDS];
+    size_t n = econ_tornado(x, econ_n_break_planned, bars);
+    json_t *array = json_array();
+    for (size_t i = 0; i < n; i++) {
+        struct object bar = object_new();
+        put_str(&bar, "field", econ_field(bars[i].field)->name);
+        put_num(&bar, "n_break_20_less", bars[i].at_low);
+        put_num(&bar, "n_break_20_more", bars[i].at_high);
+        append_object(o, array, bar);
+    }
+    put(o, "tornado", array);
+}
+
+static void put_curve(struct object *o, const struct econ *x) {
+    struct economics_point points[ECONOMICS_POINTS];
+    economics_curve(x, points);
+    json_t *array = json_array();
+    for (size_t i = 0; i < ECONOMICS_POINTS; i++) {
+        struct object point = object_new();
+        put_num(&point, "traffic_per_h", points[i].traffic_per_h);
+        put_num(&point, "replicas", points[i].replicas);
+        put_num(&point, "own_usd_per_h", points[i].own_usd_per_h);
+        put_num(&point, "api_usd_per_h", points[i].api_usd_per_h);
+        put_num(&point, "n_break", points[i].n_break);
+        append_object(o, array, point);
+    }
+    put(o, "curve", array);
+}
+
+static void put_paying(struct object *o, const struct econ *x) {
+    enum { MOST = 64 };
+    struct econ_range ranges[MOST];
+    double always_from = 0;
+    size_t n = econ_paying(x, ranges, MOST, &always_from);
+    json_t *array = json_array();
+    for (size_t i = 0; i < n && i < MOST; i++) {
+        struct object range = object_new();
+        put_num(&range, "low", ranges[i].low);
+        put_num(&range, "high", ranges[i].high);
+        append_object(o, array, range);
+    }
+    put(o, "paying", array);
+    put(o, "n_paying", json_integer((json_int_t)n));
+    put_num(o, "always_from_per_h", always_from);
+}
+
+/* What docs/metrics.md computes with, so that another program can go on from here. */
+static struct object economics_object(const struct report_variant *v) {
+    struct object o = object_new();
+    struct object fields = object_new();
+    struct econ x;
+    bool is_known = economics_of(v, &x);
+    for (size_t i = 0; i < ECON_FIELDS; i++) {
+        put_num(&fields, econ_field(i)->name, econ_at(&x, i));
+    }
+    put_object(&o, "fields", fields);
+    put(&o, "is_complete", json_boolean(is_known));
+    if (is_known) {
+        put_paying(&o, &x);
+        put_tornado(&o, &x);
+        put_curve(&o, &x);
+    }
+    return o;
+}
+
 static struct object variant_object(const struct report_variant *v) {
     struct object o = object_new();
     put_str(&o, "variant_id", v->v.variant_id);
@@ -169,6 +284,7 @@ static struct object variant_object(const struct report_variant *v) {
         append_object(&o, rows, row_object(&v->rows[i]));
     }
     put(&o, "rows", rows);
+    put_object(&o, "economics", economics_object(v));
     return o;
 }
 
@@ -196,6 +312,8 @@ int report_json(const struct report_run *const *runs, size_t n, struct buf *out,
         put_run(&doc, runs[i]);
         put_object(&doc, "paper_constants", paper_object());
         put_metrics(&doc);
+        put_econ_fields(&doc);
+        put_costing(&doc, &runs[i]->costing);
         json_t *variants = json_array();
         for (size_t j = 0; j < runs[i]->n_variants; j++) {
             append_object(&doc, variants, variant_object(&runs[i]->variants[j]));

@@ -1,4 +1,4 @@
-/* A GitHub-flavoured Markdown table over all runs, and each run's notes as a list. */
+/* GitHub-flavoured Markdown: a table a profile over all runs, and each run's notes as lists. */
 #include "report/writers.h"
 
 #include "report/fmt.h"
@@ -7,13 +7,13 @@
 static const char *const keys[] = {"run", "model", "task", "method", "precision"};
 enum { N_KEYS = sizeof(keys) / sizeof(keys[0]) };
 
-static void add_header(struct buf *out) {
+static void add_header(enum summary_profile profile, struct buf *out) {
     for (size_t i = 0; i < N_KEYS; i++) {
         buf_addf(out, "| %s ", keys[i]);
     }
     for (size_t i = 0; i < summary_n_columns(); i++) {
         buf_addstr(out, "| ");
-        fmt_md(out, summary_column_at(i)->title);
+        fmt_md(out, summary_column_at(profile, i)->title);
         buf_addch(out, ' ');
     }
     buf_addstr(out, "|\n");
@@ -24,7 +24,7 @@ static void add_header(struct buf *out) {
 }
 
 static void add_variant(const struct report_run *run, const struct report_variant *v,
-                        struct buf *out) {
+                        enum summary_profile profile, struct buf *out) {
     struct buf model;
     buf_init(&model);
     buf_addf(&model, "%s %s, %s %s", v->v.family, v->v.size, v->v.engine, v->v.device);
@@ -38,7 +38,7 @@ static void add_variant(const struct report_run *run, const struct report_varian
     buf_release(&model);
     for (size_t i = 0; i < summary_n_columns(); i++) {
         buf_addstr(out, "| ");
-        summary_cell(v, summary_column_at(i), out);
+        summary_cell(v, summary_column_at(profile, i), out);
         buf_addch(out, ' ');
     }
     buf_addstr(out, "|\n");
@@ -60,10 +60,28 @@ static void add_failures(const struct report_run *run, struct buf *out) {
     }
 }
 
+static int add_profile_notes(const struct report_run *run, enum summary_profile profile,
+                             struct buf *out, struct err *e) {
+    struct arena a = ARENA_INIT;
+    const char **notes = NULL;
+    size_t n = 0;
+    int rc = summary_notes(run, profile, &a, &notes, &n, e);
+    buf_addstr(out, "\nProfile ");
+    fmt_md(out, summary_profile_title(profile));
+    buf_addstr(out, "\n\n");
+    for (size_t i = 0; i < n; i++) {
+        buf_addstr(out, "- ");
+        fmt_md(out, notes[i]);
+        buf_addch(out, '\n');
+    }
+    arena_release(&a);
+    return rc;
+}
+
 static int add_notes(const struct report_run *run, struct buf *out, struct err *e) {
     struct buf text;
     buf_init(&text);
-    buf_addf(&text, "Run %s: profile paper; energy ", run->run_id);
+    buf_addf(&text, "Run %s: energy ", run->run_id);
     summary_energy(run, &text);
     for (size_t i = 0; i < run->n_machines; i++) {
         buf_addstr(&text, i ? "; " : "; on ");
@@ -74,24 +92,24 @@ static int add_notes(const struct report_run *run, struct buf *out, struct err *
     buf_addstr(out, "\n\n");
     buf_release(&text);
     add_failures(run, out);
-    struct arena a = ARENA_INIT;
-    const char **notes = NULL;
-    size_t n = 0;
-    int rc = summary_notes(run, &a, &notes, &n, e);
-    for (size_t i = 0; i < n; i++) {
-        buf_addstr(out, "- ");
-        fmt_md(out, notes[i]);
-        buf_addch(out, '\n');
+    int rc = 0;
+    for (int p = 0; !rc && p < SUMMARY_PROFILES; p++) {
+        rc = add_profile_notes(run, (enum summary_profile)p, out, e);
     }
-    arena_release(&a);
     return rc;
 }
 
 int report_md(const struct report_run *const *runs, size_t n, struct buf *out, struct err *e) {
-    add_header(out);
-    for (size_t i = 0; i < n; i++) {
-        for (size_t j = 0; j < runs[i]->n_variants; j++) {
-            add_variant(runs[i], &runs[i]->variants[j], out);
+    for (int p = 0; p < SUMMARY_PROFILES; p++) {
+        enum summary_profile profile = (enum summary_profile)p;
+        buf_addf(out, "%sProfile ", p ? "\n" : "");
+        fmt_md(out, summary_profile_title(profile));
+        buf_addstr(out, "\n\n");
+        add_header(profile, out);
+        for (size_t i = 0; i < n; i++) {
+            for (size_t j = 0; j < runs[i]->n_variants; j++) {
+                add_variant(runs[i], &runs[i]->variants[j], profile, out);
+            }
         }
     }
     for (size_t i = 0; i < n; i++) {

@@ -6,6 +6,8 @@
 #ifndef REPORT_REPORT_H
 #define REPORT_REPORT_H
 
+#include "report/collect.h"
+
 #include "base/buf.h"
 #include "base/err.h"
 
@@ -20,6 +22,20 @@ extern const char *const report_format_names[];
  */
 int report_format(const char *const *run_dirs, size_t n, const char *format, struct buf *out,
                   struct err *e) EE_MUST_CHECK;
+
+/* "paper", "full", ended by NULL. */
+extern const char *const report_profile_names[];
+
+/* What report_metrics shows of a run. */
+struct report_metrics_opts {
+    struct report_what_if what_if;
+    const char *profile; /* of report_profile_names; NULL: full as text, all as csv and json */
+    const char *format;  /* text, csv or json */
+    const char *variant; /* whose tornado and curve are shown; NULL: the cheapest */
+};
+/* Appends the metrics of one run, with its economics. */
+int report_metrics(const char *run_dir, const struct report_metrics_opts *opts, struct buf *out,
+                   struct err *e) EE_MUST_CHECK;
 
 /* Writes metrics.csv, metrics.json and report.html into the run directory, each at once. */
 int report_write_files(const char *run_dir, struct err *e) EE_MUST_CHECK;

@@ -5,32 +5,75 @@
 #include "base/json.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
-static const struct summary_column columns[] = {
-    {"score", "score", 12},
-    {"tok/s", "output_tokens_per_s", 7},
-    {"J/req", "joules_per_request", 8},
-    {"N_break", "n_break", 9},
-    {"IPW(paper)", "ipw_paper", 10},
-    {"rho_sys", "rho_sys", 8},
-    {"C_tax", "c_tax", 7},
-    {"Q_ret", "q_ret", 6},
+enum { N_COLUMNS = 8 };
+static const struct summary_column columns[SUMMARY_PROFILES][N_COLUMNS] = {
+    [SUMMARY_FULL] = {{"score", "score", "measured", 12},
+                      {"tok/s", "output_tokens_per_s", "measured", 7},
+                      {"J/req", "joules_per_request", "measured", 8},
+                      {"N_break", "n_break", "full", 9},
+                      {"IPJ", "ipj", "full", 8},
+                      {"rho_sys", "rho_sys", "full", 8},
+                      {"C_tax", "c_tax", "full", 7},
+                      {"Q_ret", "q_ret", "full", 16}},
+    [SUMMARY_PAPER] = {{"score", "score", "measured", 12},
+                       {"tok/s", "output_tokens_per_s", "measured", 7},
+                       {"J/req", "joules_per_request", "measured", 8},
+                       {"N_break", "n_break", "paper", 9},
+                       {"IPW(paper)", "ipw_paper", "paper", 10},
+                       {"rho_sys", "rho_sys", "paper", 8},
+                       {"C_tax", "c_tax", "paper", 7},
+                       {"Q_ret", "q_ret", "paper", 6}},
 };
-enum { N_COLUMNS = sizeof(columns) / sizeof(columns[0]) };
 
 size_t summary_n_columns(void) {
     return N_COLUMNS;
 }
 
-const struct summary_column *summary_column_at(size_t i) {
-    return &columns[i];
+const struct summary_column *summary_column_at(enum summary_profile profile, size_t i) {
+    return &columns[profile][i];
+}
+
+const char *summary_profile_title(enum summary_profile profile) {
+    static const char *const titles[] = {
+        [SUMMARY_FULL] = "full: everything that is paid, at the plan's traffic",
+        [SUMMARY_PAPER] = "paper: the published definitions",
+    };
+    return titles[profile];
+}
+
+static const struct metric_row *row_of(const struct report_variant *v,
+                                       const struct summary_column *c) {
+    return report_row_in(v, c->metric, c->profile);
+}
+
+/* "93.1 (87..98)?": the mark is the verdict. Bounds in whole points where tenths do not fit. */
+static void fidelity_cell(const struct metric_row *row, size_t width, struct buf *out) {
+    fmt_num(out, row->value);
+    if (!isfinite(row->low) || !isfinite(row->high)) {
+        return;
+    }
+    bool is_within = row->label && strstr(row->label, "within the margin");
+    bool is_lossy = row->label && strstr(row->label, "lossy");
+    const char *mark = is_within ? "" : is_lossy ? "!" : "?";
+    char bounds[64];
+    int len = snprintf(bounds, sizeof(bounds), " (%.1f..%.1f)%s", row->low, row->high, mark);
+    if (len + 4 > (int)width) {
+        snprintf(bounds, sizeof(bounds), " (%.0f..%.0f)%s", row->low, row->high, mark);
+    }
+    buf_addstr(out, bounds);
 }
 
 void summary_cell(const struct report_variant *v, const struct summary_column *c, struct buf *out) {
-    const struct metric_row *row = report_row(v, c->metric);
+    const struct metric_row *row = row_of(v, c);
     if (metric_refused(row)) {
         buf_addch(out, '-');
+        return;
+    }
+    if (row->flags & QUANTITY_NOT_EQUIVALENT) {
+        buf_addstr(out, "not equiv");
         return;
     }
     if (row->flags & QUANTITY_MODELLED) {
@@ -45,6 +88,10 @@ void summary_cell(const struct report_variant *v, const struct summary_column *c
         if (isfinite(row->low) && isfinite(row->high)) {
             buf_addf(out, " \xC2\xB1%.3f", (row->high - row->low) / 2);
         }
+        return;
+    }
+    if (strcmp(c->metric, "q_ret") == 0 && strcmp(c->profile, "full") == 0) {
+        fidelity_cell(row, c->width, out);
         return;
     }
     fmt_num(out, row->value);
@@ -96,8 +143,8 @@ const struct report_stage *summary_failure(const struct report_variant *v) {
 }
 
 bool summary_has_figures(const struct report_variant *v) {
-    for (size_t i = 0; i < N_COLUMNS; i++) {
-        if (!metric_refused(report_row(v, columns[i].metric))) {
+    for (size_t i = 0; i < SUMMARY_PROFILES * N_COLUMNS; i++) {
+        if (!metric_refused(row_of(v, &columns[i / N_COLUMNS][i % N_COLUMNS]))) {
             return true;
         }
     }
@@ -225,6 +272,7 @@ void summary_energy(const struct report_run *run, struct buf *out) {
 
 struct notes {
     const struct report_run *run;
+    enum summary_profile profile;
     struct arena *a;
     const char **items;
     size_t n;
@@ -252,15 +300,14 @@ static bool has_reason(const struct metric_row *row, const void *ctx) {
     return row->reason && strcmp(row->reason, ctx) == 0;
 }
 
-static bool cell_matches(const struct report_variant *v, size_t c, row_test_fn *test,
-                         const void *ctx) {
-    return !summary_not_run(v) && test(report_row(v, columns[c].metric), ctx);
+static bool cell_matches(const struct notes *t, const struct report_variant *v, size_t c,
+                         row_test_fn *test, const void *ctx) {
+    return !summary_not_run(v) && test(row_of(v, &columns[t->profile][c]), ctx);
 }
 
-static bool column_matches(const struct report_run *run, size_t c, row_test_fn *test,
-                           const void *ctx) {
-    for (size_t i = 0; i < run->n_variants; i++) {
-        if (cell_matches(&run->variants[i], c, test, ctx)) {
+static bool column_matches(const struct notes *t, size_t c, row_test_fn *test, const void *ctx) {
+    for (size_t i = 0; i < t->run->n_variants; i++) {
+        if (cell_matches(t, &t->run->variants[i], c, test, ctx)) {
             return true;
         }
     }
@@ -268,11 +315,11 @@ static bool column_matches(const struct report_run *run, size_t c, row_test_fn *
 }
 
 /* Whether two columns match for the same variants. */
-static bool columns_agree(const struct report_run *run, size_t c, size_t d, row_test_fn *test,
+static bool columns_agree(const struct notes *t, size_t c, size_t d, row_test_fn *test,
                           const void *ctx) {
-    for (size_t i = 0; i < run->n_variants; i++) {
-        const struct report_variant *v = &run->variants[i];
-        if (cell_matches(v, c, test, ctx) != cell_matches(v, d, test, ctx)) {
+    for (size_t i = 0; i < t->run->n_variants; i++) {
+        const struct report_variant *v = &t->run->variants[i];
+        if (cell_matches(t, v, c, test, ctx) != cell_matches(t, v, d, test, ctx)) {
             return false;
         }
     }
@@ -280,12 +327,13 @@ static bool columns_agree(const struct report_run *run, size_t c, size_t d, row_
 }
 
 /* "all variants", or the names of those whose figure in column c matches. */
-static void add_variants(const struct report_run *run, size_t c, row_test_fn *test, const void *ctx,
+static void add_variants(const struct notes *t, size_t c, row_test_fn *test, const void *ctx,
                          struct buf *out) {
+    const struct report_run *run = t->run;
     size_t matching = 0;
     size_t with_figures = 0;
     for (size_t i = 0; i < run->n_variants; i++) {
-        matching += cell_matches(&run->variants[i], c, test, ctx);
+        matching += cell_matches(t, &run->variants[i], c, test, ctx);
         with_figures += summary_has_figures(&run->variants[i]);
     }
     if (matching > 1 && matching >= with_figures) {
@@ -293,7 +341,7 @@ static void add_variants(const struct report_run *run, size_t c, row_test_fn *te
         return;
     }
     for (size_t i = 0, n = 0; i < run->n_variants; i++) {
-        if (cell_matches(&run->variants[i], c, test, ctx)) {
+        if (cell_matches(t, &run->variants[i], c, test, ctx)) {
             buf_addstr(out, n++ ? ", " : "");
             summary_variant_name(run, &run->variants[i], out);
         }
@@ -304,19 +352,19 @@ static void add_variants(const struct report_run *run, size_t c, row_test_fn *te
 static void note_matching(struct notes *t, row_test_fn *test, const void *ctx, const char *text) {
     bool is_said[N_COLUMNS] = {false};
     for (size_t c = 0; c < N_COLUMNS; c++) {
-        if (is_said[c] || !column_matches(t->run, c, test, ctx)) {
+        if (is_said[c] || !column_matches(t, c, test, ctx)) {
             continue;
         }
         struct buf b;
         buf_init(&b);
         for (size_t d = c; d < N_COLUMNS; d++) {
-            if (columns_agree(t->run, c, d, test, ctx)) {
+            if (columns_agree(t, c, d, test, ctx)) {
                 is_said[d] = true;
-                buf_addf(&b, "%s%s", b.len ? ", " : "", columns[d].title);
+                buf_addf(&b, "%s%s", b.len ? ", " : "", columns[t->profile][d].title);
             }
         }
         buf_addstr(&b, " of ");
-        add_variants(t->run, c, test, ctx, &b);
+        add_variants(t, c, test, ctx, &b);
         buf_addf(&b, ": %s", text);
         add_note(t, &b);
         buf_release(&b);
@@ -348,12 +396,12 @@ static bool is_told(const struct report_variant *v, const char *reason) {
     return failure && failure->s.error && strstr(reason, failure->s.error);
 }
 
-static bool reason_seen_before(const struct report_run *run, size_t variant, size_t column,
+static bool reason_seen_before(const struct notes *t, size_t variant, size_t column,
                                const char *reason) {
     for (size_t i = 0; i <= variant; i++) {
+        const struct report_variant *v = &t->run->variants[i];
         for (size_t c = 0; c < (i == variant ? column : N_COLUMNS); c++) {
-            const struct metric_row *row = report_row(&run->variants[i], columns[c].metric);
-            if (has_reason(row, reason) && !is_told(&run->variants[i], reason)) {
+            if (has_reason(row_of(v, &columns[t->profile][c]), reason) && !is_told(v, reason)) {
                 return true;
             }
         }
@@ -365,8 +413,8 @@ static void note_reasons(struct notes *t) {
     for (size_t i = 0; i < t->run->n_variants; i++) {
         const struct report_variant *v = &t->run->variants[i];
         for (size_t c = 0; c < N_COLUMNS; c++) {
-            const char *reason = report_row(v, columns[c].metric)->reason;
-            if (reason && !is_told(v, reason) && !reason_seen_before(t->run, i, c, reason)) {
+            const char *reason = row_of(v, &columns[t->profile][c])->reason;
+            if (reason && !is_told(v, reason) && !reason_seen_before(t, i, c, reason)) {
                 note_matching(t, has_reason, reason, reason);
             }
         }
@@ -435,56 +483,73 @@ static void add_scorers(const struct report_run *run, struct buf *out) {
     }
 }
 
-static void note_columns(struct notes *t) {
+static void note_text(struct notes *t, const char *text) {
+    struct buf b;
+    buf_init(&b);
+    buf_addstr(&b, text);
+    add_note(t, &b);
+    buf_release(&b);
+}
+
+static void note_paper_columns(struct notes *t) {
     const struct paper_constants *p = &paper_constants;
     struct buf b;
     buf_init(&b);
-    unsigned modelled = QUANTITY_MODELLED;
-    for (size_t c = 0; c < N_COLUMNS; c++) {
-        if (column_matches(t->run, c, has_flag, &modelled)) {
-            buf_addstr(&b,
-                       "~ an estimate: energy without a sensor is modelled from CPU time, wholly "
-                       "or in part");
-            add_note(t, &b);
-            break;
-        }
-    }
-    buf_clear(&b);
-    buf_addstr(&b, "score: mean of the task's primary scorer (");
-    const size_t no_scorers = b.len;
-    add_scorers(t->run, &b);
-    if (b.len > no_scorers) {
-        buf_addstr(&b, "); \xC2\xB1 half of its 95 % Student t interval over items");
-        add_note(t, &b);
-    }
-    buf_clear(&b);
     buf_addf(&b,
              "N_break: requests until the electricity spent before serving is repaid, at $%g/kWh "
              "against an API at $%g a request; no hardware, no labour, nothing but electricity",
              p->kwh_usd, p->api_request_usd);
     add_note(t, &b);
-    buf_clear(&b);
-    buf_addstr(&b, "IPW(paper): score per joule of a request, not per watt");
-    add_note(t, &b);
+    note_text(t, "IPW(paper): score per joule of a request, not per watt");
     buf_clear(&b);
     buf_addf(&b,
              "rho_sys: output tokens/s per nominal GB (%g, %g, %g bytes a weight for fp16, int8, "
              "int4), not per GB of memory used",
              p->bytes_per_weight_fp16, p->bytes_per_weight_int8, p->bytes_per_weight_int4);
     add_note(t, &b);
-    buf_clear(&b);
-    buf_addstr(&b, "C_tax: requests whose energy one load would take at serving power; mean over "
-                   "starts from a cold page cache unless said otherwise");
-    add_note(t, &b);
-    buf_clear(&b);
-    buf_addstr(&b, "Q_ret: % of the fp16 score; a ratio of two sample means without an interval");
-    add_note(t, &b);
     buf_release(&b);
+    note_text(t, "C_tax: requests whose energy one load would take at serving power; mean over "
+                 "starts from a cold page cache unless said otherwise");
+    note_text(t, "Q_ret: % of the fp16 score; a ratio of two sample means without an interval");
 }
 
-int summary_notes(const struct report_run *run, struct arena *a, const char ***notes, size_t *n,
-                  struct err *e) {
-    struct notes t = {.run = run, .a = a};
+static void note_full_columns(struct notes *t) {
+    note_text(t, "N_break: requests at the plan's traffic until what was spent before serving is "
+                 "repaid, hardware, operation and the API's prices for these tokens included");
+    note_text(t, "IPJ: score (0 to 1) per joule of a request");
+    note_text(t, "rho_sys: output tokens/s per GB of weights, reserved KV cache and buffers");
+    note_text(t, "C_tax: requests whose energy one start takes, from exec to the first token, less "
+                 "the same token when warm; cold page cache");
+    note_text(t, "Q_ret: % of the fp16 score over the same items, 95 % interval; ! lossy, ? not "
+                 "known to be within the margin");
+}
+
+static void note_columns(struct notes *t) {
+    struct buf b;
+    unsigned modelled = QUANTITY_MODELLED;
+    for (size_t c = 0; c < N_COLUMNS; c++) {
+        if (column_matches(t, c, has_flag, &modelled)) {
+            note_text(t, "~ an estimate: energy without a sensor is modelled from CPU time, wholly "
+                         "or in part");
+            break;
+        }
+    }
+    buf_init(&b);
+    buf_addstr(&b, "score: mean of the task's primary scorer (");
+    add_scorers(t->run, &b);
+    buf_addstr(&b, "); \xC2\xB1 half of its 95 % Student t interval over items");
+    add_note(t, &b);
+    buf_release(&b);
+    if (t->profile == SUMMARY_FULL) {
+        note_full_columns(t);
+    } else {
+        note_paper_columns(t);
+    }
+}
+
+int summary_notes(const struct report_run *run, enum summary_profile profile, struct arena *a,
+                  const char ***notes, size_t *n, struct err *e) {
+    struct notes t = {.run = run, .profile = profile, .a = a};
     /* Definitions, every flag and column; every reason of every cell; every variant's note. */
     t.cap = 32 + 32 * N_COLUMNS + run->n_variants * (N_COLUMNS + 1);
     t.items = arena_array(a, t.cap, sizeof(*t.items));

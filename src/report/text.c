@@ -1,12 +1,11 @@
 /* The table for a terminal: at most 100 columns, one line a variant, notes below. */
+#include "report/text_table.h"
 #include "report/writers.h"
 
 #include "report/fmt.h"
 #include "report/summary.h"
 
 #include <string.h>
-
-enum { WIDTH = 100 };
 
 /* The columns that say which variant a line is about. */
 static const struct {
@@ -16,7 +15,7 @@ static const struct {
 
 /* One text, wrapped behind a fixed start. */
 static void add_line(struct buf *out, const char *start, const struct buf *text) {
-    fmt_wrap(out, start, text->data, WIDTH);
+    fmt_wrap(out, start, text->data, TEXT_WIDTH);
 }
 
 static void add_header(const struct report_run *run, struct buf *out) {
@@ -35,13 +34,26 @@ static void add_header(const struct report_run *run, struct buf *out) {
     buf_clear(&b);
     summary_energy(run, &b);
     add_line(out, "energy   ", &b);
-    buf_clear(&b);
-    buf_addstr(&b, "paper: the published definitions");
-    add_line(out, "profile  ", &b);
     buf_release(&b);
 }
 
-static void add_group_header(const struct report_variant *v, struct buf *out) {
+void text_key_titles(struct buf *out) {
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        fmt_cell(out, keys[i].title, keys[i].width, false);
+        buf_addch(out, ' ');
+    }
+}
+
+void text_keys(const struct report_variant *v, struct buf *out) {
+    const char *const names[] = {v->v.task, v->v.method, v->v.precision};
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        fmt_cell(out, names[i], keys[i].width, false);
+        buf_addch(out, ' ');
+    }
+}
+
+static void add_group_header(const struct report_variant *v, enum summary_profile profile,
+                             struct buf *out) {
     struct buf b;
     buf_init(&b);
     buf_addf(&b, "%s (%s%s%s) on %s %s", v->v.model_id, v->v.family, v->v.size[0] ? " " : "",
@@ -50,23 +62,21 @@ static void add_group_header(const struct report_variant *v, struct buf *out) {
     add_line(out, "", &b);
     buf_release(&b);
     buf_addch(out, '\n');
-    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
-        fmt_cell(out, keys[i].title, keys[i].width, false);
-        buf_addch(out, ' ');
-    }
+    text_key_titles(out);
     for (size_t i = 0; i < summary_n_columns(); i++) {
-        const struct summary_column *c = summary_column_at(i);
+        const struct summary_column *c = summary_column_at(profile, i);
         buf_addch(out, ' ');
         fmt_cell(out, c->title, c->width, true);
     }
     buf_addch(out, '\n');
 }
 
-static void add_figures(const struct report_variant *v, struct buf *out) {
+static void add_figures(const struct report_variant *v, enum summary_profile profile,
+                        struct buf *out) {
     struct buf cell;
     buf_init(&cell);
     for (size_t i = 0; i < summary_n_columns(); i++) {
-        const struct summary_column *c = summary_column_at(i);
+        const struct summary_column *c = summary_column_at(profile, i);
         buf_clear(&cell);
         summary_cell(v, c, &cell);
         buf_addch(out, ' ');
@@ -76,14 +86,11 @@ static void add_figures(const struct report_variant *v, struct buf *out) {
     buf_addch(out, '\n');
 }
 
-static void add_variant(const struct report_variant *v, struct buf *out) {
-    const char *const names[] = {v->v.task, v->v.method, v->v.precision};
+static void add_variant(const struct report_variant *v, enum summary_profile profile,
+                        struct buf *out) {
     struct buf start;
     buf_init(&start);
-    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
-        fmt_cell(&start, names[i], keys[i].width, false);
-        buf_addch(&start, ' ');
-    }
+    text_keys(v, &start);
     const struct report_stage *failure = summary_failure(v);
     bool has_figures = summary_has_figures(v);
     if (summary_not_run(v)) {
@@ -91,7 +98,7 @@ static void add_variant(const struct report_variant *v, struct buf *out) {
         buf_addstr(out, " not run\n");
     } else if (has_figures || !failure) {
         buf_add(out, start.data, start.len);
-        add_figures(v, out);
+        add_figures(v, profile, out);
     }
     if (failure) {
         struct buf text;
@@ -109,34 +116,53 @@ static void add_variant(const struct report_variant *v, struct buf *out) {
     buf_release(&start);
 }
 
-static int add_notes(const struct report_run *run, struct buf *out, struct err *e) {
+static int add_notes(const struct report_run *run, enum summary_profile profile, struct buf *out,
+                     struct err *e) {
     struct arena a = ARENA_INIT;
     const char **notes = NULL;
     size_t n = 0;
-    int rc = summary_notes(run, &a, &notes, &n, e);
+    int rc = summary_notes(run, profile, &a, &notes, &n, e);
     buf_addch(out, '\n');
     for (size_t i = 0; i < n; i++) {
         /* The mark's own line starts with the mark. */
         bool is_mark = notes[i][0] == '~';
-        fmt_wrap(out, is_mark ? "~ " : "- ", is_mark ? notes[i] + 2 : notes[i], WIDTH);
+        fmt_wrap(out, is_mark ? "~ " : "- ", is_mark ? notes[i] + 2 : notes[i], TEXT_WIDTH);
     }
     arena_release(&a);
     return rc;
 }
 
-static int add_run(const struct report_run *run, struct buf *out, struct err *e) {
+int text_table(const struct report_run *run, enum summary_profile profile, struct buf *out,
+               struct err *e) {
+    struct buf title;
+    buf_init(&title);
+    buf_addstr(&title, summary_profile_title(profile));
+    buf_addch(out, '\n');
+    add_line(out, "profile  ", &title);
+    buf_release(&title);
+    for (size_t i = 0; i < run->n_variants; i++) {
+        if (i == 0 || !summary_same_group(&run->variants[i - 1], &run->variants[i])) {
+            add_group_header(&run->variants[i], profile, out);
+        }
+        add_variant(&run->variants[i], profile, out);
+    }
+    return add_notes(run, profile, out, e);
+}
+
+void text_header(const struct report_run *run, struct buf *out) {
     add_header(run, out);
     if (run->n_variants == 0) {
         buf_addstr(out, "\nThe run has no variants yet.\n");
-        return 0;
     }
-    for (size_t i = 0; i < run->n_variants; i++) {
-        if (i == 0 || !summary_same_group(&run->variants[i - 1], &run->variants[i])) {
-            add_group_header(&run->variants[i], out);
-        }
-        add_variant(&run->variants[i], out);
+}
+
+static int add_run(const struct report_run *run, struct buf *out, struct err *e) {
+    text_header(run, out);
+    int rc = 0;
+    for (int p = 0; !rc && run->n_variants && p < SUMMARY_PROFILES; p++) {
+        rc = text_table(run, (enum summary_profile)p, out, e);
     }
-    return add_notes(run, out, e);
+    return rc;
 }
 
 int report_text(const struct report_run *const *runs, size_t n, struct buf *out, struct err *e) {

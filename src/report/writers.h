@@ -12,6 +12,9 @@ typedef int report_writer_fn(const struct report_run *const *runs, size_t n, str
                              struct err *e);
 report_writer_fn report_text;
 report_writer_fn report_csv;
+/* Only the rows of that profile, measured figures included; NULL: all. */
+int report_csv_profile(const struct report_run *const *runs, size_t n, const char *profile,
+                       struct buf *out, struct err *e) EE_MUST_CHECK;
 report_writer_fn report_json;
 report_writer_fn report_md;
 report_writer_fn report_html;

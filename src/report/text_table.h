@@ -1,0 +1,23 @@
+/* Inside src/report: the tables for a terminal, at most 100 columns. */
+#ifndef REPORT_TEXT_TABLE_H
+#define REPORT_TEXT_TABLE_H
+
+#include "report/collect.h"
+#include "report/summary.h"
+
+#include "base/buf.h"
+#include "base/err.h"
+
+enum { TEXT_WIDTH = 100 };
+
+/* What was measured where; also that there is nothing yet. */
+void text_header(const struct report_run *run, struct buf *out);
+/* A line a variant and the notes below. */
+int text_table(const struct report_run *run, enum summary_profile profile, struct buf *out,
+               struct err *e) EE_MUST_CHECK;
+/* A variant's task, method and precision in cells, as tables begin their lines. */
+void text_keys(const struct report_variant *v, struct buf *out);
+/* The same for the titles. */
+void text_key_titles(struct buf *out);
+
+#endif
