@@ -6,6 +6,7 @@
 #ifndef CMD_H
 #define CMD_H
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/opt.h"
 
@@ -19,6 +20,7 @@ command_fn cmd_metrics;
 command_fn cmd_models;
 command_fn cmd_quantize;
 command_fn cmd_report;
+command_fn cmd_reproduce;
 command_fn cmd_run;
 command_fn cmd_synth;
 command_fn cmd_worker;
@@ -30,6 +32,8 @@ command_fn cmd_worker;
 bool cmd_parse(const struct opt_command *cmd, int argc, char **argv, int *n_operands, int *status);
 /* Prints "edge-eval: message" on stderr; the exit status that belongs to the error. */
 int cmd_fail(const struct err *e);
+/* The whole text on stdout. */
+int cmd_print(const struct buf *text, struct err *e) EE_MUST_CHECK;
 /* Prints "edge-eval: warning: ..." on stderr. */
 void cmd_warn(const char *fmt, ...) EE_PRINTF(1, 2);
 

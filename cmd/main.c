@@ -6,6 +6,7 @@
 #include "base/fs.h"
 #include "base/log.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@ static const struct {
     {"run", cmd_run, "measure a plan: quantize, load, serve, score, metrics, report"},
     {"metrics", cmd_metrics, "what a run's deployment is worth: break-even, cost, carbon"},
     {"report", cmd_report, "print or write the report of finished runs"},
+    {"reproduce", cmd_reproduce, "the published variants, recomputed, and what they show"},
     {"quantize", cmd_quantize, "write a GGUF file in another precision"},
     {"synth", cmd_synth, "write a checkpoint of a known shape with random weights"},
     {"models", cmd_models, "list known checkpoints and where they are"},
@@ -94,6 +96,13 @@ bool cmd_parse(const struct opt_command *cmd, int argc, char **argv, int *n_oper
 int cmd_fail(const struct err *e) {
     fprintf(stderr, "edge-eval: %s\n", e->msg);
     return e->code == EE_USAGE ? EXIT_USAGE : EXIT_FAILED;
+}
+
+int cmd_print(const struct buf *text, struct err *e) {
+    if (fwrite(text->data, 1, text->len, stdout) != text->len || fflush(stdout) != 0) {
+        return err_errno(e, errno, "cannot write to standard output");
+    }
+    return 0;
 }
 
 void cmd_warn(const char *fmt, ...) {

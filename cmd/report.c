@@ -6,21 +6,13 @@
 #include "base/buf.h"
 #include "base/fs.h"
 
-#include <errno.h>
-
 static const char *const usage[] = {
     "report RUN... [--format text|csv|json|html|md] [--output FILE]",
     NULL,
 };
 
 static int print(const struct buf *text, const char *output, struct err *e) {
-    if (output) {
-        return fs_write_atomic(output, text->data, text->len, e);
-    }
-    if (fwrite(text->data, 1, text->len, stdout) != text->len || fflush(stdout) != 0) {
-        return err_errno(e, errno, "cannot write to standard output");
-    }
-    return 0;
+    return output ? fs_write_atomic(output, text->data, text->len, e) : cmd_print(text, e);
 }
 
 int cmd_report(int argc, char **argv) {

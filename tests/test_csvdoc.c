@@ -127,6 +127,37 @@ static void a_file_is_read_and_a_missing_one_is_named(void **state) {
                  "none.csv");
 }
 
+static void numbers_are_decimal_and_finite(void **state) {
+    (void)state;
+    struct csvdoc *d = load("x,y\n1.5e3,\n-2,nan\n0x10,inf\n1e999,12 W\n,.\n");
+    struct err e = ERR_INIT;
+    double x = 7;
+    OK(csvdoc_num(d, 0, 0, &x, &e));
+    assert_true(x == 1500);
+    OK(csvdoc_num(d, 1, 0, &x, &e));
+    assert_true(x == -2);
+    static const struct {
+        size_t row;
+        int column;
+        const char *message;
+    } bad[] = {
+        {0, 1, "f.csv:2: column y is empty"},
+        {1, 1, "f.csv:3: column y is \"nan\", which is no finite number"},
+        {2, 0, "f.csv:4: column x is \"0x10\", which is no finite number"},
+        {2, 1, "f.csv:4: column y is \"inf\", which is no finite number"},
+        {3, 0, "f.csv:5: column x is \"1e999\", which is no finite number"},
+        {3, 1, "f.csv:5: column y is \"12 W\", which is no finite number"},
+        {4, 0, "f.csv:6: column x is empty"},
+        {4, 1, "f.csv:6: column y is \".\", which is no finite number"},
+        {0, -1, "f.csv:2: column ? is empty"},
+    };
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        REFUSED(csvdoc_num(d, bad[i].row, bad[i].column, &x, &e), EE_FORMAT, bad[i].message);
+    }
+    assert_true(x == -2);
+    csvdoc_free(d);
+}
+
 /* More rows than the first allocation holds. */
 static void many_rows(void **state) {
     (void)state;
@@ -152,6 +183,7 @@ int main(void) {
         cmocka_unit_test(refused_as_a_whole),
         cmocka_unit_test_setup_teardown(a_file_is_read_and_a_missing_one_is_named, scratch_setup,
                                         scratch_teardown),
+        cmocka_unit_test(numbers_are_decimal_and_finite),
         cmocka_unit_test(many_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

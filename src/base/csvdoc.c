@@ -5,6 +5,7 @@
 #include "base/fs.h"
 #include "base/utf8.h"
 
+#include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -289,4 +290,23 @@ size_t csvdoc_row_len(const struct csvdoc *d, size_t row) {
 const char *csvdoc_cell(const struct csvdoc *d, size_t row, int column) {
     const struct csv_row *r = &d->rows[row + 1];
     return column < 0 || (size_t)column >= r->n ? "" : d->cells[r->first + (size_t)column];
+}
+
+int csvdoc_num(const struct csvdoc *d, size_t row, int column, double *out, struct err *e) {
+    const char *cell = csvdoc_cell(d, row, column);
+    const char *name = column < 0 ? "?" : csvdoc_column(d, (size_t)column);
+    char *end = NULL;
+    if (!*cell) {
+        return err_set(e, EE_FORMAT, "%s:%zu: column %.60s is empty", d->name, csvdoc_line(d, row),
+                       name);
+    }
+    double x = strtod(cell, &end);
+    /* strtod also reads "nan", "inf" and hexadecimal. */
+    bool is_decimal = cell[strspn(cell, "+-.0123456789eE")] == '\0';
+    if (*end || !is_decimal || !isfinite(x)) {
+        return err_set(e, EE_FORMAT, "%s:%zu: column %.60s is \"%.60s\", which is no finite number",
+                       d->name, csvdoc_line(d, row), name, cell);
+    }
+    *out = x;
+    return 0;
 }

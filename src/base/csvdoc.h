@@ -38,5 +38,11 @@ size_t csvdoc_line(const struct csvdoc *doc, size_t row);
 size_t csvdoc_row_len(const struct csvdoc *doc, size_t row);
 /* A cell; "" where the row ends before it or column is -1. */
 const char *csvdoc_cell(const struct csvdoc *doc, size_t row, int column);
+/*
+ * A cell as a decimal number. Refused with "file:line: column NAME ...": an empty cell, text, an
+ * infinity, a NaN.
+ */
+int csvdoc_num(const struct csvdoc *doc, size_t row, int column, double *out,
+               struct err *e) EE_MUST_CHECK;
 
 #endif
