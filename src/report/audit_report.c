@@ -1,0 +1,282 @@
+#include "report/audit_report.h"
+
+#include "report/audit_set.h"
+#include "report/fmt.h"
+#include "report/jobj.h"
+
+#include "base/fs.h"
+
+#include <dirent.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { WIDTH = 100, ROWS_SHOWN = 6 };
+
+/* --- Sources -------------------------------------------------------------------------------------- */
+
+static int is_csv(const struct dirent *entry) {
+    size_t len = strlen(entry->d_name);
+    return len > 4 && strcmp(entry->d_name + len - 4, ".csv") == 0;
+}
+
+static int read_folder(struct audit_set *s, const char *dir, struct err *e) {
+    struct dirent **entries = NULL;
+    int n = scandir(dir, &entries, is_csv, alphasort);
+    int rc = n > 0 ? 0
+                   : err_set(e, EE_MISSING,
+                             "%s is neither a run directory (it has no run.db) nor a folder with "
+                             "CSV files",
+                             dir);
+    for (int i = 0; i < n; i++) {
+        char *path = fs_join(dir, entries[i]->d_name);
+        if (!rc) {
+            rc = path ? audit_set_read_csv(s, path, e)
+                      : err_set(e, EE_NOMEM, "audit: out of memory");
+        }
+        free(path);
+        free(entries[i]);
+    }
+    free(entries);
+    return rc;
+}
+
+static int read_source(struct audit_set *s, const char *source, struct err *e) {
+    struct stat st;
+    if (stat(source, &st) != 0) {
+        return err_set(e, EE_MISSING, "there is no run directory and no CSV file %s", source);
+    }
+    if (!S_ISDIR(st.st_mode)) {
+        return audit_set_read_csv(s, source, e);
+    }
+    char *db = fs_join(source, "run.db");
+    int rc = !db             ? err_set(e, EE_NOMEM, "audit: out of memory")
+             : fs_exists(db) ? audit_set_read_run(s, source, e)
+                             : read_folder(s, source, e);
+    free(db);
+    return rc;
+}
+
+/* --- Text ----------------------------------------------------------------------------------------- */
+
+struct totals {
+    size_t by_severity[AUDIT_SERIOUS + 1];
+    size_t n_refused;
+};
+
+static struct totals count(const struct audit_result *r) {
+    struct totals t = {0};
+    for (size_t i = 0; i < r->n_findings; i++) {
+        t.by_severity[r->findings[i].severity]++;
+    }
+    for (size_t i = 0; i < r->n_checks; i++) {
+        t.n_refused += r->checks[i].refused != NULL;
+    }
+    return t;
+}
+
+static void add_paragraph(struct buf *out, const char *start, const struct buf *text) {
+    fmt_wrap(out, start, text->data, WIDTH);
+}
+
+static void add_rows(const struct audit_set *s, const struct audit_finding *f, struct buf *text) {
+    char name[160];
+    unsigned keys = audit_differing_keys(&s->table);
+    for (size_t i = 0; i < f->n_rows && i < ROWS_SHOWN; i++) {
+        const struct audit_row *r = &s->table.rows[f->rows[i]];
+        audit_row_name(r, keys, name, sizeof(name));
+        buf_addf(text, "%s%s%s(%s)", i ? ", " : "", name, *name ? " " : "", r->where);
+    }
+    if (f->n_rows > ROWS_SHOWN) {
+        buf_addf(text, " and %zu more", f->n_rows - ROWS_SHOWN);
+    }
+}
+
+static void add_finding(const struct audit_set *s, const struct audit_finding *f, struct buf *out) {
+    struct buf text;
+    buf_init(&text);
+    buf_addf(out, "\n%-8s %s: ", audit_severity_name(f->severity), f->rule->id);
+    buf_addf(out, "%s\n", f->rule->title);
+    buf_addf(&text, "%s.", f->text);
+    add_paragraph(out, "         ", &text);
+    buf_clear(&text);
+    if (f->n_rows) {
+        add_rows(s, f, &text);
+        add_paragraph(out, "   rows  ", &text);
+        buf_clear(&text);
+    }
+    buf_addstr(&text, f->rule->why);
+    add_paragraph(out, "   why   ", &text);
+    buf_clear(&text);
+    buf_addstr(&text, f->rule->advice);
+    add_paragraph(out, "   do    ", &text);
+    buf_release(&text);
+}
+
+/* Several findings of one rule share their why and do. */
+static void add_more(const struct audit_set *s, const struct audit_finding *f, struct buf *out) {
+    struct buf text;
+    buf_init(&text);
+    buf_addf(&text, "%s.", f->text);
+    add_paragraph(out, "   also  ", &text);
+    buf_clear(&text);
+    if (f->n_rows) {
+        add_rows(s, f, &text);
+        add_paragraph(out, "   rows  ", &text);
+    }
+    buf_release(&text);
+}
+
+static void add_refused(const struct audit_result *r, struct buf *out) {
+    struct buf text;
+    buf_init(&text);
+    for (size_t i = 0; i < r->n_checks; i++) {
+        if (r->checks[i].refused) {
+            buf_addf(&text, "%s%s (%s)", text.len ? "; " : "", r->checks[i].rule->id,
+                     r->checks[i].refused);
+        }
+    }
+    if (text.len) {
+        buf_addch(out, '\n');
+        add_paragraph(out, "could not look: ", &text);
+    }
+    buf_release(&text);
+}
+
+static void add_clean(const struct audit_result *r, struct buf *out) {
+    struct buf text;
+    buf_init(&text);
+    for (size_t i = 0; i < r->n_checks; i++) {
+        if (!r->checks[i].refused && r->checks[i].n_findings == 0) {
+            buf_addf(&text, "%s%s", text.len ? ", " : "", r->checks[i].rule->id);
+        }
+    }
+    if (text.len) {
+        buf_addch(out, '\n');
+        add_paragraph(out, "nothing found:  ", &text);
+    }
+    buf_release(&text);
+}
+
+static void add_ignored(const struct audit_set *s, struct buf *out) {
+    struct buf text;
+    buf_init(&text);
+    for (size_t i = 0; i < s->n_ignored; i++) {
+        buf_addf(&text, "%s%s", i ? ", " : "", s->ignored[i]);
+    }
+    if (text.len) {
+        buf_addch(out, '\n');
+        add_paragraph(out, "columns that no rule reads: ", &text);
+    }
+    buf_release(&text);
+}
+
+static int write_text(const struct audit_set *s, const struct audit_result *r, struct buf *out,
+                      struct err *e) {
+    (void)e;
+    struct totals t = count(r);
+    buf_addf(out, "%zu rows, %zu rules: %zu serious findings, %zu warnings, %zu notes", s->table.n,
+             r->n_checks, t.by_severity[AUDIT_SERIOUS], t.by_severity[AUDIT_WARNING],
+             t.by_severity[AUDIT_NOTE]);
+    buf_addf(out, t.n_refused ? "; %zu rules could not look\n" : "\n", t.n_refused);
+    for (size_t i = 0; i < r->n_findings; i++) {
+        const struct audit_finding *f = &r->findings[i];
+        if (i && r->findings[i - 1].rule == f->rule && r->findings[i - 1].severity == f->severity) {
+            add_more(s, f, out);
+        } else {
+            add_finding(s, f, out);
+        }
+    }
+    add_clean(r, out);
+    add_refused(r, out);
+    add_ignored(s, out);
+    return 0;
+}
+
+void audit_report_rules(struct buf *out) {
+    for (size_t i = 0; i < audit_n_rules(); i++) {
+        const struct audit_rule *r = audit_rule_at(i);
+        buf_addf(out, "%-19s %s\n", r->id, r->title);
+    }
+}
+
+/* --- JSON ----------------------------------------------------------------------------------------- */
+
+static struct jobj row_object(const struct audit_row *r) {
+    struct jobj o = jobj_new();
+    jobj_put_str(&o, "where", r->where);
+    jobj_put_str(&o, "stage", audit_stage_names[r->stage]);
+    for (int k = 0; k < AUDIT_KEYS; k++) {
+        jobj_put_str(&o, audit_text_names[k], *r->text[k] ? r->text[k] : NULL);
+    }
+    if (!isnan(r->x[AUDIT_REPEAT])) {
+        jobj_put_num(&o, "repeat", r->x[AUDIT_REPEAT]);
+    }
+    return o;
+}
+
+static struct jobj finding_object(const struct audit_set *s, const struct audit_finding *f) {
+    struct jobj o = jobj_new();
+    jobj_put_str(&o, "rule", f->rule->id);
+    jobj_put_str(&o, "severity", audit_severity_name(f->severity));
+    jobj_put_str(&o, "title", f->rule->title);
+    jobj_put_str(&o, "finding", f->text);
+    jobj_put_str(&o, "why", f->rule->why);
+    jobj_put_str(&o, "advice", f->rule->advice);
+    json_t *rows = json_array();
+    for (size_t i = 0; i < f->n_rows; i++) {
+        jobj_append(&o, rows, row_object(&s->table.rows[f->rows[i]]));
+    }
+    jobj_put(&o, "rows", rows);
+    return o;
+}
+
+static struct jobj check_object(const struct audit_check *c) {
+    struct jobj o = jobj_new();
+    jobj_put_str(&o, "rule", c->rule->id);
+    jobj_put(&o, "rows", json_integer((json_int_t)c->n_rows));
+    jobj_put(&o, "findings", json_integer((json_int_t)c->n_findings));
+    jobj_put_str(&o, "refused", c->refused);
+    return o;
+}
+
+static int write_json(const struct audit_set *s, const struct audit_result *r, struct buf *out,
+                      struct err *e) {
+    struct jobj doc = jobj_new();
+    jobj_put_str(&doc, "format", "edge-eval audit");
+    jobj_put(&doc, "format_version", json_integer(1));
+    jobj_put(&doc, "rows", json_integer((json_int_t)s->table.n));
+    json_t *findings = json_array();
+    for (size_t i = 0; i < r->n_findings; i++) {
+        jobj_append(&doc, findings, finding_object(s, &r->findings[i]));
+    }
+    jobj_put(&doc, "findings", findings);
+    json_t *checks = json_array();
+    for (size_t i = 0; i < r->n_checks; i++) {
+        jobj_append(&doc, checks, check_object(&r->checks[i]));
+    }
+    jobj_put(&doc, "rules", checks);
+    json_t *ignored = json_array();
+    for (size_t i = 0; i < s->n_ignored; i++) {
+        doc.failed = json_array_append_new(ignored, json_string(s->ignored[i])) || doc.failed;
+    }
+    jobj_put(&doc, "ignored_columns", ignored);
+    return jobj_write(&doc, "audit", out, e);
+}
+
+int audit_report_format(const char *const *sources, size_t n, const char *data_dir, bool as_json,
+                        struct buf *out, struct err *e) {
+    struct audit_set *s = NULL;
+    struct arena a = ARENA_INIT;
+    struct audit_result result;
+    int rc = audit_set_new(data_dir, &s, e);
+    for (size_t i = 0; !rc && i < n; i++) {
+        rc = read_source(s, sources[i], e);
+    }
+    rc = rc ? rc : audit_run(&s->table, &a, &result, e);
+    rc = rc ? rc : (as_json ? write_json : write_text)(s, &result, out, e);
+    arena_release(&a);
+    audit_set_free(s);
+    return rc ? rc : buf_check(out, "audit", e);
+}

@@ -1,0 +1,22 @@
+/*
+ * edge-eval audit: findings over a run, CSV files or the published rows, as text or JSON.
+ */
+#ifndef REPORT_AUDIT_REPORT_H
+#define REPORT_AUDIT_REPORT_H
+
+#include "base/buf.h"
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/*
+ * Audits the sources together: run directories, CSV files, or folders of CSV files. data_dir holds
+ * devices/boards.yaml.
+ */
+int audit_report_format(const char *const *sources, size_t n, const char *data_dir, bool as_json,
+                        struct buf *out, struct err *e) EE_MUST_CHECK;
+/* All rules with what they look for. */
+void audit_report_rules(struct buf *out);
+
+#endif

@@ -1,0 +1,434 @@
+/* The audit's table from a run: one row a stage, and one a repeat where a stage has repeats. */
+#include "report/audit_set.h"
+
+#include "report/collect.h"
+#include "report/fmt.h"
+#include "stats/stats.h"
+
+#include "base/fs.h"
+#include "base/json.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct reader {
+    struct audit_set *set;
+    const struct report_run *run;
+    struct store *store;
+    const char *gpu_model; /* "" without a GPU */
+};
+
+static int out_of_memory(struct err *e) {
+    return err_set(e, EE_NOMEM, "audit: out of memory");
+}
+
+/* --- Parts of a row ------------------------------------------------------------------------------- */
+
+/* Strings move to the set, which outlives the run. */
+static int set_text(struct reader *r, struct audit_row *row, enum audit_text text, const char *s,
+                    struct err *e) {
+    row->text[text] = s ? arena_strdup(&r->set->arena, s) : "";
+    return row->text[text] ? 0 : out_of_memory(e);
+}
+
+/* The keys that rows of this stage are told apart by: one adaptation serves all precisions. */
+static int set_keys(struct reader *r, const struct store_variant *v, struct audit_row *row,
+                    struct err *e) {
+    bool has_task = row->stage == AUDIT_SERVE || row->stage == AUDIT_SCORE ||
+                    row->stage == AUDIT_ADAPT || row->stage == AUDIT_MERGE;
+    bool has_precision = row->stage != AUDIT_ADAPT && row->stage != AUDIT_MERGE;
+    const char *const keys[AUDIT_KEYS] = {
+        [AUDIT_FAMILY] = v->family,
+        [AUDIT_SIZE] = v->size,
+        [AUDIT_METHOD] = v->method,
+        [AUDIT_TASK] = has_task ? v->task : "",
+        [AUDIT_PRECISION] = has_precision ? v->precision : "",
+        [AUDIT_ENGINE] = v->engine,
+        [AUDIT_DEVICE] = v->device,
+    };
+    int rc = 0;
+    for (int k = 0; !rc && k < AUDIT_KEYS; k++) {
+        rc = set_text(r, row, (enum audit_text)k, keys[k], e);
+    }
+    return rc;
+}
+
+static bool is_gpu(const struct store_energy *g) {
+    return strncmp(g->component, "gpu", 3) == 0;
+}
+
+/* The boards of the window: how many were measured, and their power together. */
+static void set_boards(struct reader *r, const struct report_stage *st, const char *window,
+                       struct audit_row *row) {
+    double watts = 0;
+    double boards = 0;
+    for (size_t i = 0; i < st->n_energies; i++) {
+        const struct store_energy *g = &st->energies[i];
+        if (is_gpu(g) && strcmp(g->window, window) == 0 && isfinite(g->mean_w)) {
+            watts += g->mean_w;
+            boards++;
+        }
+    }
+    if (boards > 0) {
+        row->x[AUDIT_GPU_POWER_MEAN_W] = watts;
+        row->x[AUDIT_GPUS] = boards;
+        row->text[AUDIT_GPU_MODEL] = r->gpu_model;
+        row->x[AUDIT_POWER_LIMIT_W] = audit_set_power_limit_w(r->set, r->gpu_model);
+    }
+}
+
+static int set_window(struct reader *r, const struct report_stage *st, const struct store_energy *g,
+                      struct audit_row *row, struct err *e) {
+    row->x[AUDIT_ENERGY_J] = g->joules;
+    row->x[AUDIT_POWER_MEAN_W] = g->mean_w;
+    row->x[AUDIT_DURATION_S] = (g->end_ns - g->start_ns) / 1e9;
+    row->x[AUDIT_COVERAGE] = g->coverage;
+    row->x[AUDIT_IS_SHORT] = g->is_short ? 1 : 0;
+    set_boards(r, st, g->window, row);
+    int rc = set_text(r, row, AUDIT_SCOPE, g->scope, e);
+    return rc ? rc
+              : set_text(r, row, AUDIT_ENERGY_SOURCE,
+                         strcmp(g->quality, "missing") == 0 ? "" : g->quality, e);
+}
+
+static const struct store_energy *find_total(const struct report_stage *st, const char *window) {
+    for (size_t i = 0; i < st->n_energies; i++) {
+        const struct store_energy *g = &st->energies[i];
+        if (strcmp(g->window, window) == 0 && strcmp(g->component, "total") == 0) {
+            return g;
+        }
+    }
+    return NULL;
+}
+
+/* Sets e and returns NULL when memory is out. */
+static struct audit_row *add_row(struct reader *r, const struct report_variant *v,
+                                 enum audit_stage stage, const struct report_stage *st,
+                                 const char *window, struct err *e) {
+    char where[200];
+    snprintf(where, sizeof(where), "%.120s%s%.60s", st->s.title, *window ? ", " : "", window);
+    struct audit_row *row = audit_set_add(r->set, stage, where);
+    if (!row) {
+        out_of_memory(e);
+        return NULL;
+    }
+    return set_keys(r, &v->v, row, e) ? NULL : row;
+}
+
+/* --- Serving -------------------------------------------------------------------------------------- */
+
+/* What the requests of one repeat, or of all, come to. */
+struct request_sums {
+    double ok, failed, tokens, longest;
+    double ttft_s, gap_s, gaps, slowest_s;
+    double first_ns, last_ns;
+};
+
+static void add_request(struct request_sums *s, const struct store_request *q) {
+    if (strcmp(q->status, "ok") != 0) {
+        s->failed++;
+        return;
+    }
+    s->ok++;
+    s->tokens += (double)q->output_tokens;
+    s->longest = fmax(s->longest, (double)q->output_tokens);
+    s->ttft_s += (double)(q->first_token_ns - q->queued_ns) / 1e9;
+    s->gap_s += (double)(q->last_token_ns - q->first_token_ns) / 1e9;
+    s->gaps += q->output_tokens > 1 ? (double)(q->output_tokens - 1) : 0;
+    s->slowest_s = fmax(s->slowest_s, (double)(q->done_ns - q->queued_ns) / 1e9);
+    s->first_ns = fmin(s->first_ns, (double)q->queued_ns);
+    s->last_ns = fmax(s->last_ns, (double)q->done_ns);
+}
+
+static struct request_sums sum_requests(const struct store_request *rows, size_t n, int repeat) {
+    struct request_sums s = {.first_ns = INFINITY, .last_ns = -INFINITY};
+    for (size_t i = 0; i < n; i++) {
+        if (repeat < 0 || rows[i].repeat == repeat) {
+            add_request(&s, &rows[i]);
+        }
+    }
+    return s;
+}
+
+static void set_requests(const struct request_sums *s, struct audit_row *row) {
+    row->x[AUDIT_N_REQUESTS] = s->ok;
+    row->x[AUDIT_N_FAILED] = s->failed;
+    if (s->ok > 0) {
+        row->x[AUDIT_OUTPUT_TOKENS] = s->tokens;
+        row->x[AUDIT_OUTPUT_TOKENS_MAX] = s->longest;
+        row->x[AUDIT_TTFT_MEAN_MS] = 1000 * s->ttft_s / s->ok;
+        row->x[AUDIT_E2E_MAX_MS] = 1000 * s->slowest_s;
+    }
+    if (s->gaps > 0) {
+        row->x[AUDIT_ITL_MEAN_MS] = 1000 * s->gap_s / s->gaps;
+    }
+}
+
+/* How the stage was to serve. */
+static int set_settings(struct reader *r, const struct report_stage *st, struct audit_row *row,
+                        struct err *e) {
+    json_t *in = NULL;
+    json_t *result = NULL;
+    if (json_parse(st->s.inputs_json, strlen(st->s.inputs_json), "inputs", &in, NULL)) {
+        in = NULL;
+    }
+    if (!st->s.result_json ||
+        json_parse(st->s.result_json, strlen(st->s.result_json), "result", &result, NULL)) {
+        result = NULL;
+    }
+    row->x[AUDIT_CONCURRENCY] = json_num_or(in, "concurrency", NAN);
+    row->x[AUDIT_MAX_TOKENS] = json_num_or(in, "max_tokens", NAN);
+    int rc = set_text(r, row, AUDIT_LENGTHS, json_str_or(result, "lengths", ""), e);
+    json_decref(result);
+    json_decref(in);
+    return rc;
+}
+
+static int add_repeat(struct reader *r, const struct report_variant *v,
+                      const struct report_stage *st, const struct store_energy *g,
+                      const struct store_request *requests, size_t n, struct err *e) {
+    struct audit_row *row = add_row(r, v, AUDIT_SERVE, st, g->window, e);
+    if (!row) {
+        return EE_NOMEM;
+    }
+    int repeat = atoi(g->window + strlen("serve/"));
+    struct request_sums s = sum_requests(requests, n, repeat);
+    row->x[AUDIT_REPEAT] = repeat;
+    int rc = set_window(r, st, g, row, e);
+    set_requests(&s, row);
+    if (s.ok > 0 && row->x[AUDIT_DURATION_S] > 0) {
+        row->x[AUDIT_OUTPUT_TOKENS_PER_S] = s.tokens / ((s.last_ns - s.first_ns) / 1e9);
+    }
+    return rc ? rc : set_settings(r, st, row, e);
+}
+
+static double present_or_nan(const struct quantity *q) {
+    return q->present ? q->value : (double)NAN;
+}
+
+/* Mean joules of the starts that load_s is the mean of: from a cold page cache, else warm. */
+static int mean_load_j(struct reader *r, const struct report_stage *st, double *out,
+                       struct err *e) {
+    struct arena a = ARENA_INIT;
+    struct store_cold_start *rows = NULL;
+    size_t n = 0;
+    *out = NAN;
+    int rc = store_cold_starts(r->store, st->s.stage_id, &a, &rows, &n, e);
+    static const char *const caches[] = {"cold", "warm"};
+    for (size_t c = 0; !rc && c < 2 && isnan(*out); c++) {
+        double sum = 0;
+        double starts = 0;
+        for (size_t i = 0; i < n; i++) {
+            if (strcmp(rows[i].cache, caches[c]) == 0 && isfinite(rows[i].joules)) {
+                sum += rows[i].joules;
+                starts++;
+            }
+        }
+        *out = starts > 0 ? sum / starts : (double)NAN;
+    }
+    arena_release(&a);
+    return rc;
+}
+
+/* All repeats together. */
+static int add_serving(struct reader *r, const struct report_variant *v,
+                       const struct report_stage *st, const struct store_request *requests,
+                       size_t n, struct err *e) {
+    struct audit_row *row = add_row(r, v, AUDIT_SERVE, st, "", e);
+    if (!row) {
+        return EE_NOMEM;
+    }
+    struct request_sums s = sum_requests(requests, n, -1);
+    const struct metrics_input *in = &v->input;
+    double seconds = 0;
+    int rc = 0;
+    for (size_t i = 0; !rc && i < st->n_energies; i++) {
+        const struct store_energy *g = &st->energies[i];
+        if (strcmp(g->component, "total") == 0 && report_is_repeat(g->window, "serve")) {
+            rc = set_window(r, st, g, row, e); /* source and scope; sums follow */
+            seconds += row->x[AUDIT_DURATION_S];
+        }
+    }
+    row->x[AUDIT_ENERGY_J] = present_or_nan(&in->serve_j);
+    row->x[AUDIT_POWER_MEAN_W] = present_or_nan(&in->serve_w);
+    row->x[AUDIT_DURATION_S] = seconds > 0 ? seconds : (double)NAN;
+    row->x[AUDIT_OUTPUT_TOKENS_PER_S] = present_or_nan(&in->output_tokens_per_s);
+    row->x[AUDIT_LOAD_S] = present_or_nan(&in->load_s);
+    set_requests(&s, row);
+    rc = rc ? rc : set_settings(r, st, row, e);
+    const struct report_stage *load = v->stages[REPORT_LOAD];
+    if (!rc && load && !report_stage_failed(load)) {
+        rc = mean_load_j(r, load, &row->x[AUDIT_LOAD_J], e);
+    }
+    return rc;
+}
+
+static int read_serve(struct reader *r, const struct report_variant *v,
+                      const struct report_stage *st, struct err *e) {
+    struct arena a = ARENA_INIT;
+    struct store_request *requests = NULL;
+    size_t n = 0;
+    int rc = store_requests(r->store, st->s.stage_id, false, &a, &requests, &n, e);
+    rc = rc ? rc : add_serving(r, v, st, requests, n, e);
+    for (size_t i = 0; !rc && i < st->n_energies; i++) {
+        const struct store_energy *g = &st->energies[i];
+        if (strcmp(g->component, "total") == 0 && report_is_repeat(g->window, "serve")) {
+            rc = add_repeat(r, v, st, g, requests, n, e);
+        }
+    }
+    arena_release(&a);
+    return rc;
+}
+
+/* --- The other stages ------------------------------------------------------------------------------ */
+
+/* Stages that are measured once: adapt, merge, quantize. */
+static int read_once(struct reader *r, const struct report_variant *v,
+                     const struct report_stage *st, enum audit_stage stage, struct err *e) {
+    const struct store_energy *g = find_total(st, st->s.kind);
+    if (!g) {
+        return 0; /* a file that was used as it is */
+    }
+    struct audit_row *row = add_row(r, v, stage, st, "", e);
+    if (!row) {
+        return EE_NOMEM;
+    }
+    int rc = set_window(r, st, g, row, e);
+    json_t *in = NULL;
+    if (!rc && json_parse(st->s.inputs_json, strlen(st->s.inputs_json), "inputs", &in, NULL) == 0) {
+        row->x[AUDIT_TRAIN_ROWS] = json_num_or(in, "train_rows", NAN);
+    }
+    json_decref(in);
+    return rc;
+}
+
+/* One row a start; from a cold page cache where there were such starts, as load_s. */
+static int read_load(struct reader *r, const struct report_variant *v,
+                     const struct report_stage *st, struct err *e) {
+    struct arena a = ARENA_INIT;
+    struct store_cold_start *rows = NULL;
+    size_t n = 0;
+    size_t n_cold = 0;
+    int rc = store_cold_starts(r->store, st->s.stage_id, &a, &rows, &n, e);
+    for (size_t i = 0; !rc && i < n; i++) {
+        n_cold += strcmp(rows[i].cache, "cold") == 0;
+    }
+    for (size_t i = 0; !rc && i < n; i++) {
+        const struct store_cold_start *c = &rows[i];
+        if (strcmp(c->cache, n_cold ? "cold" : "warm") != 0) {
+            continue;
+        }
+        char window[40];
+        snprintf(window, sizeof(window), "%s/%d", c->cache, c->repeat);
+        const struct store_energy *g = find_total(st, window);
+        struct audit_row *row = add_row(r, v, AUDIT_LOAD, st, window, e);
+        rc = !row ? EE_NOMEM : g ? set_window(r, st, g, row, e) : 0;
+        if (!rc) {
+            row->x[AUDIT_REPEAT] = c->repeat;
+            row->x[AUDIT_LOAD_S] = c->context_s;
+            row->x[AUDIT_LOAD_J] = c->joules;
+        }
+    }
+    arena_release(&a);
+    return rc;
+}
+
+static int read_score(struct reader *r, const struct report_variant *v,
+                      const struct report_stage *st, struct err *e) {
+    const struct quantity *q = &v->input.score;
+    if (!q->present) {
+        return 0;
+    }
+    struct audit_row *row = add_row(r, v, AUDIT_SCORE, st, "", e);
+    if (!row) {
+        return EE_NOMEM;
+    }
+    row->x[AUDIT_SCORE_MEAN] = q->value;
+    row->x[AUDIT_SCORE_MAX] = v->input.score_max;
+    row->x[AUDIT_ITEMS] = (double)q->n;
+    if (q->n > 1 && (q->flags & QUANTITY_T_INTERVAL)) {
+        row->x[AUDIT_SCORE_SE] = (q->high - q->low) / 2 / stats_t_quantile(0.975, (double)q->n - 1);
+    }
+    return 0;
+}
+
+static int read_stage(struct reader *r, const struct report_variant *v, enum report_kind kind,
+                      struct err *e) {
+    const struct report_stage *st = v->stages[kind];
+    switch (kind) {
+    case REPORT_ADAPT:
+        return read_once(r, v, st, AUDIT_ADAPT, e);
+    case REPORT_MERGE:
+        return read_once(r, v, st, AUDIT_MERGE, e);
+    case REPORT_QUANTIZE:
+        return read_once(r, v, st, AUDIT_QUANTIZE, e);
+    case REPORT_LOAD:
+        return read_load(r, v, st, e);
+    case REPORT_SERVE:
+        return read_serve(r, v, st, e);
+    case REPORT_SCORE:
+        return read_score(r, v, st, e);
+    case REPORT_KINDS:
+        break;
+    }
+    return 0;
+}
+
+static bool is_read_before(const struct report_run *run, size_t variant, enum report_kind kind) {
+    for (size_t i = 0; i < variant; i++) {
+        if (run->variants[i].stages[kind] == run->variants[variant].stages[kind]) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int read_variants(struct reader *r, struct err *e) {
+    int rc = 0;
+    for (size_t i = 0; i < r->run->n_variants; i++) {
+        const struct report_variant *v = &r->run->variants[i];
+        for (int kind = 0; !rc && kind < REPORT_KINDS; kind++) {
+            const struct report_stage *st = v->stages[kind];
+            if (st && !report_stage_failed(st) &&
+                !is_read_before(r->run, i, (enum report_kind)kind)) {
+                rc = read_stage(r, v, (enum report_kind)kind, e);
+            }
+        }
+    }
+    return rc;
+}
+
+/* The first GPU's name; runs on unlike GPUs at once do not exist. */
+static int find_gpu_model(struct reader *r, struct err *e) {
+    json_t *machine = NULL;
+    r->gpu_model = "";
+    if (r->run->n_machines == 0 ||
+        json_parse(r->run->machines[0].json, strlen(r->run->machines[0].json), "machine", &machine,
+                   NULL)) {
+        return 0;
+    }
+    const json_t *gpu = json_array_get(json_object_get(machine, "gpus"), 0);
+    const char *name = json_is_string(gpu) ? json_string_value(gpu) : json_str_or(gpu, "name", "");
+    r->gpu_model = fmt_utf8(&r->set->arena, name);
+    json_decref(machine);
+    return r->gpu_model ? 0 : out_of_memory(e);
+}
+
+int audit_set_read_run(struct audit_set *s, const char *run_dir, struct err *e) {
+    struct report_run *run = NULL;
+    struct store *store = NULL;
+    char *path = fs_join(run_dir, "run.db");
+    int rc = path ? report_run_load(run_dir, &run, e) : out_of_memory(e);
+    rc = rc ? rc : store_open(path, true, &store, e);
+    if (!rc) {
+        struct reader r = {.set = s, .run = run, .store = store};
+        rc = find_gpu_model(&r, e);
+        rc = rc ? rc : read_variants(&r, e);
+    }
+    store_close(store);
+    report_run_free(run);
+    free(path);
+    return rc;
+}
