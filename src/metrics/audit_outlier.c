@@ -19,7 +19,7 @@ enum {
 #define MAD_TO_SD 1.4826
 /* Off by this factor, and by so many robust standard deviations of what the polish leaves. */
 #define FAR_FACTOR 2.0
-#define FAR_Z 5.0
+#define FAR_Z 4.5
 /* Differences under a per cent are no scale to judge others by. */
 #define LEAST_SCALE 0.01
 /* More than this share is a pattern that the model does not have, and no set of outliers. */
@@ -105,13 +105,17 @@ static double sweep(struct polish *p, const struct audit_groups *g) {
     return largest;
 }
 
-/* The robust standard deviation of what is left, for the parameters that were fitted. */
+/*
+ * The robust standard deviation of what is left. A fit by medians leaves as many rows at 0 as it
+ * has parameters; those say nothing, so the median is of the others.
+ */
 static double scale_of(struct polish *p) {
     for (size_t i = 0; i < p->rows.n; i++) {
         p->scratch[i] = fabs(p->residual[p->rows.at[i]]);
     }
-    double free_rows = (double)(p->rows.n - p->n_effects);
-    double sd = MAD_TO_SD * median(p->scratch, p->rows.n) * sqrt((double)p->rows.n / free_rows);
+    stats_sort(p->scratch, p->rows.n);
+    size_t n_free = p->rows.n - p->n_effects;
+    double sd = MAD_TO_SD * stats_quantile(p->scratch + p->n_effects, n_free, 0.5);
     return fmax(sd, LEAST_SCALE);
 }
 
@@ -168,7 +172,7 @@ static void collect(struct polish *p, enum audit_column figure, struct findings 
             if (!text->len) {
                 f->rows.at[f->rows.n++] = row;
             }
-            buf_addf(text, "%s%s %.3g times what the others suggest (%.2g robust sd)",
+            buf_addf(text, "%s%s %.3g times what the others suggest (%.1f robust sd)",
                      text->len ? ", " : "", audit_column_names[figure], exp(off), off / scale);
         }
         if ((double)n_far > fmax(1, MOST_OUTLIERS * (double)p->rows.n)) {

@@ -44,14 +44,18 @@ void audit_duplicate_rows(struct audit *c) {
         for (size_t k = 0; k < g.n; k++) {
             for (size_t i = g.start[k] + 1; i < g.start[k + 1]; i++) {
                 size_t row = g.order[i];
-                if (!same_repeat(c, row, g.order[i - 1])) {
+                size_t earlier = g.start[k];
+                while (earlier < i && !same_repeat(c, row, g.order[earlier])) {
+                    earlier++;
+                }
+                if (earlier == i) {
                     continue;
                 }
                 if (twice.n < 5) {
                     buf_addstr(&text, twice.n ? "; " : "");
                     audit_add_name(c, row, &text);
                     buf_addf(&text, " (%s) in %s and %s", audit_stage_names[stage],
-                             c->t->rows[g.order[i - 1]].where, c->t->rows[row].where);
+                             c->t->rows[g.order[earlier]].where, c->t->rows[row].where);
                 }
                 twice.at[twice.n++] = row;
             }
