@@ -123,7 +123,6 @@ static struct audit_row *add_row(struct reader *r, const struct report_variant *
 struct request_sums {
     double ok, failed, tokens, longest;
     double ttft_s, gap_s, gaps, slowest_s;
-    double first_ns, last_ns;
 };
 
 static void add_request(struct request_sums *s, const struct store_request *q) {
@@ -138,12 +137,10 @@ static void add_request(struct request_sums *s, const struct store_request *q) {
     s->gap_s += (double)(q->last_token_ns - q->first_token_ns) / 1e9;
     s->gaps += q->output_tokens > 1 ? (double)(q->output_tokens - 1) : 0;
     s->slowest_s = fmax(s->slowest_s, (double)(q->done_ns - q->queued_ns) / 1e9);
-    s->first_ns = fmin(s->first_ns, (double)q->queued_ns);
-    s->last_ns = fmax(s->last_ns, (double)q->done_ns);
 }
 
 static struct request_sums sum_requests(const struct store_request *rows, size_t n, int repeat) {
-    struct request_sums s = {.first_ns = INFINITY, .last_ns = -INFINITY};
+    struct request_sums s = {0};
     for (size_t i = 0; i < n; i++) {
         if (repeat < 0 || rows[i].repeat == repeat) {
             add_request(&s, &rows[i]);
@@ -166,7 +163,10 @@ static void set_requests(const struct request_sums *s, struct audit_row *row) {
     }
 }
 
-/* How the stage was to serve. */
+/*
+ * How the stage was to serve, and its own count of tokens as a rate over the windows: the audit
+ * holds that against the count of the requests.
+ */
 static int set_settings(struct reader *r, const struct report_stage *st, struct audit_row *row,
                         struct err *e) {
     json_t *in = NULL;
@@ -180,6 +180,10 @@ static int set_settings(struct reader *r, const struct report_stage *st, struct 
     }
     row->x[AUDIT_CONCURRENCY] = json_num_or(in, "concurrency", NAN);
     row->x[AUDIT_MAX_TOKENS] = json_num_or(in, "max_tokens", NAN);
+    if (isnan(row->x[AUDIT_REPEAT])) {
+        row->x[AUDIT_OUTPUT_TOKENS_PER_S] = json_num_or(result, "output_tokens", NAN) /
+                                            row->x[AUDIT_DURATION_S];
+    }
     int rc = set_text(r, row, AUDIT_LENGTHS, json_str_or(result, "lengths", ""), e);
     json_decref(result);
     json_decref(in);
@@ -199,7 +203,7 @@ static int add_repeat(struct reader *r, const struct report_variant *v,
     int rc = set_window(r, st, g, row, e);
     set_requests(&s, row);
     if (s.ok > 0 && row->x[AUDIT_DURATION_S] > 0) {
-        row->x[AUDIT_OUTPUT_TOKENS_PER_S] = s.tokens / ((s.last_ns - s.first_ns) / 1e9);
+        row->x[AUDIT_OUTPUT_TOKENS_PER_S] = s.tokens / row->x[AUDIT_DURATION_S];
     }
     return rc ? rc : set_settings(r, st, row, e);
 }
@@ -254,7 +258,6 @@ static int add_serving(struct reader *r, const struct report_variant *v,
     row->x[AUDIT_ENERGY_J] = present_or_nan(&in->serve_j);
     row->x[AUDIT_POWER_MEAN_W] = present_or_nan(&in->serve_w);
     row->x[AUDIT_DURATION_S] = seconds > 0 ? seconds : (double)NAN;
-    row->x[AUDIT_OUTPUT_TOKENS_PER_S] = present_or_nan(&in->output_tokens_per_s);
     row->x[AUDIT_LOAD_S] = present_or_nan(&in->load_s);
     set_requests(&s, row);
     rc = rc ? rc : set_settings(r, st, row, e);
