@@ -329,7 +329,8 @@ static const struct {
 } faults[] = {
     {"bad-cell", bad_cell, AUDIT_SERIOUS, 0,
      "a.csv:3: column energy_j is \"-5\", which is negative"},
-    {"duplicate-row", duplicate_row, AUDIT_WARNING, 1, "B 3B rag fp16 (quantize) in clean and clean"},
+    {"duplicate-row", duplicate_row, AUDIT_WARNING, 1,
+     "B 3B rag fp16 (quantize) in clean and clean"},
     {"energy-power-time", energy_power_time, AUDIT_WARNING, 24, "24 of 24 quantize rows"},
     {"energy-mismatch", energy_mismatch, AUDIT_SERIOUS, 1, "B 1B chat fp16 (quantize): "},
     {"constant-power", constant_power, AUDIT_SERIOUS, 120, "the same mean power, 60 W"},

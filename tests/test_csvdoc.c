@@ -41,8 +41,7 @@ static void the_same_cells_in_every_way_to_write_them(void **state) {
         "a,b\n1,x y\n",
         "a,b\n1,x y",
         "a,b\r\n1,x y\r\n",
-        "\xEF\xBB\xBF"
-        "a,b\n1,x y\n",
+        "\357\273\277a,b\n1,x y\n", /* a byte order mark */
         " a , b\n\t1 ,  x y \n",
         "\"a\",\"b\"\n\"1\",\"x y\"\n",
         "\n\na,b\n\n1,x y\n\n   \n",

@@ -54,8 +54,8 @@ static void add_term(struct polish *p, unsigned keys, size_t n_effects) {
 
 /* All keys that differ; their pairs too where half of the rows stay for judging by. */
 static void choose_terms(struct polish *p) {
-    enum audit_text keys[AUDIT_KEYS];
-    size_t levels[AUDIT_KEYS];
+    enum audit_text keys[AUDIT_KEYS] = {0};
+    size_t levels[AUDIT_KEYS] = {0};
     size_t n = 0;
     p->n_terms = 0;
     p->n_effects = 1;

@@ -51,7 +51,10 @@ void audit_batch_latency(struct audit *c) {
     double *lengths = audit_numbers(c);
     double slowest_ttft_ms = 0, stated = 0;
     size_t n = 0;
-    for (size_t i = 0; off.at && in_flight && lengths && i < c->t->n; i++) {
+    if (!off.at || !in_flight || !lengths) {
+        return;
+    }
+    for (size_t i = 0; i < c->t->n; i++) {
         const struct audit_row *r = &c->t->rows[i];
         if (!audit_wanted(c, i) || !c->is_part[i] || !(r->x[AUDIT_DURATION_S] > 0) ||
             !(r->x[AUDIT_N_REQUESTS] >= 1) || !(r->x[AUDIT_CONCURRENCY] >= 1) ||

@@ -113,8 +113,7 @@ static void add_table(const struct published *p, struct buf *out) {
 
 static void add_legend(struct buf *out) {
     static const char *const lines[] = {
-        "N_break: requests until the electricity of the training is repaid, against an API at "
-        "$0.00125 a request",
+        "N_break: requests until the training's electricity is repaid; the API asks $0.00125 each",
         "IPW: score per joule of a request, published as per watt",
         "rho_sys: output tokens/s for each nominal GB of weights",
         "C_tax: requests whose energy one load would take at serving power",

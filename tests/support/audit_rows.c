@@ -61,7 +61,9 @@ static void set_requests(struct audit_row *r, double n, double request_s, struct
 }
 
 static void add_serving(struct audit_clean *c, size_t variant, struct rng *rng) {
-    double slow = (double)(1 + variant / 2 % 2) / (double)(1 + variant / 8);
+    size_t size = variant / 2 % 2;
+    size_t precision = variant / 8;
+    double slow = (double)(1 + size) / (double)(1 + precision);
     double request_s = 300 * slow * noise(rng);
     for (int repeat = -1; repeat < AUDIT_CLEAN_REPEATS; repeat++) {
         double n = repeat < 0 ? 100 * AUDIT_CLEAN_REPEATS : 100;
