@@ -5,6 +5,7 @@
 #include "report/fmt.h"
 #include "stats/stats.h"
 
+#include "base/clock.h"
 #include "base/fs.h"
 #include "base/json.h"
 
@@ -125,28 +126,49 @@ struct request_sums {
     double ttft_s, gap_s, gaps, slowest_s;
 };
 
-static void add_request(struct request_sums *s, const struct store_request *q) {
-    if (strcmp(q->status, "ok") != 0) {
+static void add_request(struct request_sums *s, const struct store_request_times *q) {
+    if (!q->is_ok) {
         s->failed++;
         return;
     }
     s->ok++;
     s->tokens += (double)q->output_tokens;
     s->longest = fmax(s->longest, (double)q->output_tokens);
-    s->ttft_s += (double)(q->first_token_ns - q->queued_ns) / 1e9;
-    s->gap_s += (double)(q->last_token_ns - q->first_token_ns) / 1e9;
+    s->ttft_s += clock_ns_to_s(q->first_token_ns - q->queued_ns);
+    s->gap_s += clock_ns_to_s(q->last_token_ns - q->first_token_ns);
     s->gaps += q->output_tokens > 1 ? (double)(q->output_tokens - 1) : 0;
-    s->slowest_s = fmax(s->slowest_s, (double)(q->done_ns - q->queued_ns) / 1e9);
+    s->slowest_s = fmax(s->slowest_s, clock_ns_to_s(q->last_token_ns - q->queued_ns));
 }
 
-static struct request_sums sum_requests(const struct store_request *rows, size_t n, int repeat) {
-    struct request_sums s = {0};
-    for (size_t i = 0; i < n; i++) {
-        if (repeat < 0 || rows[i].repeat == repeat) {
-            add_request(&s, &rows[i]);
-        }
+/* A serving stage while its requests are read one by one: there may be a million. */
+struct serving {
+    const struct report_stage *stage;
+    struct request_sums all;
+    struct request_sums *repeats; /* by repeat; n of them */
+    int n;
+};
+
+static int on_request(const struct store_request_times *q, void *ctx, struct err *e) {
+    struct serving *s = ctx;
+    (void)e;
+    add_request(&s->all, q);
+    if (q->repeat >= 0 && q->repeat < s->n) {
+        add_request(&s->repeats[q->repeat], q);
     }
-    return s;
+    return 0;
+}
+
+/* A window's name is text from a file: a number that no run has is no repeat. */
+enum { MOST_REPEATS = 100000 };
+
+static int repeat_of(const struct store_energy *g) {
+    long repeat = strtol(g->window + strlen("serve/"), NULL, 10);
+    return repeat < MOST_REPEATS ? (int)repeat : -1;
+}
+
+static bool is_repeat_total(const struct store_energy *g) {
+    return strcmp(g->component, "total") == 0 && report_is_repeat(g->window, "serve") &&
+           repeat_of(g) >= 0;
 }
 
 static void set_requests(const struct request_sums *s, struct audit_row *row) {
@@ -190,22 +212,20 @@ static int set_settings(struct reader *r, const struct report_stage *st, struct 
     return rc;
 }
 
-static int add_repeat(struct reader *r, const struct report_variant *v,
-                      const struct report_stage *st, const struct store_energy *g,
-                      const struct store_request *requests, size_t n, struct err *e) {
-    struct audit_row *row = add_row(r, v, AUDIT_SERVE, st, g->window, e);
+static int add_repeat(struct reader *r, const struct report_variant *v, const struct serving *s,
+                      const struct store_energy *g, struct err *e) {
+    struct audit_row *row = add_row(r, v, AUDIT_SERVE, s->stage, g->window, e);
     if (!row) {
         return EE_NOMEM;
     }
-    int repeat = atoi(g->window + strlen("serve/"));
-    struct request_sums s = sum_requests(requests, n, repeat);
-    row->x[AUDIT_REPEAT] = repeat;
-    int rc = set_window(r, st, g, row, e);
-    set_requests(&s, row);
-    if (s.ok > 0 && row->x[AUDIT_DURATION_S] > 0) {
-        row->x[AUDIT_OUTPUT_TOKENS_PER_S] = s.tokens / row->x[AUDIT_DURATION_S];
+    const struct request_sums *sums = &s->repeats[repeat_of(g)];
+    row->x[AUDIT_REPEAT] = repeat_of(g);
+    int rc = set_window(r, s->stage, g, row, e);
+    set_requests(sums, row);
+    if (sums->ok > 0) {
+        row->x[AUDIT_OUTPUT_TOKENS_PER_S] = sums->tokens / row->x[AUDIT_DURATION_S];
     }
-    return rc ? rc : set_settings(r, st, row, e);
+    return rc ? rc : set_settings(r, s->stage, row, e);
 }
 
 static double present_or_nan(const struct quantity *q) {
@@ -237,21 +257,19 @@ static int mean_load_j(struct reader *r, const struct report_stage *st, double *
 }
 
 /* All repeats together. */
-static int add_serving(struct reader *r, const struct report_variant *v,
-                       const struct report_stage *st, const struct store_request *requests,
-                       size_t n, struct err *e) {
+static int add_serving(struct reader *r, const struct report_variant *v, const struct serving *s,
+                       struct err *e) {
+    const struct report_stage *st = s->stage;
     struct audit_row *row = add_row(r, v, AUDIT_SERVE, st, "", e);
     if (!row) {
         return EE_NOMEM;
     }
-    struct request_sums s = sum_requests(requests, n, -1);
     const struct metrics_input *in = &v->input;
     double seconds = 0;
     int rc = 0;
     for (size_t i = 0; !rc && i < st->n_energies; i++) {
-        const struct store_energy *g = &st->energies[i];
-        if (strcmp(g->component, "total") == 0 && report_is_repeat(g->window, "serve")) {
-            rc = set_window(r, st, g, row, e); /* source and scope; sums follow */
+        if (is_repeat_total(&st->energies[i])) {
+            rc = set_window(r, st, &st->energies[i], row, e); /* source and scope; sums follow */
             seconds += row->x[AUDIT_DURATION_S];
         }
     }
@@ -259,7 +277,7 @@ static int add_serving(struct reader *r, const struct report_variant *v,
     row->x[AUDIT_POWER_MEAN_W] = present_or_nan(&in->serve_w);
     row->x[AUDIT_DURATION_S] = seconds > 0 ? seconds : (double)NAN;
     row->x[AUDIT_LOAD_S] = present_or_nan(&in->load_s);
-    set_requests(&s, row);
+    set_requests(&s->all, row);
     rc = rc ? rc : set_settings(r, st, row, e);
     const struct report_stage *load = v->stages[REPORT_LOAD];
     if (!rc && load && !report_stage_failed(load)) {
@@ -270,18 +288,22 @@ static int add_serving(struct reader *r, const struct report_variant *v,
 
 static int read_serve(struct reader *r, const struct report_variant *v,
                       const struct report_stage *st, struct err *e) {
-    struct arena a = ARENA_INIT;
-    struct store_request *requests = NULL;
-    size_t n = 0;
-    int rc = store_requests(r->store, st->s.stage_id, false, &a, &requests, &n, e);
-    rc = rc ? rc : add_serving(r, v, st, requests, n, e);
-    for (size_t i = 0; !rc && i < st->n_energies; i++) {
-        const struct store_energy *g = &st->energies[i];
-        if (strcmp(g->component, "total") == 0 && report_is_repeat(g->window, "serve")) {
-            rc = add_repeat(r, v, st, g, requests, n, e);
+    struct serving s = {.stage = st};
+    for (size_t i = 0; i < st->n_energies; i++) {
+        if (is_repeat_total(&st->energies[i]) && repeat_of(&st->energies[i]) >= s.n) {
+            s.n = repeat_of(&st->energies[i]) + 1;
         }
     }
-    arena_release(&a);
+    s.repeats = calloc((size_t)s.n + 1, sizeof(*s.repeats));
+    int rc = s.repeats ? store_each_request_times(r->store, st->s.stage_id, on_request, &s, e)
+                       : out_of_memory(e);
+    rc = rc ? rc : add_serving(r, v, &s, e);
+    for (size_t i = 0; !rc && i < st->n_energies; i++) {
+        if (is_repeat_total(&st->energies[i])) {
+            rc = add_repeat(r, v, &s, &st->energies[i], e);
+        }
+    }
+    free(s.repeats);
     return rc;
 }
 
