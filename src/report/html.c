@@ -260,6 +260,9 @@ static const struct {
     {"frontier", "Quality against cost",
      "Up and to the left is better; the dashed line joins the variants that no other of their task "
      "beats. Size: peak memory."},
+    {"calculator", "What if",
+     "Change any number: everything here follows at once, by the formulas of "
+     "edge-eval metrics --set. It takes for granted that the answers are good enough."},
     {"metrics", "One metric, all variants", NULL},
     {"energy", "Energy", "Pale: the share that the machine takes when idle."},
     {"power", "Power over time",
@@ -294,6 +297,8 @@ static int add_scripts(const struct report_run *run, const char *nonce, struct b
         {asset_plot_umd_min_js, asset_plot_umd_min_js_len},
         {asset_data_js, asset_data_js_len},
         {asset_charts_js, asset_charts_js_len},
+        {asset_econ_js, asset_econ_js_len},
+        {asset_whatif_js, asset_whatif_js_len},
         {asset_figures_js, asset_figures_js_len},
         {asset_main_js, asset_main_js_len},
     };

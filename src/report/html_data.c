@@ -5,6 +5,8 @@
  */
 #include "report/html_parts.h"
 
+#include "report/economics.h"
+
 #include "base/json.h"
 
 #include <math.h>
@@ -112,19 +114,70 @@ static json_t *stage_ids_json(struct data *d, const struct report_variant *v) {
     return ids;
 }
 
+static json_t *econ_fields_json(struct data *d) {
+    json_t *all = json_array();
+    for (size_t i = 0; i < ECON_FIELDS; i++) {
+        const struct econ_field *f = econ_field(i);
+        append(d, all,
+               json_pack("{s:s, s:s, s:s, s:o, s:o}", "name", f->name, "unit", f->unit, "about",
+                         f->about, "low", number(f->low), "high",
+                         isinf(f->high) ? json_null() : number(f->high)));
+    }
+    return all;
+}
+
+/* The fields' values in their order, null where one is not known. */
+static json_t *econ_json(struct data *d, const struct report_variant *v) {
+    struct econ x;
+    json_t *all = json_array();
+    economics_of(v, &x);
+    for (size_t i = 0; i < ECON_FIELDS; i++) {
+        append(d, all, number(econ_at(&x, i)));
+    }
+    return all;
+}
+
+static json_t *price_json(const struct price_entry *entry, const char *field) {
+    const bool is_usable = entry && !entry->problem &&
+                           (!entry->currency || strcmp(entry->currency, "USD") == 0);
+    return is_usable ? number(price_value(entry, field)) : json_null();
+}
+
+/* regions: [name, $/kWh, g/kWh]; apis: [name, uncached, cached, written, output] in $/Mtok. */
+static json_t *prices_json(struct data *d, const struct report_run *run) {
+    const struct price_book *book = &run->prices;
+    json_t *regions = json_array();
+    json_t *apis = json_array();
+    for (size_t i = 0; i < book->n; i++) {
+        const struct price_entry *p = &book->entries[i];
+        if (p->kind == PRICE_ELECTRICITY) {
+            append(d, regions,
+                   json_pack("[s, o, o]", p->name, price_json(p, "per_kwh"),
+                             price_json(prices_find(book, PRICE_CARBON, p->name), "g_per_kwh")));
+        } else if (p->kind == PRICE_API) {
+            append(d, apis,
+                   json_pack("[s, o, o, o, o]", p->name, price_json(p, "input"),
+                             price_json(p, "cached_input"), price_json(p, "cache_write"),
+                             price_json(p, "output")));
+        }
+    }
+    return json_pack("{s:o, s:o}", "regions", regions, "apis", apis);
+}
+
 static json_t *variants_json(struct data *d, const struct report_run *run) {
     json_t *all = json_array();
     for (size_t i = 0; i < run->n_variants; i++) {
         const struct report_variant *v = &run->variants[i];
         append(d, all,
                json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s?, s:o, s:o, s:o, s:o, "
-                         "s:o, s:o}",
+                         "s:o, s:o, s:o}",
                          "id", v->v.variant_id, "model", v->v.model_id, "family", v->v.family,
                          "size", v->v.size, "task", v->v.task, "method", v->v.method, "precision",
                          v->v.precision, "engine", v->v.engine, "device", v->v.device, "note",
                          v->v.note, "rows", rows_json(d, v), "ttft", curve_json(d, &v->ttft),
                          "tpot", curve_json(d, &v->tpot), "e2e", curve_json(d, &v->e2e), "starts",
-                         starts_json(d, v), "stages", stage_ids_json(d, v)));
+                         starts_json(d, v), "stages", stage_ids_json(d, v), "econ",
+                         econ_json(d, v)));
     }
     return all;
 }
@@ -198,8 +251,10 @@ int html_data(const struct report_run *run, struct buf *out, struct err *e) {
     json_t *metrics = metrics_json(&d);
     json_t *variants = variants_json(&d, run);
     json_t *stages = stages_json(&d, run);
-    json_t *all = json_pack("{s:s, s:o, s:o, s:o, s:O}", "run_id", run->run_id, "metrics", metrics,
-                            "variants", variants, "stages", stages, "texts", d.texts);
+    json_t *all = json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:O}", "run_id", run->run_id, "metrics",
+                            metrics, "econ_fields", econ_fields_json(&d), "prices",
+                            prices_json(&d, run), "variants", variants, "stages", stages, "texts",
+                            d.texts);
     struct buf text;
     buf_init(&text);
     int rc = d.failed || !all ? err_set(e, EE_NOMEM, "report.html: out of memory")

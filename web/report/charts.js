@@ -15,9 +15,10 @@ function chart(options) {
 
 // --- Frontier
 
+// Measures of cost, the first that is known is drawn: [metric, factor, axis].
 const costs = [
-  ["usd_per_1000_requests", "cost of 1,000 requests, USD"],
-  ["joules_per_request", "energy of a request, J"],
+  ["request_usd", 1000, "cost of 1,000 requests, USD"],
+  ["joules_per_request", 1, "energy of a request, J"],
 ];
 
 // The first measure of cost that at least one variant has.
@@ -36,7 +37,7 @@ function frontier(width) {
   if (!cost) return "No variant has a cost or an energy: the frontier cannot be drawn.";
   const points = page.variants
     .map((v) => ({
-      v, x: figure(v, cost[0]).value, y: figure(v, "score").value, task: v.task, precision: v.precision,
+      v, x: isNumber(figure(v, cost[0]).value) ? cost[1] * figure(v, cost[0]).value : null, y: figure(v, "score").value, task: v.task, precision: v.precision,
       memory: figure(v, "memory_peak_bytes")?.value,
     }))
     .filter((p) => isNumber(p.x) && isNumber(p.y));
@@ -48,10 +49,10 @@ function frontier(width) {
   const best = d3.sort(pareto(points), (p) => p.x);
   return chart({
     width, height: 360, grid: true, marginLeft: 52, inset: 14,
-    ariaLabel: `Score against ${cost[1]}, by task`,
+    ariaLabel: `Score against ${cost[2]}, by task`,
     facet: { data: points, x: "task" },
     fx: { label: null, domain: tasks },
-    x: { label: cost[1], type: "log", nice: true },
+    x: { label: cost[2], type: "log", nice: true },
     y: { label: "score", zero: true, nice: true },
     r: { range: [3, 13], zero: true },
     color: { domain: precisions, range: precisions.map((p) => colours[p]), legend: true },
@@ -71,12 +72,13 @@ function frontier(width) {
 
 const hidden = new Set(["requests_ok", "requests_failed"]);
 function chartable() {
-  return page.metrics.filter((m) => !hidden.has(m.id) && page.variants.some((v) => isNumber(figure(v, m.id).value)));
+  return d3.range(page.metrics.length)
+    .filter((i) => !hidden.has(page.metrics[i].id) && page.variants.some((v) => isNumber(figureAt(v, i).value)));
 }
 
-function metricChart(id, width) {
+function metricChart(index, width) {
   const points = page.variants
-    .map((v) => ({ v, f: figure(v, id), task: v.task, precision: v.precision, name: `${lineage(v)} ${v.precision}` }))
+    .map((v) => ({ v, f: figureAt(v, index), task: v.task, precision: v.precision, name: `${lineage(v)} ${v.precision}` }))
     .filter((p) => isNumber(p.f.value));
   if (!points.length) return "Refused or never for every variant; the table of figures says why.";
   const scale = points[0].f.metric.unit === "bytes" ? 1e6 : 1;

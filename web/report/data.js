@@ -2,7 +2,13 @@
 // The page's data block, and how its figures are read and written.
 
 const page = JSON.parse(document.getElementById("data").textContent);
-const metricIndex = new Map(page.metrics.map((m, i) => [m.id, i]));
+// Where a metric has two profiles, the full one stands for it.
+const metricIndex = new Map();
+for (const profile of ["paper", "measured", "full"]) {
+  page.metrics.forEach((m, i) => {
+    if (m.profile === profile) metricIndex.set(m.id, i);
+  });
+}
 
 const precisions = ["fp16", "int8", "int4"];
 // Okabe and Ito's colours, told apart in every common form of colour blindness; shapes say it again.
@@ -16,15 +22,18 @@ function text(ref) {
 }
 
 // A variant's figure: {value, low, high, n, modelled, label, reason}; value is null where refused.
-function figure(variant, id) {
-  const i = metricIndex.get(id);
-  if (i === undefined) return null;
+function figureAt(variant, i) {
   const [value, low, high, n, modelled, label, reason] = variant.rows[i];
   const number = (x) => (x === "inf" ? Infinity : x);
   return {
     metric: page.metrics[i], value: number(value), low: number(low), high: number(high), n, modelled,
     label: text(label), reason: text(reason),
   };
+}
+
+function figure(variant, id) {
+  const i = metricIndex.get(id);
+  return i === undefined ? null : figureAt(variant, i);
 }
 
 function isNumber(x) {

@@ -6,8 +6,8 @@ const numeric = new Set(["value", "low", "high", "n"]);
 
 function allFigures() {
   return page.variants.flatMap((v) =>
-    page.metrics.map((m) => {
-      const f = figure(v, m.id);
+    page.metrics.map((m, i) => {
+      const f = figureAt(v, i);
       return {
         variant: variantName(v), metric: m.id, profile: m.profile, value: f.value, low: f.low, high: f.high, n: f.n || null,
         unit: m.unit, label: [f.label, f.reason && (f.value === null ? `refused: ${f.reason}` : f.reason)].filter(Boolean).join("; "),

@@ -27,19 +27,19 @@ const builders = {
   metrics: (host) => {
     const options = chartable();
     if (!options.length) return host.append(element("p", { class: "note" }, "No variant has a figure."));
-    const first = options.find((m) => m.id === "score") || options[0];
-    let id = first.id;
-    const choice = select("metric-choice", "Metric", options.map((m) => [m.id, `${m.name} (${m.profile})`]), (value) => {
-      id = value;
+    let index = options.includes(metricIndex.get("score")) ? metricIndex.get("score") : options[0];
+    const named = (i) => `${page.metrics[i].name} (${page.metrics[i].profile})`;
+    const choice = select("metric-choice", "Metric", options.map((i) => [String(i), named(i)]), (value) => {
+      index = Number(value);
       redraw();
     });
     host.append(choice);
-    choice.querySelector("select").value = id;
+    choice.querySelector("select").value = String(index);
     const about = element("p", { class: "note" });
     const redraw = place(host, (width) => {
-      const m = page.metrics[metricIndex.get(id)];
+      const m = page.metrics[index];
       about.textContent = `${m.definition}${m.formula ? `: ${m.formula}` : ""}. Bars are intervals, where there are any; hover for their kind.`;
-      return metricChart(id, width);
+      return metricChart(index, width);
     });
     host.append(about);
   },
@@ -67,6 +67,7 @@ const builders = {
     const redraw = place(host, (width) => latencyChart(state.kind, state.task, width));
   },
   starts: (host) => place(host, startChart),
+  calculator,
   figures: figuresTable,
 };
 
