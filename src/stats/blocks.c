@@ -68,6 +68,10 @@ double stats_block_length(const double *x, size_t n) {
     return isfinite(length) ? fmin(fmax(length, 1), longest) : longest;
 }
 
+size_t stats_block_for_interval(double length, size_t n) {
+    return (size_t)fmax(fmin(ceil(3 * length), floor((double)n / 5)), 1);
+}
+
 double stats_block_variance(const double *x, size_t n, size_t block, double *df) {
     double mean = stats_mean(x, n);
     double size = (double)block;
@@ -95,7 +99,7 @@ struct stats_interval stats_mean_in_time(const double *x, size_t n, double confi
         return stats_no_interval(mean, n, "too few values, or values without spread");
     }
     double df = 0;
-    double variance = stats_block_variance(x, n, (size_t)ceil(length), &df);
+    double variance = stats_block_variance(x, n, stats_block_for_interval(length, n), &df);
     double half = stats_t_quantile(0.5 + confidence / 2, df) * sqrt(variance);
     return (struct stats_interval){.estimate = mean,
                                    .low = mean - half,

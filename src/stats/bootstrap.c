@@ -68,39 +68,24 @@ static void studentize_mean(const struct centred *rows, size_t n, double scale,
     }
 }
 
-/* The share of resamples at least as far from the estimate as "no difference" is. */
-static double tail_share(const struct studentized *s, double t, bool is_above) {
-    size_t count = 1;
-    for (size_t i = 0; i < s->n_t; i++) {
-        count += is_above ? s->t[i] >= t : s->t[i] <= t;
-    }
-    return (double)count / (double)(s->n_t + 1);
-}
-
-/* An interval of off = statistic - estimate, in out->low and high, and the p of off = -from_null. */
+/*
+ * The bounds of (statistic - estimate) in out->low and high, from the quantile of |t|, and p_value
+ * of the estimate being off by from_null.
+ */
 static void symmetric_bounds(struct studentized *s, double confidence, double from_null,
                              struct stats_interval *out) {
+    double t = fabs(from_null) / s->se;
+    size_t as_far = 1;
     for (size_t i = 0; i < s->n_t; i++) {
         s->t[i] = fabs(s->t[i]);
+        as_far += s->t[i] >= t;
     }
-    out->p_value = tail_share(s, fabs(from_null) / s->se, true);
-    double half = s->se * stats_quantile_of(s->t, s->n_t, confidence);
-    out->low = -half;
-    out->high = half;
+    out->p_value = (double)as_far / (double)(s->n_t + 1);
+    out->high = s->se * stats_quantile_of(s->t, s->n_t, confidence);
+    out->low = -out->high;
 }
 
-static void equal_tailed_bounds(struct studentized *s, double confidence, double from_null,
-                                struct stats_interval *out) {
-    double t = from_null / s->se;
-    double above = tail_share(s, t, true);
-    double below = tail_share(s, t, false);
-    out->p_value = fmin(2 * fmin(above, below), 1);
-    double tail = (1 - confidence) / 2;
-    out->high = -s->se * stats_quantile_of(s->t, s->n_t, tail);
-    out->low = -s->se * stats_quantile_of(s->t, s->n_t, 1 - tail);
-}
-
-/* The normal limit of either, beyond STATS_ANALYTIC_ABOVE items. */
+/* Their normal limit, beyond STATS_ANALYTIC_ABOVE items. */
 static void normal_bounds(double se, double confidence, double from_null,
                           struct stats_interval *out) {
     out->p_value = two_sided(from_null / se);
@@ -267,7 +252,7 @@ int stats_boot_t_log_ratio(const double *a, const double *b, size_t n,
         start_indices(&indices, &o, "ratio", n);
         studentize_ratio(rows, n, &indices, &s);
         out->method = "bootstrap-t, log ratio";
-        equal_tailed_bounds(&s, o.confidence, log(ratio), out);
+        symmetric_bounds(&s, o.confidence, log(ratio), out);
     }
     out->low = ratio * exp(out->low);
     out->high = ratio * exp(out->high);

@@ -35,15 +35,47 @@ static struct bounds wilson(double p, double n, double z) {
     return (struct bounds){p <= 0 ? 0 : low, p >= 1 ? 1 : high};
 }
 
+/* The Poisson mean that gives x or more with probability tail, for a small x. */
+static double poisson_mean(size_t x, double tail) {
+    double low = 0;
+    double high = (double)x + 1;
+    for (int i = 0; i < 60; i++) {
+        double middle = low + (high - low) / 2;
+        double term = exp(-middle);
+        double fewer = 0;
+        for (size_t k = 0; k < x; k++) {
+            fewer += term;
+            term *= middle / (double)(k + 1);
+        }
+        if (1 - fewer < tail) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+/* The lower limit, for a few successes by the one-sided Poisson limit. */
+static double wilson_low(size_t successes, size_t n, double confidence) {
+    size_t few = n <= 50 ? 2 : 3;
+    if (successes >= 1 && successes <= few && successes < n) {
+        return poisson_mean(successes, 1 - confidence) / (double)n;
+    }
+    return wilson((double)successes / (double)n, (double)n, stats_z(confidence)).low;
+}
+
 struct stats_interval stats_wilson(size_t successes, size_t n, double confidence) {
     const char *reason = count_reason(successes, n, confidence);
     if (reason) {
         return stats_no_interval(NAN, n, reason);
     }
-    double p = (double)successes / (double)n;
-    struct bounds b = wilson(p, (double)n, stats_z(confidence));
-    return (struct stats_interval){
-        .estimate = p, .low = b.low, .high = b.high, .p_value = NAN, .n = n, .method = "Wilson"};
+    return (struct stats_interval){.estimate = (double)successes / (double)n,
+                                   .low = wilson_low(successes, n, confidence),
+                                   .high = 1 - wilson_low(n - successes, n, confidence),
+                                   .p_value = NAN,
+                                   .n = n,
+                                   .method = "Wilson"};
 }
 
 struct stats_interval stats_clopper_pearson(size_t successes, size_t n, double confidence) {
@@ -78,11 +110,10 @@ struct stats_interval stats_bounded_mean(const double *x, size_t n, double bound
         return stats_no_interval(mean, n, "one item shows no spread");
     }
     double share = mean / bound;
-    double most = share * (1 - share); /* no score of this mean varies more */
-    double variance = stats_sd(x, n) / bound;
-    /* One item more, of the largest variance: a few equal values must not look like certainty. */
-    variance = (variance * variance * (double)(n - 1) + most) / (double)n;
-    double n_effective = variance > 0 ? (double)n * most / variance : (double)n;
+    double spread = stats_sd(x, n) / bound;
+    /* Equal values say nothing of their spread: then as much as a score of this mean can have. */
+    double n_effective = spread > 0 ? (double)n * share * (1 - share) / (spread * spread)
+                                    : (double)n;
     double t = stats_t_quantile(0.5 + confidence / 2, (double)(n - 1));
     struct bounds b = wilson(share, n_effective, t);
     return (struct stats_interval){.estimate = mean,

@@ -45,8 +45,8 @@ static double p_of_one(const double *draws, size_t n) {
 static struct stats_interval ratio_of_draws(double *a, const double *b, const struct stats_opts *o,
                                             double estimate, size_t n) {
     for (size_t i = 0; i < o->resamples; i++) {
-        /* A denominator that may be 0 or negative has no ratio. */
-        a[i] = b[i] > 0 ? a[i] / b[i] : NAN;
+        /* Where the denominator may be 0, nothing bounds the ratio from above. */
+        a[i] = b[i] > 0 ? a[i] / b[i] : INFINITY;
     }
     double p = p_of_one(a, o->resamples);
     struct stats_interval out = stats_draws_interval(a, o->resamples, estimate, o->confidence);
