@@ -51,10 +51,9 @@ static void distributions_match_a_reference(void **state) {
 
 static struct stats_pairs golden_pairs(const json_t *golden) {
     const json_t *c = json_object_get(golden, "counts");
-    return (struct stats_pairs){(size_t)golden_num(json_array_get(c, 0)),
-                                (size_t)golden_num(json_array_get(c, 1)),
-                                (size_t)golden_num(json_array_get(c, 2)),
-                                (size_t)golden_num(json_array_get(c, 3))};
+    return (struct stats_pairs){
+        (size_t)golden_num(json_array_get(c, 0)), (size_t)golden_num(json_array_get(c, 1)),
+        (size_t)golden_num(json_array_get(c, 2)), (size_t)golden_num(json_array_get(c, 3))};
 }
 
 /* Published figures are rounded to their last digit. */
@@ -101,8 +100,8 @@ static void check_proportion(const json_t *golden, void *ctx) {
         size_t x = (size_t)golden_num(json_object_get(golden, "x"));
         size_t n = (size_t)golden_num(json_object_get(golden, "n"));
         bool is_wilson = strcmp(kind, "wilson") == 0;
-        struct stats_interval got =
-            is_wilson ? stats_wilson(x, n, 0.95) : stats_clopper_pearson(x, n, 0.95);
+        struct stats_interval got = is_wilson ? stats_wilson(x, n, 0.95)
+                                              : stats_clopper_pearson(x, n, 0.95);
         assert_true(is_wilson || strcmp(kind, "clopper") == 0);
         check_interval(golden, &got, 1e-9);
     }

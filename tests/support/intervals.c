@@ -26,9 +26,9 @@ double golden_bound(const json_t *golden, const char *key) {
 
 static void fail_interval(const json_t *golden, const struct stats_interval *got) {
     char *text = json_dumps(golden, JSON_COMPACT);
-    print_error("%.17g (%.17g to %.17g), %s, %s; for %.1500s\n", got->estimate, got->low,
-                got->high, got->method ? got->method : "no method",
-                got->reason ? got->reason : "no reason", text ? text : "?");
+    print_error("%.17g (%.17g to %.17g), %s, %s; for %.1500s\n", got->estimate, got->low, got->high,
+                got->method ? got->method : "no method", got->reason ? got->reason : "no reason",
+                text ? text : "?");
     free(text);
     fail();
 }
@@ -42,7 +42,8 @@ void check_interval(const json_t *golden, const struct stats_interval *got, doub
     double high = golden_bound(golden, "high");
     double width = isinf(low) || isinf(high) ? 1 : (high - low) / 2;
     const json_t *estimate = json_object_get(golden, "estimate");
-    if (!is_near(got->low, low, tolerance * width) || !is_near(got->high, high, tolerance * width) ||
+    if (!is_near(got->low, low, tolerance * width) ||
+        !is_near(got->high, high, tolerance * width) ||
         (estimate && !is_near(got->estimate, golden_num(estimate), 1e-12 * (1 + width))) ||
         !got->method) {
         fail_interval(golden, got);
