@@ -22,6 +22,10 @@
 #include "base/process.h"
 #include "base/utf8.h"
 #include "base/ydoc.h"
+#include "stats/choose.h"
+#include "stats/multiple.h"
+#include "stats/percentile.h"
+#include "stats/repeats.h"
 #include "store/store.h"
 
 #include <errno.h>
@@ -641,6 +645,32 @@ static void token_times_survive(void **state) {
     fail_one_after_another(use_events, NULL, REPORTS_ALL);
 }
 
+static int use_stats(void *ctx, struct err *e) {
+    (void)ctx;
+    const double a[] = {1.5, -2, 3, 4.25, 5, 6.5};
+    const double b[] = {7, 2.5, 1, 9, 2, 4};
+    const struct stats_opts opts = {.resamples = 100};
+    const struct stats_device_joules device = {.device = "gpu0", .gain = 0.05, .joules = b};
+    const struct stats_joules j = {&device, 1, 6, false};
+    struct stats_joules_interval of_joules;
+    struct stats_interval i;
+    double adjusted[6];
+    int rc = stats_paired_ratio(a, b, 6, &opts, &i, e);
+    rc = rc ? rc : stats_paired_ratio(b, b + 1, 5, &opts, &i, e);
+    rc = rc ? rc : stats_paired_difference(a, b, 6, &opts, &i, e);
+    rc = rc ? rc : stats_mean_of(a, 6, &opts, &i, e);
+    rc = rc ? rc : stats_percentile_in_time(b, b, 6, 0.5, 0.95, &i, e);
+    rc = rc ? rc : stats_repeats_ratio(b, 6, b, 6, &opts, &i, e);
+    rc = rc ? rc : stats_joules_ratio(&j, &j, &opts, &of_joules, e);
+    rc = rc ? rc : stats_holm(b, 6, adjusted, e);
+    return rc ? rc : i.method ? 0 : WRONG_RESULT;
+}
+
+static void statistics_survive(void **state) {
+    (void)state;
+    fail_one_after_another(use_stats, NULL, REPORTS_ALL);
+}
+
 #define ON_FILES(f) cmocka_unit_test_setup_teardown(f, scratch_setup, scratch_teardown)
 
 static int announce(void **state) {
@@ -667,6 +697,7 @@ int main(void) {
         ON_FILES(reading_a_store_survives),
         ON_FILES(reading_from_a_read_only_directory_survives),
         cmocka_unit_test(token_times_survive),
+        cmocka_unit_test(statistics_survive),
     };
     return cmocka_run_group_tests(tests, announce, NULL);
 }

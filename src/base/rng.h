@@ -14,10 +14,25 @@ struct rng {
 void rng_init(struct rng *r, uint64_t seed);
 /* An independent stream for a named purpose: equal (seed, stream) pairs give equal streams. */
 void rng_init_stream(struct rng *r, uint64_t seed, uint64_t stream);
-uint64_t rng_u64(struct rng *r);
+/* Inline, because resampling draws by the million. */
+static inline uint64_t rng_u64(struct rng *r) {
+    uint64_t *s = r->s;
+    const uint64_t x = s[1] * 5;
+    const uint64_t result = (x << 7 | x >> 57) * 9;
+    const uint64_t t = s[1] << 17;
+    s[2] ^= s[0];
+    s[3] ^= s[1];
+    s[1] ^= s[2];
+    s[0] ^= s[3];
+    s[2] ^= t;
+    s[3] = s[3] << 45 | s[3] >> 19;
+    return result;
+}
 /* Uniform in [0, n), without modulo bias; 0 when n is 0. */
 uint64_t rng_below(struct rng *r, uint64_t n);
 /* Uniform in [0, 1). */
-double rng_uniform(struct rng *r);
+static inline double rng_uniform(struct rng *r) {
+    return (double)(rng_u64(r) >> 11) * 0x1.0p-53;
+}
 
 #endif

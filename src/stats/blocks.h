@@ -6,8 +6,8 @@
 
 /*
  * The circular block bootstrap's variance of mean(x): that of a mean of n / block independent draws
- * among all n runs of block neighbours, the last followed by the first; over 1 - block / n, which it
- * falls short of by taking the runs' own mean for the truth. *df: n / block - 1, at least 1.
+ * among all n runs of block neighbours, the last followed by the first; over 1 - block / n, which
+ * it falls short of by taking the runs' own mean for the truth. *df: n / block - 1, at least 1.
  */
 double stats_block_variance(const double *x, size_t n, size_t block, double *df);
 /*

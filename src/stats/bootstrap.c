@@ -48,8 +48,8 @@ struct centred {
 };
 
 /*
- * t of the mean, or with scale > 0 of the log mean: scale is then the mean itself. rows hold x minus
- * its mean and the square of that.
+ * t of the mean, or with scale > 0 of the log mean: scale is then the mean itself. rows hold x
+ * minus its mean and the square of that.
  */
 static void studentize_mean(const struct centred *rows, size_t n, double scale,
                             struct stats_indices *s, struct studentized *out) {
@@ -271,7 +271,9 @@ struct bca {
     double acceleration;
 };
 
-/* The bias correction z0 when at is the estimate: the normal quantile of the share of draws below. */
+/*
+ * The bias correction z0 when at is the estimate: the normal quantile of the share of draws below.
+ */
 static double share_below(const struct bca *b, double at) {
     double count = 0;
     for (size_t i = 0; i < b->n_draws; i++) {

@@ -11,10 +11,10 @@
 enum { STATS_MIN_ITEMS = 5 };
 
 /*
- * Bootstrap-t (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 12.5), standard
- * errors by the delta method. The mean's is symmetric: the quantile of |t| (Hall, JRSS B 50:35,
- * 1988), which covers skewed values better than two tails do. log_mean: the same on the log scale,
- * for positive values.
+ * Bootstrap-t (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 12.5),
+ * standard errors by the delta method. The mean's is symmetric: the quantile of |t| (Hall, JRSS B
+ * 50:35, 1988), which covers skewed values better than two tails do. log_mean: the same on the log
+ * scale, for positive values.
  */
 int stats_boot_t_mean(const double *x, size_t n, const struct stats_opts *opts,
                       struct stats_interval *out, struct err *e) EE_MUST_CHECK;

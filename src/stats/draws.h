@@ -47,8 +47,8 @@ int stats_draw_joules(const struct stats_joules *j, unsigned errors, const struc
 int stats_draw_mean(const double *x, size_t n, const struct stats_opts *opts, double *out,
                     struct err *e) EE_MUST_CHECK;
 /*
- * Draws of anything that has an interval with two bounds (a score), at opts->confidence: a normal on
- * either side of the estimate, as wide as that side's arm. NAN without bounds.
+ * Draws of anything that has an interval with two bounds (a score), at opts->confidence: a normal
+ * on either side of the estimate, as wide as that side's arm. NAN without bounds.
  */
 int stats_draw_interval(const struct stats_interval *i, const struct stats_opts *opts, double *out,
                         struct err *e) EE_MUST_CHECK;

@@ -50,10 +50,10 @@ struct stats_interval stats_no_interval(double estimate, size_t n, const char *r
 
 /*
  * The product a * b or quotient a / b of two independent positive quantities with intervals, which
- * may be of different methods: a cost ratio from joules times a score ratio from items. MOVER on the
- * log scale (Zou and Donner, Statistics in Medicine 27:1693, 2008). n is the smaller one. An
- * estimate that is not positive, or a missing interval, gives a reason; a lower bound of 0 stays
- * 0 and an infinite upper one infinite.
+ * may be of different methods: a cost ratio from joules times a score ratio from items. MOVER on
+ * the log scale (Zou and Donner, Statistics in Medicine 27:1693, 2008). n is the smaller one. An
+ * estimate that is not positive, or a missing interval, gives a reason; a lower bound of 0 stays 0
+ * and an infinite upper one infinite.
  */
 struct stats_interval stats_product(const struct stats_interval *a, const struct stats_interval *b);
 struct stats_interval stats_quotient(const struct stats_interval *a,

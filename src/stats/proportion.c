@@ -184,7 +184,9 @@ static double score_at(const struct stats_pairs *t, double r) {
     return gap / sqrt(variance);
 }
 
-/* The log ratio where the statistic, which falls with it, passes z; infinite where it never does. */
+/*
+ * The log ratio where the statistic, which falls with it, passes z; infinite where it never does.
+ */
 static double score_root(const struct stats_pairs *t, double z, double start) {
     double low = start;
     double high = start;

@@ -94,7 +94,9 @@ struct stats_interval stats_tied_ratio(const double *a, const double *b, size_t 
         .estimate = estimate, .n = n, .method = "Fieller, two items added"};
     out.p_value = t_two_sided((p.a - p.b) / sqrt((aa + bb - 2 * p.ab) / (double)n),
                               (double)(n - 1));
-    /* The ratios r with (a - r b)^2 <= t^2 (aa - 2 r ab + r^2 bb) / n: between a parabola's roots. */
+    /*
+     * The ratios r with (a - r b)^2 <= t^2 (aa - 2 r ab + r^2 bb) / n: between a parabola's roots.
+     */
     double tt = t * t / (double)n;
     double square = p.b * p.b - tt * bb;
     double linear = p.a * p.b - tt * p.ab;
