@@ -263,26 +263,58 @@ static double rent_usd_per_h(const struct econ *x) {
     return x->devices * x->share * (x->owned > 0 ? x->maintenance_usd_per_h : x->cloud_usd_per_h);
 }
 
-/* Cash up to the end of a month, discounted at a yearly rate. */
-static double cash_usd(const struct econ *x, int months, double fall_per_year, double discount) {
+/* What goes out and comes in, apart from when. */
+struct cash_flow {
+    double once_usd;
+    double purchase_usd;
+    double lifetime_months; /* INFINITY where nothing is bought */
+    double own_usd_per_h;
+    double api_usd_per_h;
+    double fall_per_year;
+};
+
+static struct cash_flow cash_flow(const struct econ *x, double fall_per_year) {
     double r = x->traffic_per_h;
     double replicas = econ_replicas(x, r);
     double rent = rent_usd_per_h(x);
-    double own_usd_per_h = replicas * (rent + idle_usd_per_h(x)) + common_usd_per_h(x) +
-                           r * econ_marginal_usd(x);
-    double api_usd_per_h = r * econ_api_usd(x);
-    double cash = -once_usd(x, rent);
+    struct cash_flow f = {
+        .once_usd = once_usd(x, rent),
+        .lifetime_months = INFINITY,
+        .own_usd_per_h = replicas * (rent + idle_usd_per_h(x)) + common_usd_per_h(x) +
+                         r * econ_marginal_usd(x),
+        .api_usd_per_h = r * econ_api_usd(x),
+        .fall_per_year = fall_per_year,
+    };
     if (x->owned > 0) {
-        double purchase = replicas * x->devices * x->share * x->capex_usd;
-        double lifetime = x->lifetime_h / ECON_HOURS_PER_MONTH;
-        for (int k = 0; k * lifetime < months; k++) {
-            cash -= purchase / pow(1 + discount, k * lifetime / 12);
-        }
+        f.purchase_usd = replicas * x->devices * x->share * x->capex_usd;
+        f.lifetime_months = x->lifetime_h / ECON_HOURS_PER_MONTH;
     }
+    return f;
+}
+
+/*
+ * What month m (1, 2, ...) brings, purchases in it included, discounted at a yearly rate. Months come
+ * in their order; *bought counts the purchases.
+ */
+static double month_usd(const struct cash_flow *f, int m, double discount, double *bought) {
+    double price = f->fall_per_year > 0 ? pow(1 - f->fall_per_year, (m - 0.5) / 12) : 1;
+    double net = ECON_HOURS_PER_MONTH * (f->api_usd_per_h * price - f->own_usd_per_h);
+    double cash = discount > 0 ? net / pow(1 + discount, m / 12.0) : net;
+    if (isinf(f->lifetime_months)) {
+        return cash;
+    }
+    for (; *bought * f->lifetime_months < m; ++*bought) {
+        cash -= f->purchase_usd / pow(1 + discount, *bought * f->lifetime_months / 12);
+    }
+    return cash;
+}
+
+static double cash_usd(const struct econ *x, int months, double fall_per_year, double discount) {
+    const struct cash_flow f = cash_flow(x, fall_per_year);
+    double cash = -f.once_usd;
+    double bought = 0;
     for (int m = 1; m <= months; m++) {
-        double price = pow(1 - fall_per_year, (m - 0.5) / 12);
-        double net = ECON_HOURS_PER_MONTH * (api_usd_per_h * price - own_usd_per_h);
-        cash += net / pow(1 + discount, m / 12.0);
+        cash += month_usd(&f, m, discount, &bought);
     }
     return cash;
 }
@@ -296,8 +328,12 @@ double econ_npv_usd(const struct econ *x, int months, double fall_per_year) {
 }
 
 int econ_payback_month(const struct econ *x, int months, double fall_per_year) {
+    const struct cash_flow f = cash_flow(x, fall_per_year);
+    double cash = -f.once_usd;
+    double bought = 0;
     for (int m = 1; m <= months; m++) {
-        if (econ_cash_usd(x, m, fall_per_year) >= 0) {
+        cash += month_usd(&f, m, 0, &bought);
+        if (cash >= 0) {
             return m;
         }
     }
