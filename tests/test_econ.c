@@ -69,7 +69,7 @@ static void check_paying(const json_t *golden, const struct econ *x) {
 
 static void check_golden(const json_t *golden, void *ctx) {
     (void)ctx;
-    struct econ x;
+    struct econ x = {0};
     fields_of(golden, &x);
     double r = x.traffic_per_h;
     double request = econ_request_usd(&x, r);
@@ -110,7 +110,7 @@ static void figures_equal_the_reference(void **state) {
 
 /* A workstation with one L4 card that answers 500 questions an hour. */
 static struct econ workstation(void) {
-    struct econ x;
+    struct econ x = {0};
     for (size_t i = 0; i < ECON_FIELDS; i++) {
         econ_set(&x, i, NAN);
     }

@@ -248,9 +248,10 @@ size_t econ_paying(const struct econ *x, struct econ_range *out, size_t cap, dou
     double last = ceil((common + carries * per_request) / gain);
     double endless = fmax(first, last - 1);
     size_t n = 0;
-    for (double r = first; r <= endless && n < cap; r++) {
+    for (; n < cap && first + (double)n <= endless; n++) {
+        double r = first + (double)n;
         double low = (r * each + common) / per_request;
-        out[n++] = (struct econ_range){low, r < endless ? r * carries : INFINITY};
+        out[n] = (struct econ_range){low, r < endless ? r * carries : INFINITY};
     }
     *always_from = (endless * each + common) / per_request;
     return (size_t)fmin(endless - first, 1e15) + 1;
@@ -303,8 +304,9 @@ static double month_usd(const struct cash_flow *f, int m, double discount, doubl
     if (isinf(f->lifetime_months)) {
         return cash;
     }
-    for (; *bought * f->lifetime_months < m; ++*bought) {
+    while (*bought * f->lifetime_months < m) {
         cash -= f->purchase_usd / pow(1 + discount, *bought * f->lifetime_months / 12);
+        ++*bought;
     }
     return cash;
 }

@@ -134,7 +134,7 @@ static int keep_str(struct reader *r, struct ynode n, const char *what, const ch
 
 static int read_currency(struct reader *r, struct ynode n, const char **out, struct err *e) {
     int rc = keep_str(r, n, "currency", out, e);
-    if (!rc && ynode_present(n) && strlen(*out) != 3) {
+    if (!rc && *out && strlen(*out) != 3) {
         rc = ynode_fail(n, e, "currency is \"%.20s\"; it should be three letters such as USD",
                         *out);
     }

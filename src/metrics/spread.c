@@ -98,7 +98,7 @@ static double *draw_accepted(struct calc *c, size_t n) {
     }
     struct stats_opts opts = opts_for(c, "accepted");
     opts.bound = 1;
-    struct stats_interval share;
+    struct stats_interval share = stats_no_interval(NAN, 0, NULL);
     double *good = malloc(items->n * sizeof(*good));
     double *out = malloc(n * sizeof(*out));
     for (size_t i = 0; good && i < items->n; i++) {

@@ -20,8 +20,9 @@ bool economics_of(const struct report_variant *v, struct econ *x) {
 }
 
 void economics_curve(const struct econ *x, struct economics_point points[ECONOMICS_POINTS]) {
+    const int middle = ECONOMICS_POINTS / 2;
     for (int i = 0; i < ECONOMICS_POINTS; i++) {
-        double r = x->traffic_per_h * pow(10, (i - ECONOMICS_POINTS / 2) / 3.0);
+        double r = x->traffic_per_h * pow(10, (i - middle) / 3.0);
         points[i] = (struct economics_point){.traffic_per_h = r,
                                              .replicas = econ_replicas(x, r),
                                              .own_usd_per_h = r * econ_request_usd(x, r),
@@ -163,7 +164,9 @@ static void add_metric(const struct report_variant *v, const char *metric, struc
         buf_addstr(&b, row->reason);
     } else {
         add_figure(row, 1, &b);
-        buf_addf(&b, " %s", strcmp(row->metric->unit, "1") == 0 ? "" : row->metric->unit);
+        if (strcmp(row->metric->unit, "1") != 0) {
+            buf_addf(&b, " %s", row->metric->unit);
+        }
         if (!isnan(row->low)) {
             buf_addstr(&b, " (");
             fmt_num(&b, row->low);

@@ -43,7 +43,7 @@ static int fill_rates(struct store *s, struct report_run *run, struct report_var
     *all = in->requests_ok;
     all->value = in->requests_ok.value / seconds * S_PER_HOUR;
     *good = *all;
-    if (!has_slo(&run->costing)) {
+    if (!has_slo(&run->costing) || !v->stages[REPORT_SERVE]) {
         return 0;
     }
     struct store_request *rows = NULL;

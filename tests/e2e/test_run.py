@@ -53,13 +53,16 @@ class WholeRun(Case):
         self.assertEqual(first_line, ",".join(CSV_HEADER))
         rows = self.run_dir.metrics()
         self.assertEqual(list(dict.fromkeys(r["variant_id"] for r in rows)), VARIANTS)
-        ids = {r["metric"] for r in rows}
+        ids = {(r["metric"], r["profile"]) for r in rows}
+        self.assertEqual({profile for _, profile in ids}, {"paper", "full", "measured"})
         for variant in VARIANTS:
-            own = {r["metric"]: r for r in rows if r["variant_id"] == variant}
+            own = {(r["metric"], r["profile"]): r for r in rows if r["variant_id"] == variant}
             self.assertEqual(set(own), ids, "every variant has every metric")
-            self.assertTrue(0 <= float(own["score"]["value"]) <= 1, own["score"])
-            for metric in ("output_tokens_per_s", "joules_per_request", "rho_sys", "c_tax"):
-                self.assertGreaterEqual(float(own[metric]["value"]), 0, own[metric])
+            measured = ("score", "output_tokens_per_s", "joules_per_request")
+            keys = [(m, "measured") for m in measured] + [("rho_sys", "paper"), ("c_tax", "paper"), ("ipj", "full")]
+            for key in keys:
+                self.assertGreaterEqual(float(own[key]["value"]), 0, own[key])
+            self.assertLessEqual(float(own["score", "measured"]["value"]), 1, own["score", "measured"])
         for r in rows:
             self.assertEqual(r["value"] == "", r["reason"] != "", f"a value or a reason why not: {r}")
 
