@@ -72,7 +72,7 @@ static int load_shipped(struct arena *arena, struct price_book *book, struct err
     if (!rc && !path) {
         rc = err_set(e, EE_NOMEM, "out of memory");
     }
-    rc = rc ? rc : prices_load(path, arena, book, e);
+    rc = rc || !fs_exists(path) ? rc : prices_load(path, arena, book, e);
     free(path);
     free(data_dir);
     return rc;

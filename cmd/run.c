@@ -137,12 +137,14 @@ static int measure(const struct run_args *a, const struct run_opts *opts, struct
     return rc;
 }
 
-/* The shipped price book with the user's entries, as text to be kept with the run. */
+/* The shipped price book with the user's entries, as text to be kept with the run. A data directory
+ * without prices has none, and then nothing is priced. */
 static int load_prices(const char *data_dir, const char *own, struct buf *out, struct err *e) {
     struct arena a = ARENA_INIT;
     struct price_book book = {0};
     char *shipped = fs_join(data_dir, "prices");
-    int rc = shipped ? prices_load(shipped, &a, &book, e) : err_set(e, EE_NOMEM, "out of memory");
+    int rc = shipped ? 0 : err_set(e, EE_NOMEM, "out of memory");
+    rc = rc || !fs_exists(shipped) ? rc : prices_load(shipped, &a, &book, e);
     rc = rc || !own ? rc : prices_load(own, &a, &book, e);
     rc = rc ? rc : prices_dump(&book, out, e);
     free(shipped);

@@ -54,7 +54,6 @@ static void add_title(const struct report_run *run, struct buf *out) {
     buf_clear(&text);
     summary_energy(run, &text);
     add_fact(out, "Energy", text.data);
-    add_fact(out, "Profile", "paper: the published definitions");
     const char *created = report_fact(run, "created_utc");
     if (created) {
         add_fact(out, "Started", created);
@@ -63,7 +62,8 @@ static void add_title(const struct report_run *run, struct buf *out) {
     buf_release(&text);
 }
 
-static void add_summary_head(const struct report_variant *v, struct buf *out) {
+static void add_summary_head(const struct report_variant *v, enum summary_profile profile,
+                             struct buf *out) {
     buf_addstr(out, "<h3>");
     fmt_html(out, v->v.model_id);
     buf_addstr(out, " <small>");
@@ -75,8 +75,8 @@ static void add_summary_head(const struct report_variant *v, struct buf *out) {
     buf_addstr(out, "</small></h3>\n<div class=\"scroll\"><table>\n<thead><tr><th>task</th>"
                     "<th>method</th><th>precision</th>");
     for (size_t i = 0; i < summary_n_columns(); i++) {
-        const struct summary_column *c = summary_column_at(SUMMARY_PAPER, i);
-        const struct metric *m = metrics_find(c->metric);
+        const struct summary_column *c = summary_column_at(profile, i);
+        const struct metric *m = metrics_find_in(c->metric, c->profile);
         buf_addstr(out, "<th class=\"num\" title=\"");
         fmt_html(out, m->definition);
         buf_addstr(out, "\">");
@@ -96,19 +96,22 @@ static void add_failure(const struct report_stage *failure, size_t columns, stru
     buf_addstr(out, "</td></tr>\n");
 }
 
-static void add_figures(const struct report_variant *v, struct buf *out) {
+static void add_figures(const struct report_variant *v, enum summary_profile profile,
+                        struct buf *out) {
     for (size_t i = 0; i < summary_n_columns(); i++) {
-        const struct metric_row *row = report_row(v, summary_column_at(SUMMARY_PAPER, i)->metric);
+        const struct summary_column *c = summary_column_at(profile, i);
+        const struct metric_row *row = report_row_in(v, c->metric, c->profile);
         buf_addf(out, "<td class=\"num%s\" title=\"", metric_refused(row) ? " refused" : "");
         fmt_html(out, row->reason ? row->reason : row->label);
         buf_addstr(out, "\">");
-        summary_cell(v, summary_column_at(SUMMARY_PAPER, i), out);
+        summary_cell(v, c, out);
         buf_addstr(out, "</td>");
     }
     buf_addstr(out, "</tr>\n");
 }
 
-static void add_summary_row(const struct report_variant *v, struct buf *out) {
+static void add_summary_row(const struct report_variant *v, enum summary_profile profile,
+                            struct buf *out) {
     const char *const names[] = {v->v.task, v->v.method, v->v.precision};
     const size_t n_names = sizeof(names) / sizeof(names[0]);
     const struct report_stage *failure = summary_failure(v);
@@ -125,7 +128,7 @@ static void add_summary_row(const struct report_variant *v, struct buf *out) {
     } else if (failure && !has_figures) {
         add_failure(failure, summary_n_columns(), out);
     } else {
-        add_figures(v, out);
+        add_figures(v, profile, out);
     }
     if (failure && has_figures) {
         buf_addf(out, "<tr class=\"failed\"><td colspan=\"%zu\"></td>", n_names);
@@ -133,31 +136,44 @@ static void add_summary_row(const struct report_variant *v, struct buf *out) {
     }
 }
 
-static int add_summary(const struct report_run *run, struct buf *out, struct err *e) {
-    buf_addstr(out, "<section>\n<h2>Summary</h2>\n");
+static int add_table(const struct report_run *run, enum summary_profile profile, struct buf *out,
+                     struct err *e) {
+    buf_addstr(out, "<p class=\"profile\">Profile ");
+    fmt_html(out, summary_profile_title(profile));
+    buf_addstr(out, "</p>\n");
     for (size_t i = 0; i < run->n_variants; i++) {
         const struct report_variant *v = &run->variants[i];
         bool is_first = i == 0 || !summary_same_group(&run->variants[i - 1], v);
         if (is_first) {
             buf_addstr(out, i ? "</tbody></table></div>\n" : "");
-            add_summary_head(v, out);
+            add_summary_head(v, profile, out);
         }
-        add_summary_row(v, out);
+        add_summary_row(v, profile, out);
     }
-    buf_addstr(out, run->n_variants ? "</tbody></table></div>\n"
-                                    : "<p>The run has no variants yet.</p>\n");
+    buf_addstr(out, "</tbody></table></div>\n");
     struct arena a = ARENA_INIT;
     const char **notes = NULL;
     size_t n = 0;
-    int rc = summary_notes(run, SUMMARY_PAPER, &a, &notes, &n, e);
+    int rc = summary_notes(run, profile, &a, &notes, &n, e);
     buf_addstr(out, "<ul class=\"notes\">\n");
-    for (size_t i = 0; run->n_variants && i < n; i++) {
+    for (size_t i = 0; i < n; i++) {
         buf_addstr(out, "<li>");
         fmt_html(out, notes[i]);
         buf_addstr(out, "</li>\n");
     }
-    buf_addstr(out, "</ul>\n</section>\n");
+    buf_addstr(out, "</ul>\n");
     arena_release(&a);
+    return rc;
+}
+
+static int add_summary(const struct report_run *run, struct buf *out, struct err *e) {
+    buf_addstr(out, "<section>\n<h2>Summary</h2>\n");
+    buf_addstr(out, run->n_variants ? "" : "<p>The run has no variants yet.</p>\n");
+    int rc = 0;
+    for (int p = 0; !rc && run->n_variants && p < SUMMARY_PROFILES; p++) {
+        rc = add_table(run, (enum summary_profile)p, out, e);
+    }
+    buf_addstr(out, "</section>\n");
     return rc;
 }
 
