@@ -82,6 +82,43 @@ static void every_kind_takes_its_value_in_every_spelling(void **state) {
     assert_string_equal(r.out, "dir");
 }
 
+/* Apart from the others, which one value each serves. */
+static int parse_pair(const char *pair[2], int *n_operands, struct err *e,
+                      const char *const *args) {
+    const struct opt options[] = {
+        {OPT_PAIR, 0, "between", pair, "A B", "the two to compare", NULL},
+        {.kind = OPT_END},
+    };
+    const struct opt_command cmd = {.name = "compare",
+                                    .usage = usage,
+                                    .summary = "Compares.",
+                                    .options = options,
+                                    .max_operands = -1};
+    char *argv[MAX_ARGS] = {NULL};
+    int argc = 1;
+    bool help = false;
+    for (; args[argc - 1]; argc++) {
+        argv[argc] = (char *)args[argc - 1];
+    }
+    return opt_parse(&cmd, argc, argv, n_operands, &help, e);
+}
+#define PAIR(...) parse_pair(pair, &n, &e, (const char *const[]){__VA_ARGS__, NULL})
+
+static void a_pair_takes_two_arguments(void **state) {
+    (void)state;
+    struct err e = ERR_INIT;
+    const char *pair[2] = {NULL, NULL};
+    int n = 0;
+    OK(PAIR("run", "--between", "rag int4", "-x", "other"));
+    assert_string_equal(pair[0], "rag int4");
+    assert_string_equal(pair[1], "-x");
+    assert_int_equal(n, 2);
+    static const char needs[] = "--between needs two values: --between A B";
+    REFUSED_WITH(PAIR("run", "--between", "a"), EE_USAGE, needs);
+    REFUSED_WITH(PAIR("run", "--between"), EE_USAGE, needs);
+    REFUSED_WITH(PAIR("run", "--between=a", "b", "c"), EE_USAGE, needs);
+}
+
 static void what_is_not_given_keeps_its_default(void **state) {
     (void)state;
     struct err e = ERR_INIT;
@@ -298,6 +335,7 @@ static void help_of_a_command_without_options_is_short(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_kind_takes_its_value_in_every_spelling),
+        cmocka_unit_test(a_pair_takes_two_arguments),
         cmocka_unit_test(what_is_not_given_keeps_its_default),
         cmocka_unit_test(the_last_of_two_counts),
         cmocka_unit_test(operands_may_stand_anywhere),

@@ -82,6 +82,7 @@ static int store_value(const struct opt_command *cmd, const struct opt *o, const
     case OPT_CHOICE:
         return store_choice(cmd, o, text, e);
     case OPT_FLAG:
+    case OPT_PAIR:
     case OPT_END:
         break;
     }
@@ -102,6 +103,15 @@ static int parse_one(const struct opt_command *cmd, int argc, char **argv, int *
             return bad_usage(cmd, e, "--%s takes no value", o->name);
         }
         *(bool *)o->value = true;
+        return 0;
+    }
+    if (o->kind == OPT_PAIR) {
+        if (eq || *i + 2 >= argc) {
+            return bad_usage(cmd, e, "--%s needs two values: --%s %s", o->name, o->name,
+                             o->arg_name);
+        }
+        ((const char **)o->value)[0] = argv[++*i];
+        ((const char **)o->value)[1] = argv[++*i];
         return 0;
     }
     if (!eq && *i + 1 >= argc) {

@@ -18,6 +18,7 @@ enum opt_kind {
     OPT_NUM,    /* double * */
     OPT_STR,    /* const char **: points into argv */
     OPT_CHOICE, /* const char **: one of choices */
+    OPT_PAIR,   /* const char *[2]: two arguments, as in --between A B */
 };
 
 struct opt {
@@ -25,7 +26,7 @@ struct opt {
     char short_name; /* 0 for none */
     const char *name;
     void *value;
-    const char *arg_name; /* "DIR"; NULL for flags */
+    const char *arg_name; /* "DIR", "A B"; NULL for flags */
     const char *help;
     const char *const *choices; /* NULL-terminated; OPT_CHOICE only */
 };
