@@ -17,6 +17,7 @@ enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 typedef int command_fn(int argc, char **argv);
 command_fn cmd_audit;
+command_fn cmd_compare;
 command_fn cmd_metrics;
 command_fn cmd_models;
 command_fn cmd_quantize;

@@ -19,6 +19,7 @@ static const struct {
     {"run", cmd_run, "measure a plan: quantize, load, serve, score, metrics, report"},
     {"metrics", cmd_metrics, "what a run's deployment is worth: break-even, cost, carbon"},
     {"report", cmd_report, "print or write the report of finished runs"},
+    {"compare", cmd_compare, "variants side by side, and the ones worth having"},
     {"audit", cmd_audit, "what is weak in measurements, and what to do about it"},
     {"reproduce", cmd_reproduce, "the published variants, recomputed, and what they show"},
     {"quantize", cmd_quantize, "write a GGUF file in another precision"},

@@ -38,6 +38,13 @@ struct metrics_items {
     size_t n;
 };
 
+/*
+ * The scores of the items that both hold, as shares of the scale from low to high, into a and b, which
+ * have room for the shorter of the two. Returns how many there are.
+ */
+size_t metrics_pair_items(const struct metrics_items *x, const struct metrics_items *y, double low,
+                          double high, double *a, double *b);
+
 /* What each measurement of several told, for intervals; n_windows and n_rates 0 where unknown. */
 struct metrics_spread {
     struct stats_joules serve;     /* of one request, a window a repeat */

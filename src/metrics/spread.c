@@ -271,11 +271,25 @@ void calc_joules_interval(struct calc *c, const struct stats_joules *a,
 
 /* --- Paired items --------------------------------------------------------------------------------------- */
 
+size_t metrics_pair_items(const struct metrics_items *x, const struct metrics_items *y, double low,
+                          double high, double *a, double *b) {
+    size_t n = 0;
+    for (size_t i = 0, k = 0; i < x->n && k < y->n;) {
+        int order = strcmp(x->ids[i], y->ids[k]);
+        if (order == 0) {
+            a[n] = (x->scores[i] - low) / (high - low);
+            b[n] = (y->scores[k] - low) / (high - low);
+            n++;
+        }
+        i += order <= 0;
+        k += order >= 0;
+    }
+    return n;
+}
+
 bool calc_pair_items(struct calc *c, const struct metrics_items *x, const struct metrics_items *y,
                      double **a, double **b, size_t *n) {
     size_t most = x->n < y->n ? x->n : y->n;
-    double low = c->in->score_min;
-    double range = c->in->score_max - low;
     *n = 0;
     *a = malloc((most + 1) * sizeof(**a));
     *b = malloc((most + 1) * sizeof(**b));
@@ -283,15 +297,6 @@ bool calc_pair_items(struct calc *c, const struct metrics_items *x, const struct
         c->out_of_memory = true;
         return false;
     }
-    for (size_t i = 0, k = 0; i < x->n && k < y->n;) {
-        int order = strcmp(x->ids[i], y->ids[k]);
-        if (order == 0) {
-            (*a)[*n] = (x->scores[i] - low) / range;
-            (*b)[*n] = (y->scores[k] - low) / range;
-            ++*n;
-        }
-        i += order <= 0;
-        k += order >= 0;
-    }
+    *n = metrics_pair_items(x, y, c->in->score_min, c->in->score_max, *a, *b);
     return true;
 }

@@ -1,0 +1,177 @@
+/* The comparison for people: a table a task, who is dominated, what the data support. */
+#include "report/compare_impl.h"
+
+#include "report/fmt.h"
+#include "report/summary.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { WIDTH = 100, LONGEST_NAME = 30 };
+static const size_t widths[COMPARE_AXES] = {13, 9, 9, 8, 9};
+
+static void add_machines(const struct compare_set *s, struct buf *out) {
+    struct buf b;
+    buf_init(&b);
+    const char *first = NULL;
+    bool differ = false;
+    for (size_t r = 0; r < s->n_runs; r++) {
+        for (size_t m = 0; m < s->runs[r]->n_machines; m++) {
+            const struct report_machine *machine = &s->runs[r]->machines[m];
+            first = first ? first : machine->machine_id;
+            differ = differ || strcmp(machine->machine_id, first) != 0;
+            buf_clear(&b);
+            buf_addf(&b, "%s on ", s->runs[r]->run_id);
+            summary_machine(machine, &b);
+            fmt_wrap(out, "run      ", b.data, WIDTH);
+        }
+    }
+    if (differ) {
+        fmt_wrap(
+            out, "mind     ",
+            "the runs are from unlike machines: what differs between them is the machine's too",
+            WIDTH);
+    }
+    buf_release(&b);
+}
+
+/* A mark for modelled energy, as in reports. */
+static void add_cell(const struct compare_variant *c, enum compare_axis axis, struct buf *cell) {
+    const struct metric_row *row = c->rows[axis];
+    if (!row || metric_refused(row)) {
+        buf_addch(cell, '-');
+    } else if (axis == COMPARE_QUALITY) {
+        const struct summary_column column = {.metric = compare_axes[axis].metric,
+                                              .profile = compare_axes[axis].profile,
+                                              .width = 13};
+        summary_cell(c->v, &column, cell);
+    } else {
+        buf_addstr(cell, row->flags & QUANTITY_MODELLED ? "~" : "");
+        buf_addstr(cell, row->flags & QUANTITY_AT_LEAST ? "\xE2\x89\xA5" : "");
+        if (axis == COMPARE_MEMORY) {
+            fmt_bytes(cell, row->value);
+        } else {
+            fmt_num(cell, row->value);
+        }
+    }
+}
+
+static size_t name_width(const struct compare_group *g) {
+    size_t width = strlen("variant");
+    for (size_t i = 0; i < g->n; i++) {
+        size_t columns = fmt_columns(g->variants[i].name);
+        width = columns > width ? columns : width;
+    }
+    return width < LONGEST_NAME ? width : LONGEST_NAME;
+}
+
+static void add_header(const struct compare_group *g, size_t width, struct buf *out) {
+    buf_addf(out, "\n%s", g->task);
+    for (size_t i = 0; i < g->n; i++) {
+        if (*g->variants[i].scorer) {
+            buf_addf(out, ", scored by %s", g->variants[i].scorer);
+            break;
+        }
+    }
+    buf_addstr(out, "\n\n");
+    fmt_cell(out, "variant", width, false);
+    for (int k = 0; k < COMPARE_AXES; k++) {
+        buf_addch(out, ' ');
+        fmt_cell(out, compare_axes[k].title, widths[k], true);
+    }
+    buf_addch(out, '\n');
+}
+
+static void add_variant(const struct compare_group *g, const struct compare_variant *c,
+                        size_t width, struct buf *out) {
+    struct buf cell;
+    buf_init(&cell);
+    fmt_cell(out, c->name, width, false);
+    for (int k = 0; k < COMPARE_AXES; k++) {
+        buf_clear(&cell);
+        add_cell(c, (enum compare_axis)k, &cell);
+        buf_addch(out, ' ');
+        fmt_cell(out, cell.data, widths[k], true);
+    }
+    bool has_quality = !isnan(compare_value(c, COMPARE_QUALITY));
+    buf_addf(out, "  %s\n", c->dominator < g->n ? "dominated" : has_quality ? "frontier" : "");
+    buf_release(&cell);
+}
+
+static int add_dominated(const struct compare_group *g, struct buf *out, struct err *e) {
+    struct buf b, weak;
+    buf_init(&b);
+    buf_init(&weak);
+    int rc = 0;
+    for (size_t i = 0; !rc && i < g->n; i++) {
+        const struct compare_variant *c = &g->variants[i];
+        if (c->dominator == g->n) {
+            continue;
+        }
+        buf_clear(&b);
+        buf_clear(&weak);
+        rc = compare_weak_axes(g, i, &weak, e);
+        buf_addf(&b, "%s is dominated by %s, which is no worse on any axis that compares them",
+                 c->name, g->variants[c->dominator].name);
+        if (weak.len) {
+            buf_addf(&b, "; its lead in %s is within the error", weak.data);
+        }
+        buf_addch(&b, '.');
+        fmt_wrap(out, "- ", b.data, WIDTH);
+    }
+    buf_release(&weak);
+    buf_release(&b);
+    return rc;
+}
+
+static bool is_of(const struct compare_group *g, const struct compare_difference *d) {
+    return d->a >= g->variants && d->a < g->variants + g->n;
+}
+
+static void add_differences(const struct compare_group *g, const struct compare_differences *d,
+                            struct buf *out) {
+    struct buf b;
+    buf_init(&b);
+    for (size_t i = 0; i < d->n; i++) {
+        if (is_of(g, &d->items[i])) {
+            buf_clear(&b);
+            compare_sentence(&d->items[i], &b);
+            fmt_wrap(out, "- ", b.data, WIDTH);
+        }
+    }
+    buf_release(&b);
+}
+
+static int add_group(const struct compare_group *g, const struct compare_differences *d,
+                     struct buf *out, struct err *e) {
+    struct arena a = ARENA_INIT;
+    const char **notes = NULL;
+    size_t n = 0;
+    size_t width = name_width(g);
+    add_header(g, width, out);
+    for (size_t i = 0; i < g->n; i++) {
+        add_variant(g, &g->variants[i], width, out);
+    }
+    buf_addch(out, '\n');
+    add_differences(g, d, out);
+    int rc = add_dominated(g, out, e);
+    rc = rc ? rc : compare_notes(g, &a, &notes, &n, e);
+    for (size_t i = 0; !rc && i < n; i++) {
+        fmt_wrap(out, "- ", notes[i], WIDTH);
+    }
+    arena_release(&a);
+    return rc;
+}
+
+int compare_text(const struct compare_set *s, const struct compare_differences *d, struct buf *out,
+                 struct err *e) {
+    add_machines(s, out);
+    int rc = 0;
+    for (size_t i = 0; !rc && i < s->n_groups; i++) {
+        rc = add_group(&s->groups[i], d, out, e);
+    }
+    buf_addstr(out, s->n_groups ? "" : "There are no variants yet.\n");
+    buf_addstr(out, "\n~ an estimate: modelled energy   \xE2\x89\xA5 the largest seen, too few to "
+                    "bound   - refused\n");
+    return rc;
+}
