@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,7 @@
 enum {
     EXEC_FAILED_STATUS = 127,
     REAP_POLL_NS = 1000 * 1000,
+    UNREAPED_POLL_NS = 5 * 1000 * 1000, /* where the kernel has no pidfd */
     CLOSE_ONE_BY_ONE_MAX = 1 << 16,
     CLOSE_AT_EXEC = 1 << 2, /* CLOSE_RANGE_CLOEXEC, which older headers lack */
 };
@@ -97,8 +99,49 @@ static void close_at_exec_from(int first, int n_fds) {
     }
 }
 
+void process_fds_now(struct process_fds *fds) {
+    memset(fds, 0, sizeof(*fds));
+    for (int fd = 0; fd < PROCESS_MAX_FDS; fd++) {
+        if (fcntl(fd, F_GETFD) >= 0) {
+            fds->bits[fd / 64] |= UINT64_C(1) << (fd % 64);
+        }
+    }
+}
+
+/* Handlers do not survive exec, but one that runs before it would swallow the signal. */
+static void default_handled_signals(void) {
+    struct sigaction dfl = {.sa_handler = SIG_DFL};
+    struct sigaction old;
+    for (int s = 1; s < NSIG; s++) {
+        if (sigaction(s, NULL, &old) == 0 && old.sa_handler != SIG_IGN) {
+            sigaction(s, &dfl, NULL);
+        }
+    }
+}
+
+static void exec_child(const struct child_setup *c) {
+    execvpe(c->spec->argv[0], (char *const *)c->spec->argv, c->env);
+    int errnum = errno;
+    ssize_t ignored = write(c->report_fd, &errnum, sizeof(errnum));
+    (void)ignored;
+    _exit(EXEC_FAILED_STATUS);
+}
+
+static void run_foreground(const struct child_setup *c) {
+    default_handled_signals();
+    for (int fd = STDERR_FILENO + 1; c->spec->keep_fds && fd < PROCESS_MAX_FDS; fd++) {
+        if (!(c->spec->keep_fds->bits[fd / 64] >> (fd % 64) & 1)) {
+            fcntl(fd, F_SETFD, FD_CLOEXEC);
+        }
+    }
+    exec_child(c);
+}
+
 /* Runs between fork and exec: async-signal-safe calls only. */
 static void run_child(const struct child_setup *c) {
+    if (c->spec->foreground) {
+        run_foreground(c);
+    }
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
@@ -121,11 +164,7 @@ static void run_child(const struct child_setup *c) {
         dup2(c->channel_fd, PROCESS_CHANNEL_FD);
     }
     close_at_exec_from(c->channel_fd >= 0 ? PROCESS_CHANNEL_FD + 1 : PROCESS_CHANNEL_FD, c->n_fds);
-    execvpe(c->spec->argv[0], (char *const *)c->spec->argv, c->env);
-    int errnum = errno;
-    ssize_t ignored = write(c->report_fd, &errnum, sizeof(errnum));
-    (void)ignored;
-    _exit(EXEC_FAILED_STATUS);
+    exec_child(c);
 }
 
 /* An exec that worked closes the pipe; one that failed writes its errno first. */
@@ -154,7 +193,7 @@ static void reap(pid_t pid) {
 }
 
 int process_spawn(struct process *p, const struct process_spec *spec, struct err *e) {
-    *p = (struct process){.pid = -1, .channel_fd = -1};
+    *p = (struct process){.pid = -1, .channel_fd = -1, .foreground = spec->foreground};
     int sock[2] = {-1, -1};
     int report[2] = {-1, -1};
     int rc = 0;
@@ -191,7 +230,9 @@ int process_spawn(struct process *p, const struct process_spec *spec, struct err
         rc = err_errno(e, errno, "cannot start %s", spec->argv[0]);
         goto out;
     }
-    setpgid(p->pid, p->pid); /* both sides set it, so that neither has to wait for the other */
+    if (!spec->foreground) {
+        setpgid(p->pid, p->pid); /* both sides set it, so that neither has to wait for the other */
+    }
     close(report[1]);
     report[1] = -1;
     int exec_errno = read_exec_error(report[0]);
@@ -252,8 +293,10 @@ bool process_poll(struct process *p) {
     if (info.si_pid != p->pid) {
         return false;
     }
-    /* Not reaped yet, the child still holds its number, so this group is its own. */
-    kill(-p->pid, SIGKILL);
+    if (!p->foreground) {
+        /* Not reaped yet, the child still holds its number, so this group is its own. */
+        kill(-p->pid, SIGKILL);
+    }
     int status;
     struct rusage ru;
     while (wait4(p->pid, &status, 0, &ru) < 0) {
@@ -274,6 +317,43 @@ bool process_wait_until(struct process *p, int64_t deadline_ns) {
         clock_sleep_until_ns(now + REAP_POLL_NS < deadline_ns ? now + REAP_POLL_NS : deadline_ns);
     }
     return true;
+}
+
+/* A descriptor that becomes readable when the process ends; -1 before Linux 5.3. */
+static int open_pidfd(pid_t pid) {
+#ifdef SYS_pidfd_open
+    return (int)syscall(SYS_pidfd_open, pid, 0U);
+#else
+    (void)pid;
+    return -1;
+#endif
+}
+
+static bool has_ended(const struct process *p) {
+    siginfo_t info = {0};
+    return waitid(P_PID, (id_t)p->pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid != 0;
+}
+
+bool process_wait_unreaped(struct process *p, int64_t deadline_ns) {
+    if (p->pid < 0 || p->end != PROCESS_RUNNING || has_ended(p)) {
+        return true;
+    }
+    int fd = open_pidfd(p->pid);
+    bool interrupted = false;
+    int64_t now_ns = clock_mono_ns();
+    while (now_ns < deadline_ns && !interrupted && !has_ended(p)) {
+        int64_t left_ns = deadline_ns - now_ns;
+        left_ns = fd < 0 && left_ns > UNREAPED_POLL_NS ? UNREAPED_POLL_NS : left_ns;
+        struct timespec left = {.tv_sec = (time_t)(left_ns / NS_PER_S),
+                                .tv_nsec = (long)(left_ns % NS_PER_S)};
+        struct pollfd poll_fd = {.fd = fd, .events = POLLIN}; /* a negative fd is left out */
+        interrupted = ppoll(&poll_fd, 1, &left, NULL) < 0 && errno == EINTR;
+        now_ns = clock_mono_ns();
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    return has_ended(p);
 }
 
 struct process_stat {
@@ -352,6 +432,7 @@ void process_kill_tree(struct process *p, int64_t grace_ns) {
     if (process_poll(p)) {
         return;
     }
+    const pid_t target = p->foreground ? p->pid : -p->pid;
     p->killed_by_us = true;
     /* Listed before anything dies: a descendant whose parent is gone is nobody's descendant. */
     struct buf descendants;
@@ -359,12 +440,12 @@ void process_kill_tree(struct process *p, int64_t grace_ns) {
     list_descendants(p->pid, &descendants);
     bool ended = false;
     if (grace_ns > 0) {
-        kill(-p->pid, SIGTERM);
+        kill(target, SIGTERM);
         ended = process_wait_until(p, clock_mono_ns() + grace_ns);
     }
     if (!ended) {
         list_descendants(p->pid, &descendants);
-        kill(-p->pid, SIGKILL);
+        kill(target, SIGKILL);
     }
     kill_listed(&descendants);
     buf_release(&descendants);

@@ -2,7 +2,7 @@
  * Child processes under supervision. A child runs in a process group of its own, so that a
  * terminal's Ctrl-C reaches only the parent, and is killed by the kernel when the parent dies. It
  * inherits no descriptor but 0, 1, 2 and the channel. What it leaves behind in its group when it
- * ends is killed then.
+ * ends is killed then. A command in the foreground is left alone in all of this.
  *
  * The thread that spawns must outlive the child: the kernel ties "parent dies" to that thread.
  */
@@ -19,11 +19,27 @@
 /* In the child, the far end of the channel of process_spec.with_channel. */
 enum { PROCESS_CHANNEL_FD = 3 };
 
+/* Descriptors that were open at some moment, numbers under PROCESS_MAX_FDS. */
+enum { PROCESS_MAX_FDS = 1024 };
+struct process_fds {
+    uint64_t bits[PROCESS_MAX_FDS / 64];
+};
+
+void process_fds_now(struct process_fds *fds);
+
 struct process_spec {
     const char *const *argv;    /* NULL-terminated; argv[0] is searched on PATH without a '/' */
     const char *const *env_add; /* "NAME=value", NULL-terminated; or NULL */
     const char *log_path;       /* receives stdout and stderr, appended; NULL discards both */
     bool with_channel;          /* a stream socket between parent and child */
+    /*
+     * The user's own command instead of a child of ours: it keeps standard input, output and
+     * error, this process group (so that a terminal's signals reach it), what was ignored, and the
+     * descriptors in keep_fds, which the caller took before it opened any; it and what it starts
+     * may outlive us. Goes with neither log_path nor with_channel.
+     */
+    bool foreground;
+    const struct process_fds *keep_fds;
 };
 
 enum process_end {
@@ -39,6 +55,7 @@ struct process {
     int channel_fd; /* -1 without a channel; owned */
     int64_t spawned_ns;
     uint64_t oom_kills_before;
+    bool foreground;
     bool killed_by_us;
     enum process_end end;
     int status;
@@ -53,6 +70,11 @@ int process_spawn(struct process *p, const struct process_spec *spec, struct err
 bool process_poll(struct process *p);
 /* Waits until deadline_ns (CLOCK_MONOTONIC) for the end; true if it came. */
 bool process_wait_until(struct process *p, int64_t deadline_ns);
+/*
+ * Sleeps until the child has ended, without reaping it, so that its accounts in /proc can still be
+ * read; false when deadline_ns came first or a signal handler ran.
+ */
+bool process_wait_unreaped(struct process *p, int64_t deadline_ns);
 /*
  * SIGTERM to the group, grace_ns later SIGKILL to the group and to every descendant that left it;
  * returns when the child is reaped.
