@@ -25,6 +25,7 @@ static const struct {
     {"quantize", cmd_quantize, "write a GGUF file in another precision"},
     {"synth", cmd_synth, "write a checkpoint of a known shape with random weights"},
     {"models", cmd_models, "list known checkpoints and where they are"},
+    {"meter", cmd_meter, "joules of a command, a process, or the machine"},
     {"worker", cmd_worker, NULL},
 };
 

@@ -164,6 +164,24 @@ static void what_it_leaves_behind_lives(void **state) {
     waitpid(left, NULL, 0); /* handed to this process */
 }
 
+static void a_process_has_an_account(void **state) {
+    (void)state;
+    struct process_stat mine, child;
+    assert_true(process_stat_read(getpid(), &mine));
+    assert_int_equal(mine.parent, getppid());
+    assert_int_equal(mine.group, getpgrp());
+    assert_int_equal(mine.session, getsid(0));
+    struct process p = start_shell("exit 0", NULL);
+    wait_unreaped(&p);
+    assert_true(process_stat_read(p.pid, &child));
+    assert_int_equal(child.state, 'Z');
+    assert_int_equal(child.parent, getpid());
+    assert_true(child.start_ticks >= mine.start_ticks && mine.start_ticks > 0);
+    pid_t pid = p.pid;
+    process_release(&p);
+    assert_false(process_stat_read(pid, &child));
+}
+
 static void a_command_that_cannot_run_is_an_error(void **state) {
     (void)state;
     static const char *const argv[] = {"/nonexistent/command", NULL};
@@ -186,6 +204,7 @@ int main(void) {
         cmocka_unit_test(it_has_the_descriptors_of_its_start),
         cmocka_unit_test_setup_teardown(what_it_leaves_behind_lives, scratch_setup,
                                         scratch_teardown),
+        cmocka_unit_test(a_process_has_an_account),
         cmocka_unit_test(a_command_that_cannot_run_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

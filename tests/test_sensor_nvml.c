@@ -89,6 +89,7 @@ static int reset(void **state) {
     do {                                                                                           \
         if (!fake) {                                                                               \
             skip();                                                                                \
+            return;                                                                                \
         }                                                                                          \
     } while (0)
 
@@ -422,6 +423,95 @@ static void memory_is_asked_of_the_driver(void **state) {
     meter_stop(c.m);
 }
 
+static void the_rest_of_a_gpu_is_asked_of_the_driver(void **state) {
+    (void)state;
+    NEED_LIBRARY();
+    struct fake_clock c = FAKE_CLOCK_INIT;
+    struct err e = ERR_INIT;
+    struct meter_gpu_state g;
+    char why[64];
+    strcpy(fake->driver, "580.1");
+    fake->gpu[1].celsius = 61;
+    fake->gpu[1].busy_percent = 97;
+    fake->gpu[1].sm_mhz = 1410;
+    fake->gpu[1].limit_mw = 700000;
+    fake->gpu[1].event_reasons = 0x4 | 0x40;
+    fake->gpu[1].n_pids = 2;
+    fake->gpu[1].pids[0] = 4711;
+    fake->gpu[1].pids[1] = 4712;
+    start(&c, NULL);
+    assert_int_equal(meter_gpu_state(c.m, 1, &g, &e), 0);
+    assert_string_equal(g.driver, "580.1");
+    assert_close(g.temperature_c, 61);
+    assert_close(g.busy, 0.97);
+    assert_close(g.sm_mhz, 1410);
+    assert_close(g.max_sm_mhz, 1980);
+    assert_close(g.memory_mhz, 2600);
+    assert_close(g.power_limit_w, 700);
+    assert_close(g.power_w, 90);
+    assert_true(g.has_throttle && !g.mig && !g.virtual_gpu);
+    meter_throttle_text(g.throttle, why, sizeof(why));
+    assert_string_equal(why, "power cap, heat");
+    assert_true(g.has_pids);
+    assert_int_equal(g.n_pids, 2);
+    assert_int_equal(g.pids[1], 4712);
+    assert_int_equal(meter_gpu_state(c.m, 0, &g, &e), 0);
+    meter_throttle_text(g.throttle, why, sizeof(why));
+    assert_string_equal(why, "");
+    assert_true(g.has_pids && g.n_pids == 0);
+    assert_int_equal(meter_gpu_state(c.m, 2, &g, &e), EE_UNSUPPORTED);
+    meter_stop(c.m);
+}
+
+/* Idle clocks and clocks that somebody chose are no sign of a GPU held back. */
+static void only_what_holds_a_gpu_back_is_called_so(void **state) {
+    (void)state;
+    char why[64];
+    meter_throttle_text(0x1 | 0x2 | 0x100, why, sizeof(why));
+    assert_string_equal(why, "");
+    meter_throttle_text(0x8 | 0x80, why, sizeof(why));
+    assert_string_equal(why, "power brake, hardware slowdown");
+}
+
+static void what_the_driver_refuses_is_unknown(void **state) {
+    (void)state;
+    NEED_LIBRARY();
+    struct fake_clock c = FAKE_CLOCK_INIT;
+    struct err e = ERR_INIT;
+    struct meter_gpu_state g;
+    fake->gpu[0].state_rc = NVML_RC_NOT_SUPPORTED;
+    fake->gpu[0].celsius = 50;
+    fake->gpu[0].event_reasons = 0x4;
+    fake->gpu[0].n_pids = 1;
+    fake->gpu[1].n_pids = 1000; /* more than there is room for */
+    start(&c, NULL);
+    assert_int_equal(meter_gpu_state(c.m, 0, &g, &e), 0);
+    assert_true(isnan(g.temperature_c) && isnan(g.busy) && isnan(g.sm_mhz));
+    assert_true(isnan(g.power_limit_w) && isnan(g.max_sm_mhz));
+    assert_true(!g.has_throttle && g.throttle == 0);
+    assert_true(!g.has_pids && g.n_pids == 0);
+    assert_int_equal(meter_gpu_state(c.m, 1, &g, &e), 0);
+    assert_true(!g.has_pids && g.n_pids == 0);
+    meter_stop(c.m);
+}
+
+static void a_virtual_gpu_that_is_silent_says_so(void **state) {
+    (void)state;
+    NEED_LIBRARY();
+    struct fake_clock c = FAKE_CLOCK_INIT;
+    struct meter_component info;
+    fake->n = 1;
+    fake->gpu[0].virtualization = NVML_VIRTUALIZATION_VGPU;
+    fake->gpu[0].energy_rc = fake->gpu[0].usage_rc = NVML_RC_NOT_SUPPORTED;
+    fake->gpu[0].instant_rc = fake->gpu[0].average_rc = NVML_RC_NOT_SUPPORTED;
+    start(&c, NULL);
+    meter_component_info(c.m, 0, &info);
+    assert_true(info.unreadable);
+    assert_non_null(strstr(info.detail, "a virtual GPU (vGPU) tells neither energy nor power"));
+    assert_non_null(strstr(info.detail, "to fix it: measure on the host"));
+    meter_stop(c.m);
+}
+
 #define CASE(f) cmocka_unit_test_setup(f, reset)
 
 int main(void) {
@@ -441,6 +531,10 @@ int main(void) {
         CASE(mig_is_not_attributed),
         CASE(a_driver_that_refuses_is_told),
         CASE(memory_is_asked_of_the_driver),
+        CASE(the_rest_of_a_gpu_is_asked_of_the_driver),
+        CASE(only_what_holds_a_gpu_back_is_called_so),
+        CASE(what_the_driver_refuses_is_unknown),
+        CASE(a_virtual_gpu_that_is_silent_says_so),
     };
     return cmocka_run_group_tests(tests, setup_library, teardown_library);
 }

@@ -356,12 +356,7 @@ bool process_wait_unreaped(struct process *p, int64_t deadline_ns) {
     return has_ended(p);
 }
 
-struct process_stat {
-    pid_t parent;
-    unsigned long long start_ticks; /* since boot: with the number, it names one process */
-};
-
-static bool read_process_stat(pid_t pid, struct process_stat *out) {
+bool process_stat_read(pid_t pid, struct process_stat *out) {
     char path[64];
     snprintf(path, sizeof(path), "/proc/%ld/stat", (long)pid);
     struct buf b;
@@ -370,12 +365,14 @@ static bool read_process_stat(pid_t pid, struct process_stat *out) {
     if (fs_read(path, &b, NULL) == 0) {
         /* The command name may hold spaces and parentheses: fields start after the last ')'. */
         const char *after = strrchr(b.data, ')');
-        long parent = -1;
+        long ids[3] = {-1, -1, -1};
         ok = after && sscanf(after + 1,
-                             " %*c %ld %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s"
+                             " %c %ld %ld %ld %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s"
                              " %*s %*s %llu",
-                             &parent, &out->start_ticks) == 2;
-        out->parent = (pid_t)parent;
+                             &out->state, &ids[0], &ids[1], &ids[2], &out->start_ticks) == 5;
+        out->parent = (pid_t)ids[0];
+        out->group = (pid_t)ids[1];
+        out->session = (pid_t)ids[2];
     }
     buf_release(&b);
     return ok;
@@ -383,7 +380,7 @@ static bool read_process_stat(pid_t pid, struct process_stat *out) {
 
 static bool descends_from(pid_t pid, pid_t ancestor) {
     struct process_stat st;
-    for (int depth = 0; depth < 64 && pid > 1 && read_process_stat(pid, &st); depth++) {
+    for (int depth = 0; depth < 64 && pid > 1 && process_stat_read(pid, &st); depth++) {
         pid = st.parent;
         if (pid == ancestor) {
             return true;
@@ -408,7 +405,7 @@ static void list_descendants(pid_t ancestor, struct buf *list) {
         pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
         struct process_stat st;
         if (isdigit((unsigned char)entry->d_name[0]) && descends_from(pid, ancestor) &&
-            read_process_stat(pid, &st)) {
+            process_stat_read(pid, &st)) {
             const struct descendant d = {pid, st.start_ticks};
             buf_add(list, &d, sizeof(d));
         }
@@ -422,7 +419,7 @@ static void kill_listed(const struct buf *list) {
         struct descendant d;
         memcpy(&d, list->data + at, sizeof(d));
         struct process_stat st;
-        if (read_process_stat(d.pid, &st) && st.start_ticks == d.start_ticks) {
+        if (process_stat_read(d.pid, &st) && st.start_ticks == d.start_ticks) {
             kill(d.pid, SIGKILL);
         }
     }

@@ -82,6 +82,15 @@ bool process_wait_unreaped(struct process *p, int64_t deadline_ns);
 void process_kill_tree(struct process *p, int64_t grace_ns);
 /* Kills what still runs and closes the channel. */
 void process_release(struct process *p);
+/* A process as /proc shows it. With its start it is one process, and no later one of its number. */
+struct process_stat {
+    char state; /* 'R', 'S', 'Z' for one that ended and was not reaped, ... */
+    pid_t parent, group, session;
+    unsigned long long start_ticks; /* since boot */
+};
+
+/* False when there is no such process. */
+bool process_stat_read(pid_t pid, struct process_stat *out);
 /* "exited with code 3", "was killed by signal 11 (Segmentation fault)", ... */
 void process_describe_end(const struct process *p, char *buf, size_t size);
 

@@ -62,8 +62,10 @@ void meter_sample(struct meter *m, enum sensor_depth depth) {
         if (step.valid) {
             note_peak(m, i, &step);
             trace_take(m, i, &step);
+            samples_take_step(m, i, &step);
         }
     }
+    samples_end_pass(m, meter_now_ns(m));
     if (depth == SENSOR_FULL) {
         m->last_full_ns = began_ns;
     }
@@ -197,6 +199,7 @@ void meter_stop(struct meter *m) {
         sensor_close(m->sensors[i]);
     }
     traces_release(m);
+    samples_release(m);
     pthread_cond_destroy(&m->wake);
     pthread_mutex_destroy(&m->lock);
     free(m);
@@ -215,7 +218,7 @@ void meter_component_info(struct meter *m, size_t i, struct meter_component *out
     out->update_ns = c->counter_source[0] ? c->counter_update_ns : c->power_update_ns;
     out->unreadable = !series_alive(&m->ch[i].series);
     if (out->unreadable && c->missing[0]) {
-        snprintf(out->detail, sizeof(out->detail), "%s", c->missing);
+        sensor_missing_text(c, out->detail, sizeof(out->detail));
     }
     pthread_mutex_unlock(&m->lock);
 }
@@ -283,6 +286,17 @@ void meter_stats(struct meter *m, struct meter_stats *out) {
     pthread_mutex_lock(&m->lock);
     *out = m->stats;
     pthread_mutex_unlock(&m->lock);
+}
+
+int meter_gpu_state(struct meter *m, size_t i, struct meter_gpu_state *out, struct err *e) {
+    if (i >= m->n || !m->ch[i].sensor->ops->gpu_state) {
+        return err_set(e, EE_UNSUPPORTED, "component %zu is no GPU of a driver", i);
+    }
+    pthread_mutex_lock(&m->lock);
+    struct sensor *s = m->ch[i].sensor;
+    int rc = s->ops->gpu_state(s, m->ch[i].index, out, e);
+    pthread_mutex_unlock(&m->lock);
+    return rc;
 }
 
 int meter_gpu_memory(struct meter *m, size_t i, uint64_t *used_bytes, uint64_t *total_bytes,

@@ -45,9 +45,9 @@ const char *meter_quality_name(enum meter_quality q);
 
 /* Zero-initialised options are the defaults. Strings are borrowed until meter_start returns. */
 struct meter_opts {
-    int period_ms;          /* sampling period, 10..10000; 0: 100 */
-    const char *source;     /* NULL or "auto"; "null"; "replay:PATH"; or names of sensors
-                               separated by commas: "nvml", "powercap", "model" */
+    int period_ms;      /* sampling period, 10..10000; 0: 100 */
+    const char *source; /* NULL or "auto"; "null"; "replay:PATH"; or names of sensors (sensors.c)
+                               separated by commas, "auto" among them: "auto,battery" */
     const char *sysfs_root; /* directory that stands for "/" (holds sys/ and proc/); NULL: "/" */
     const char *nvml_path;  /* NULL: libnvidia-ml.so.1 by the loader's search path */
     const char *gpus;       /* UUIDs, PCI bus ids or names ("gpu1"), separated by commas; NULL: all.
@@ -72,7 +72,7 @@ struct meter_component {
     char name[24];        /* "gpu0", "cpu", "dram" */
     char scope[16];       /* "gpu", "module", "cpu", "dram" */
     char source[40];      /* "nvml counter", "nvml power", "powercap", "modelled", ... */
-    char detail[320];     /* what a reader of the figure has to know; may be empty */
+    char detail[512];     /* what a reader of the figure has to know; may be empty */
     char device_name[96]; /* GPU model; empty elsewhere */
     char device_id[96];   /* GPU UUID */
     char pci[32];         /* PCI bus id */
@@ -80,6 +80,8 @@ struct meter_component {
     int64_t update_ns;    /* the source's update period or averaging window */
     bool modelled;
     bool shared; /* covers more than one job can own (MIG slice, container): attribution refused */
+    bool
+        whole; /* covers the whole machine (wall, battery): beside the parts, never added to them */
     bool unreadable; /* known, but every window's figure will be missing until it can be read */
 };
 
@@ -118,9 +120,9 @@ struct component_reading {
     bool is_short;       /* under max(5 s, 10 update periods): mostly edge error */
     bool refused;        /* under 2 update periods: no figure */
     bool modelled;       /* of the source, also where the figure is missing */
-    bool shared;         /* see struct meter_component */
-    char reason[288];    /* why missing, or why not from the better source; may be empty */
-    char detail[320];
+    bool shared, whole;  /* see struct meter_component */
+    char reason[512];    /* why missing, or why not from the better source; may be empty */
+    char detail[512];
 };
 
 struct meter_reading {
@@ -154,11 +156,14 @@ struct meter_total {
     double idle_w;
     double above_idle_j, above_idle_low_j, above_idle_high_j;
     bool is_short, shared;
-    char scope[64];   /* "GPU only", "GPU + CPU (modelled)", "CPU + DRAM", ... */
-    char reason[512]; /* why missing; may be empty */
+    char scope[64];    /* "GPU only", "GPU + CPU (modelled)", "CPU + DRAM", ... */
+    char reason[1024]; /* why missing; may be empty */
 };
 
-/* Sums the named components, or all of them when names is NULL. */
+/*
+ * Sums the named components, or all of them when names is NULL. What covers the whole machine is
+ * no part of a sum, unless it is all there is or it was named.
+ */
 void meter_total(const struct meter_reading *r, const char *const *names, size_t n_names,
                  struct meter_total *out);
 
@@ -241,6 +246,48 @@ void meter_trace_release(struct meter_trace *t);
 /* Appends the trace as a recording that source "replay:PATH" plays (docs/energy.md). */
 int meter_trace_to_replay(const struct meter_trace *t, struct buf *out,
                           struct err *e) EE_MUST_CHECK;
+
+/*
+ * The samples themselves, for time series: a ring whose memory is taken at once and then filled by
+ * the sampling thread, a row a period. The reader empties it now and then; what it left too long is
+ * dropped, oldest first, and counted.
+ */
+struct meter_sample {
+    int64_t t_ns;                      /* end of the period */
+    float watts[METER_MAX_COMPONENTS]; /* mean over the period; NAN where nothing new was read */
+};
+
+/* Bytes that a ring of so many rows takes. */
+size_t meter_samples_bytes(size_t n_components, size_t capacity);
+/* Starts the one ring that a meter has. */
+int meter_samples_begin(struct meter *m, size_t capacity, struct err *e) EE_MUST_CHECK;
+/* Moves at most max rows to out, oldest first; returns how many. */
+size_t meter_samples_take(struct meter *m, struct meter_sample *out, size_t max);
+/* Ends it; returns how many rows were dropped. */
+uint64_t meter_samples_end(struct meter *m);
+
+#define METER_MAX_GPU_PIDS 128
+
+/* What the driver tells of a GPU besides its energy. NAN and false where it does not tell. */
+struct meter_gpu_state {
+    char driver[80];
+    double temperature_c;
+    double busy; /* share of the last moments in which something ran, 0..1 */
+    double sm_mhz, memory_mhz, max_sm_mhz;
+    double power_w, power_limit_w;
+    bool mig, virtual_gpu;
+    bool has_throttle;
+    uint64_t throttle; /* meter_throttle_text names the bits */
+    bool has_pids;
+    size_t n_pids; /* on the GPU; pids holds METER_MAX_GPU_PIDS of them at most */
+    pid_t pids[METER_MAX_GPU_PIDS];
+};
+
+/* EE_UNSUPPORTED for a component that is no GPU of a driver. Takes some milliseconds. */
+int meter_gpu_state(struct meter *m, size_t i, struct meter_gpu_state *out,
+                    struct err *e) EE_MUST_CHECK;
+/* "power cap, heat"; "" when nothing slows the clocks. Idle and chosen clocks are no slowing. */
+void meter_throttle_text(uint64_t reasons, char *out, size_t size);
 
 /* Memory of the GPU that is component i, from its driver; EE_UNSUPPORTED for other components. */
 int meter_gpu_memory(struct meter *m, size_t i, uint64_t *used_bytes, uint64_t *total_bytes,

@@ -59,6 +59,18 @@ struct trace_point {
     double joules;
 };
 
+struct sample_ring {
+    bool running;
+    size_t capacity, head, n; /* rows head .. head + n - 1, modulo capacity */
+    int64_t *t_ns;            /* capacity of them, owned */
+    float *watts;             /* a row after the other, owned */
+    uint64_t dropped;
+    int64_t floor_ns; /* as a window's */
+    int64_t last_ns;  /* of the newest row */
+    double pending_j[METER_MAX_COMPONENTS];
+    int64_t pending_ns[METER_MAX_COMPONENTS];
+};
+
 struct meter {
     struct meter_clock clock;
     int64_t period_ns, start_ns, last_full_ns;
@@ -75,6 +87,7 @@ struct meter {
     struct channel ch[METER_MAX_COMPONENTS];
     struct window windows[METER_MAX_WINDOWS];
     struct trace traces[METER_MAX_TRACES];
+    struct sample_ring ring;
     int generation; /* makes window and trace ids differ from those of closed ones */
     bool has_idle;
     struct meter_idle idle;
@@ -95,5 +108,8 @@ int64_t meter_now_ns(const struct meter *m);
 const struct sensor_component *meter_component_of(const struct channel *ch);
 void trace_take(struct meter *m, size_t i, const struct series_step *step);
 void traces_release(struct meter *m);
+void samples_take_step(struct meter *m, size_t i, const struct series_step *step);
+void samples_end_pass(struct meter *m, int64_t now_ns);
+void samples_release(struct meter *m);
 
 #endif

@@ -6,6 +6,8 @@
 #ifndef ENERGY_NVML_API_H
 #define ENERGY_NVML_API_H
 
+#include "energy/meter.h"
+
 typedef int nvml_rc; /* nvmlReturn_t */
 typedef void *nvml_device;
 
@@ -16,6 +18,7 @@ enum {
     NVML_RC_NOT_FOUND = 6,
     NVML_RC_DRIVER_NOT_LOADED = 9,
     NVML_RC_GPU_IS_LOST = 15,
+    NVML_RC_VERSION_MISMATCH = 18,
     NVML_RC_UNKNOWN = 999,
 };
 
@@ -30,6 +33,20 @@ struct nvml_pci {
 struct nvml_memory {
     unsigned long long total, free, used; /* bytes */
 };
+
+struct nvml_utilization {
+    unsigned gpu, memory; /* percent of the last sampling period */
+};
+
+/* nvmlProcessInfo_t, versions 2 and 3 */
+struct nvml_process {
+    unsigned pid;
+    unsigned long long used; /* bytes */
+    unsigned gpu_instance, compute_instance;
+};
+
+enum { NVML_CLOCK_SM = 1, NVML_CLOCK_MEMORY = 2 };
+enum { NVML_VIRTUALIZATION_VGPU = 2 }; /* nvmlGpuVirtualizationMode_t: inside a virtual machine */
 
 enum {
     NVML_FIELD_POWER_AVERAGE = 185, /* mW over the last second */
@@ -84,7 +101,21 @@ struct nvml_field {
     X("nvmlDeviceGetTotalEnergyConsumption", energy, (nvml_device d, unsigned long long *mj))      \
     X("nvmlDeviceGetFieldValues", fields, (nvml_device d, int n, struct nvml_field *f))            \
     X("nvmlDeviceGetMemoryInfo", memory, (nvml_device d, struct nvml_memory * out))                \
-    X("nvmlDeviceGetMigMode", mig, (nvml_device d, unsigned *current, unsigned *pending))
+    X("nvmlDeviceGetMigMode", mig, (nvml_device d, unsigned *current, unsigned *pending))          \
+    X("nvmlSystemGetDriverVersion", driver, (char *out, unsigned size))                            \
+    X("nvmlDeviceGetVirtualizationMode", virtualization, (nvml_device d, int *mode))               \
+    X("nvmlDeviceGetUtilizationRates", utilization,                                                \
+      (nvml_device d, struct nvml_utilization * out))                                              \
+    X("nvmlDeviceGetTemperature", temperature, (nvml_device d, int sensor, unsigned *celsius))     \
+    X("nvmlDeviceGetClockInfo", clock, (nvml_device d, int type, unsigned *mhz))                   \
+    X("nvmlDeviceGetMaxClockInfo", max_clock, (nvml_device d, int type, unsigned *mhz))            \
+    X("nvmlDeviceGetEnforcedPowerLimit", power_limit, (nvml_device d, unsigned *mw))               \
+    X("nvmlDeviceGetCurrentClocksEventReasons", event_reasons,                                     \
+      (nvml_device d, unsigned long long *bits))                                                   \
+    X("nvmlDeviceGetCurrentClocksThrottleReasons", throttle_reasons,                               \
+      (nvml_device d, unsigned long long *bits))                                                   \
+    X("nvmlDeviceGetComputeRunningProcesses_v3", processes,                                        \
+      (nvml_device d, unsigned *n, struct nvml_process *found))
 
 #define NVML_MEMBER(symbol, member, params) nvml_rc(*member) params;
 
@@ -94,5 +125,8 @@ struct nvml_api {
     NVML_REQUIRED(NVML_MEMBER)
     NVML_OPTIONAL(NVML_MEMBER)
 };
+
+/* Asks everything of struct meter_gpu_state; what is refused stays NAN or false. */
+void nvml_state(const struct nvml_api *api, nvml_device d, struct meter_gpu_state *out);
 
 #endif

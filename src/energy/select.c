@@ -36,12 +36,14 @@ static int adopt(struct meter *m, struct sensor *s, struct err *e) {
 
 /* Says on the component used instead why the better sensor is not. */
 static void tell_substitutes(struct meter *m, const struct sensor *lost) {
+    char why[512];
+    sensor_missing_text(&lost->c[0], why, sizeof(why));
     for (size_t i = 0; i < m->n; i++) {
         struct sensor *s = m->ch[i].sensor;
         if (s->covers & lost->covers) {
             struct meter_component *info = &s->c[m->ch[i].index].info;
             note_add(info->detail, sizeof(info->detail), "; ", "instead of %s: %s", lost->ops->name,
-                     lost->c[0].missing);
+                     why);
         }
     }
 }
@@ -63,14 +65,15 @@ static int settle_unreadable(struct meter *m, struct unreadable *u, unsigned cov
     return rc;
 }
 
-static int select_auto(struct meter *m, const struct sensor_env *env, struct err *e) {
+/* Whatever works here, for the parts that are not covered yet. */
+static int open_auto(struct meter *m, struct sensor_env *env, unsigned *covered, struct err *e) {
     struct unreadable held = {.n = 0};
-    unsigned covered = 0;
     int rc = 0;
+    env->asked = false;
     for (size_t i = 0; sensor_table[i] && rc == 0; i++) {
         const struct sensor_ops *ops = sensor_table[i];
         struct sensor *s;
-        if (!ops->automatic || (ops->covers & covered)) {
+        if (!ops->automatic || (ops->covers & *covered)) {
             continue;
         }
         rc = sensor_open(&s, ops, env, e);
@@ -79,29 +82,48 @@ static int select_auto(struct meter *m, const struct sensor_env *env, struct err
         } else if (rc == 0 && !readable(s) && held.n < METER_MAX_SENSORS) {
             held.sensors[held.n++] = s;
         } else if (rc == 0) {
-            covered |= s->covers;
+            *covered |= s->covers;
             rc = adopt(m, s, e);
         }
     }
-    int settled = settle_unreadable(m, &held, covered, e);
+    int settled = settle_unreadable(m, &held, *covered, e);
     return rc < 0 ? rc : settled;
 }
 
-static int open_named(struct meter *m, const char *name, size_t len, const struct sensor_env *env,
+static int unknown_source(const char *name, size_t len, struct err *e) {
+    struct buf known;
+    buf_init(&known);
+    for (size_t i = 0; sensor_table[i]; i++) {
+        buf_addf(&known, ", %s", sensor_table[i]->name);
+    }
+    int rc = err_set(e, EE_USAGE, "no energy source \"%.*s\"; known: auto, null%s", (int)len, name,
+                     known.data);
+    buf_release(&known);
+    return rc;
+}
+
+static bool in_use(const struct meter *m, const struct sensor_ops *ops) {
+    for (size_t i = 0; i < m->n_sensors; i++) {
+        if (m->sensors[i]->ops == ops) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int open_named(struct meter *m, const char *name, size_t len, struct sensor_env *env,
                       unsigned *covered, struct err *e) {
     const struct sensor_ops *ops = sensor_find(name, len);
     if (!ops) {
-        return err_set(e, EE_USAGE,
-                       "no energy source \"%.*s\": auto, null, nvml, powercap, model or "
-                       "replay:PATH",
-                       (int)len, name);
+        return unknown_source(name, len, e);
     }
     struct sensor *s;
+    env->asked = true;
     int rc = sensor_open(&s, ops, env, e);
     if (rc < 0) {
         return err_prefix(e, "energy source %s", ops->name);
     }
-    if (s->covers & *covered) {
+    if ((s->covers & *covered) || in_use(m, ops)) {
         sensor_close(s);
         return err_set(e, EE_USAGE,
                        "energy source %s measures what another source of the list measures "
@@ -110,23 +132,6 @@ static int open_named(struct meter *m, const char *name, size_t len, const struc
     }
     *covered |= s->covers;
     return adopt(m, s, e);
-}
-
-static int select_named(struct meter *m, const char *source, struct sensor_env *env,
-                        struct err *e) {
-    unsigned covered = 0;
-    for (const char *at = source; at;) {
-        size_t len = strcspn(at, ",:");
-        const char *name = at;
-        bool has_arg = at[len] == ':';
-        env->arg = has_arg ? at + len + 1 : NULL; /* a path: takes the rest, commas included */
-        at = at[len] == ',' ? at + len + 1 : NULL;
-        int rc = open_named(m, name, len, env, &covered, e);
-        if (rc < 0) {
-            return rc;
-        }
-    }
-    return 0;
 }
 
 int meter_select(struct meter *m, const struct meter_opts *opts, struct err *e) {
@@ -140,8 +145,22 @@ int meter_select(struct meter *m, const struct meter_opts *opts, struct err *e) 
         .now_ctx = m->clock.ctx,
     };
     const char *source = opts->source ? opts->source : "auto";
+    unsigned covered = 0;
     if (strcmp(source, "null") == 0) {
         return 0;
     }
-    return strcmp(source, "auto") == 0 ? select_auto(m, &env, e) : select_named(m, source, &env, e);
+    for (const char *at = source; at;) {
+        size_t len = strcspn(at, ",:");
+        const char *name = at;
+        bool has_arg = at[len] == ':';
+        bool is_auto = len == strlen("auto") && strncmp(name, "auto", len) == 0;
+        env.arg = has_arg ? at + len + 1 : NULL; /* a path: takes the rest, commas included */
+        at = at[len] == ',' ? at + len + 1 : NULL;
+        int rc = is_auto ? open_auto(m, &env, &covered, e)
+                         : open_named(m, name, len, &env, &covered, e);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    return 0;
 }

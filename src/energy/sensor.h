@@ -46,14 +46,17 @@ struct sensor_component {
     int64_t power_update_ns; /* update period or averaging window, the longer */
     double own_idle_w;       /* idle power that the source knows by itself; 0: measure it */
     double power_duty;       /* share of each period that a power reading stands for, 0..1 */
-    char missing[256];       /* why it cannot be read now and what to do; empty when it can */
+    char missing[256];       /* why it cannot be read now; empty when it can */
+    char fix[320];           /* the command or setting that changes that; may be empty */
 };
 
+/* What a probe is given. */
 struct sensor_env {
     const char *root; /* "" or a directory, without a trailing slash */
     const char *nvml_path;
     const char *gpus;
     const char *arg; /* what followed "name:" in the source */
+    bool asked;      /* for this sensor by its name, not by "auto" */
     int64_t (*now_ns)(void *ctx);
     void *now_ctx;
 };
@@ -62,8 +65,9 @@ struct sensor;
 
 struct sensor_ops {
     const char *name;
-    unsigned covers; /* at most; sensor.covers is what probe found */
-    bool automatic;  /* tried by "auto", in the order of the table */
+    const char *what; /* for people: what it measures, by what means */
+    unsigned covers;  /* at most; sensor.covers is what probe found */
+    bool automatic;   /* tried by "auto", in the order of the table */
     /* EE_MISSING: not on this machine. What is here and cannot be read is no failure but a
        component with a `missing` text. The strings in env are borrowed until probe returns. */
     int (*probe)(struct sensor *s, const struct sensor_env *env, struct err *e);
@@ -72,6 +76,7 @@ struct sensor_ops {
     int (*watch)(struct sensor *s, pid_t pid, struct err *e);
     void (*unwatch)(struct sensor *s, pid_t pid);
     int (*memory)(struct sensor *s, size_t i, uint64_t *used, uint64_t *total, struct err *e);
+    int (*gpu_state)(struct sensor *s, size_t i, struct meter_gpu_state *out, struct err *e);
     void (*close)(struct sensor *s); /* frees state; also after a failed probe */
 };
 
@@ -104,8 +109,12 @@ extern const struct sensor_ops sensor_powercap;
 extern const struct sensor_ops sensor_model;
 extern const struct sensor_ops sensor_replay;
 
-/* Why an energy counter of powercap cannot be read, and the command that changes it. */
-void powercap_explain(int errnum, const char *path, char *out, size_t size);
+/* Whether the user lacks the right to read it. */
+bool sensor_is_denied(int errnum);
+/* Why the file at path cannot be read, from the error of the attempt. */
+void sensor_explain(int errnum, const char *path, char *out, size_t size);
+/* "missing; to fix it: fix", cut where out is full. */
+void sensor_missing_text(const struct sensor_component *c, char *out, size_t size);
 
 /* True when root looks like the inside of a container: counters there are the whole machine's. */
 bool sensor_in_container(const char *root);

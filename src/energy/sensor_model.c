@@ -292,6 +292,7 @@ static void model_close(struct sensor *s) {
 
 const struct sensor_ops sensor_model = {
     .name = "model",
+    .what = "CPU packages without a sensor, by a model of CPU time",
     .covers = SENSOR_CPU,
     .automatic = true,
     .probe = model_probe,

@@ -228,6 +228,28 @@ static int check_all_found(const struct sensor *s, const char *list, struct err 
     return 0;
 }
 
+static bool is_virtual(const struct nvml_api *api, nvml_device d) {
+    int mode = 0;
+    return api->virtualization && api->virtualization(d, &mode) == NVML_RC_SUCCESS &&
+           mode == NVML_VIRTUALIZATION_VGPU;
+}
+
+/* A GPU without energy and power: why, and what to do. */
+static void explain_silence(const struct nvml_api *api, nvml_device d, nvml_rc rc,
+                            struct sensor_component *c) {
+    if (is_virtual(api, d)) {
+        note_set(c->missing, sizeof(c->missing),
+                 "a virtual GPU (vGPU) tells neither energy nor power");
+        note_set(c->fix, sizeof(c->fix), "%s",
+                 "measure on the host of the virtual machine, or pass the whole GPU through to it");
+        return;
+    }
+    note_set(c->missing, sizeof(c->missing),
+             "NVML tells neither energy nor power of this GPU (%s): Jetson boards and some old or "
+             "small GPUs refuse",
+             reason_of(api, rc));
+}
+
 static void add_gpu(struct sensor *s, const char *name, nvml_device d, const char *gpus) {
     struct nvml *nv = s->state;
     bool module = is_module(&nv->api, d);
@@ -246,10 +268,7 @@ static void add_gpu(struct sensor *s, const char *name, nvml_device d, const cha
     bool has_power = choose_power(&nv->api, g, c);
     nvml_rc rc = choose_counter(&nv->api, g, c);
     if (!has_power && !g->has_counter) {
-        note_set(c->missing, sizeof(c->missing),
-                 "NVML tells neither energy nor power of this GPU (%s): virtual GPUs and Jetson "
-                 "boards refuse",
-                 reason_of(&nv->api, rc));
+        explain_silence(&nv->api, d, rc, c);
     }
     note_set(c->info.source, sizeof(c->info.source), "%s",
              g->has_counter ? c->counter_source : c->power_source);
@@ -272,6 +291,12 @@ static void add_refusal(struct sensor *s, const char *name, nvml_rc rc) {
     if (c) {
         note_set(c->info.source, sizeof(c->info.source), "nvml");
         note_set(c->missing, sizeof(c->missing), "NVML: %s", reason_of(&nv->api, rc));
+        note_set(c->fix, sizeof(c->fix), "%s",
+                 rc == NVML_RC_VERSION_MISMATCH ? "the driver was updated while loaded: sudo reboot"
+                 : rc == NVML_RC_NO_PERMISSION
+                     ? "ls -l /dev/nvidia*: this user needs to read and write them (often: sudo "
+                       "usermod -aG video,render $USER, then log in again)"
+                     : "");
     }
 }
 
@@ -308,11 +333,16 @@ static int nvml_probe(struct sensor *s, const struct sensor_env *env, struct err
     }
     const char *path = env->nvml_path ? env->nvml_path : DEFAULT_LIBRARY;
     if (!load_library(&nv->api, path)) {
-        return err_set(e, EE_MISSING, "no usable %s: is the NVIDIA driver installed?", path);
+        return err_set(
+            e, EE_MISSING,
+            "no usable %s: no NVIDIA driver is installed here, or a container was started "
+            "without it (docker run --gpus all -e "
+            "NVIDIA_DRIVER_CAPABILITIES=compute,utility)",
+            path);
     }
     nvml_rc rc = nv->api.init();
     if (rc == NVML_RC_DRIVER_NOT_LOADED) {
-        return err_set(e, EE_MISSING, "the NVIDIA driver is not loaded");
+        return err_set(e, EE_MISSING, "the NVIDIA driver is not loaded: sudo modprobe nvidia");
     }
     if (rc != NVML_RC_SUCCESS) {
         add_refusal(s, "gpu", rc);
@@ -381,6 +411,16 @@ static int nvml_memory(struct sensor *s, size_t i, uint64_t *used, uint64_t *tot
     return 0;
 }
 
+static int nvml_gpu_state(struct sensor *s, size_t i, struct meter_gpu_state *out, struct err *e) {
+    struct nvml *nv = s->state;
+    if (!nv->gpus[i].handle) {
+        return err_set(e, EE_UNSUPPORTED, "%s cannot be asked: %s", s->c[i].info.name,
+                       s->c[i].missing);
+    }
+    nvml_state(&nv->api, nv->gpus[i].handle, out);
+    return 0;
+}
+
 static void nvml_close(struct sensor *s) {
     struct nvml *nv = s->state;
     if (!nv) {
@@ -397,10 +437,12 @@ static void nvml_close(struct sensor *s) {
 
 const struct sensor_ops sensor_nvml = {
     .name = "nvml",
+    .what = "NVIDIA GPUs by NVML",
     .covers = SENSOR_GPU,
     .automatic = true,
     .probe = nvml_probe,
     .read = nvml_read,
     .memory = nvml_memory,
+    .gpu_state = nvml_gpu_state,
     .close = nvml_close,
 };

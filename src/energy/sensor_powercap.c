@@ -17,7 +17,6 @@
 #include "base/clock.h"
 
 #include <dirent.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +27,9 @@
 #define MAX_PACKAGE_W 1000  /* twice the largest package: tells a wrap from a reset */
 #define GAIN_PACKAGE 0.05
 #define GAIN_DRAM 0.10
+#define FIX_DENIED                                                                                 \
+    "sudo chmod a+r " CLASS_DIR "/intel-rapl*/energy_uj (until reboot), or sudo setcap "           \
+    "cap_dac_read_search+ep \"$(command -v edge-eval)\""
 
 enum domain { DOMAIN_CPU, DOMAIN_DRAM, DOMAIN_OTHER };
 
@@ -48,20 +50,6 @@ struct powercap {
     size_t n;
     enum domain domains[METER_MAX_COMPONENTS]; /* of each component */
 };
-
-void powercap_explain(int errnum, const char *path, char *out, size_t size) {
-    if (errnum == EACCES || errnum == EPERM) {
-        note_set(out, size,
-                 "%s may be read by root only: sudo chmod a+r " CLASS_DIR
-                 "/intel-rapl*/energy_uj (until reboot), or sudo setcap "
-                 "cap_dac_read_search+ep on the program",
-                 path);
-    } else if (errnum == ENOENT || errnum == ENODEV || errnum == ENXIO) {
-        note_set(out, size, "%s is gone", path);
-    } else {
-        note_set(out, size, "cannot read %s: %s", path, strerror(errnum));
-    }
-}
 
 /* ---- probing ---- */
 
@@ -200,7 +188,9 @@ static void add_component(struct sensor *s, enum domain domain, const char *name
         }
         note_add(c->info.detail, sizeof(c->info.detail), ", ", "%s", z->entry);
         if (z->probe_errno && !c->missing[0]) {
-            powercap_explain(z->probe_errno, z->path, c->missing, sizeof(c->missing));
+            sensor_explain(z->probe_errno, z->path, c->missing, sizeof(c->missing));
+            note_set(c->fix, sizeof(c->fix), "%s",
+                     sensor_is_denied(z->probe_errno) ? FIX_DENIED : "");
         }
     }
     if (!c) {
@@ -267,7 +257,7 @@ static void powercap_read(struct sensor *s, size_t i, enum sensor_depth depth,
         if (rc < 0) {
             counter_forget(&z->counter);
             out->counter = SENSOR_FAILED;
-            powercap_explain(-rc, z->path, out->counter_why, sizeof(out->counter_why));
+            sensor_explain(-rc, z->path, out->counter_why, sizeof(out->counter_why));
             ok = false;
         } else if (counter_advance(&z->counter, raw, sensor_now_ns(s), why, sizeof(why)) < 0) {
             fail(out, z, why);
@@ -286,6 +276,7 @@ static void powercap_close(struct sensor *s) {
 
 const struct sensor_ops sensor_powercap = {
     .name = "powercap",
+    .what = "CPU packages and DRAM by Linux powercap (RAPL)",
     .covers = SENSOR_CPU | SENSOR_DRAM,
     .automatic = true,
     .probe = powercap_probe,

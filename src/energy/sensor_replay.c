@@ -336,6 +336,7 @@ static void replay_close(struct sensor *s) {
 
 const struct sensor_ops sensor_replay = {
     .name = "replay",
+    .what = "a recording of power samples",
     .covers = SENSOR_GPU | SENSOR_CPU | SENSOR_DRAM,
     .automatic = false,
     .probe = replay_probe,

@@ -1,6 +1,7 @@
 #include "energy/sensor.h"
 #include "energy/note.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,6 +75,27 @@ void sensor_value_ok_power(struct sensor_value *v, int64_t t_ns, double watts) {
     v->power = SENSOR_OK;
     v->power_ns = t_ns;
     v->power_w = watts;
+}
+
+bool sensor_is_denied(int errnum) {
+    return errnum == EACCES || errnum == EPERM;
+}
+
+void sensor_explain(int errnum, const char *path, char *out, size_t size) {
+    if (sensor_is_denied(errnum)) {
+        note_set(out, size, "%s may not be read by this user", path);
+    } else if (errnum == ENOENT || errnum == ENODEV || errnum == ENXIO) {
+        note_set(out, size, "%s is gone", path);
+    } else {
+        note_set(out, size, "cannot read %s: %s", path, strerror(errnum));
+    }
+}
+
+void sensor_missing_text(const struct sensor_component *c, char *out, size_t size) {
+    note_set(out, size, "%s", c->missing);
+    if (c->fix[0]) {
+        note_add(out, size, "", "; to fix it: %s", c->fix);
+    }
 }
 
 bool sensor_in_container(const char *root) {

@@ -237,8 +237,10 @@ static void set_interval(struct component_reading *r, double edge_s, double gap_
 }
 
 static void describe(struct component_reading *r, const struct sensor_component *c) {
-    *r = (struct component_reading){
-        .gain = c->info.gain, .shared = c->info.shared, .modelled = c->info.modelled};
+    *r = (struct component_reading){.gain = c->info.gain,
+                                    .shared = c->info.shared,
+                                    .whole = c->info.whole,
+                                    .modelled = c->info.modelled};
     memcpy(r->name, c->info.name, sizeof(r->name));
     memcpy(r->scope, c->info.scope, sizeof(r->scope));
     memcpy(r->source, c->info.source, sizeof(r->source));
@@ -262,7 +264,10 @@ static void reading_without(const struct series *s, const struct sensor_componen
     if (power->intact && refuse(out, clock_ns_to_s(power->span_ns), c->power_update_ns)) {
         return;
     }
-    set_missing(out, dead && c->missing[0] ? c->missing : both);
+    if (dead && c->missing[0]) {
+        sensor_missing_text(c, both, sizeof(both));
+    }
+    set_missing(out, both);
 }
 
 void series_reading(const struct series *s, const struct series_mark *open,

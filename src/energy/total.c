@@ -28,7 +28,9 @@ static const struct component_reading *component_named(const struct meter_readin
 static const char *scope_word(const char *scope) {
     static const struct {
         const char *scope, *word;
-    } words[] = {{"gpu", "GPU"}, {"module", "module"}, {"cpu", "CPU"}, {"dram", "DRAM"}};
+    } words[] = {{"gpu", "GPU"},   {"module", "module"},       {"cpu", "CPU"},
+                 {"dram", "DRAM"}, {"cpu+dram", "CPU + DRAM"}, {"wall", "wall"},
+                 {"node", "node"}, {"battery", "battery"}};
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
         if (strcmp(scope, words[i].scope) == 0) {
             return words[i].word;
@@ -86,18 +88,28 @@ static void make_missing(struct meter_total *t) {
     t->idle_w = t->above_idle_j = t->above_idle_low_j = t->above_idle_high_j = 0;
 }
 
-void meter_total(const struct meter_reading *r, const char *const *names, size_t n_names,
-                 struct meter_total *out) {
-    const struct component_reading *parts[METER_MAX_COMPONENTS];
+/* Fills parts with what the sum is of; returns how many they are. */
+static size_t choose_parts(const struct meter_reading *r, const char *const *names, size_t n_names,
+                           const struct component_reading **parts) {
     size_t n = 0;
-    memset(out, 0, sizeof(*out));
-    out->coverage = 1;
-    out->has_idle = true;
     for (size_t i = 0; i < r->n; i++) {
-        if (wanted(r->c[i].name, names, n_names)) {
+        if (wanted(r->c[i].name, names, n_names) && (names || !r->c[i].whole)) {
             parts[n++] = &r->c[i];
         }
     }
+    if (n == 0 && !names && r->n > 0) {
+        parts[n++] = &r->c[0]; /* several would each be the whole machine: the first is enough */
+    }
+    return n;
+}
+
+void meter_total(const struct meter_reading *r, const char *const *names, size_t n_names,
+                 struct meter_total *out) {
+    const struct component_reading *parts[METER_MAX_COMPONENTS];
+    size_t n = choose_parts(r, names, n_names, parts);
+    memset(out, 0, sizeof(*out));
+    out->coverage = 1;
+    out->has_idle = true;
     for (size_t i = 0; i < n; i++) {
         add_part(out, parts[i]);
         if (parts[i]->quality == METER_MISSING) {

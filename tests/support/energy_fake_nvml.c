@@ -28,6 +28,16 @@ nvml_rc nvmlDeviceGetTotalEnergyConsumption(nvml_device d, unsigned long long *m
 nvml_rc nvmlDeviceGetFieldValues(nvml_device d, int n, struct nvml_field *f);
 nvml_rc nvmlDeviceGetMemoryInfo(nvml_device d, struct nvml_memory *out);
 nvml_rc nvmlDeviceGetMigMode(nvml_device d, unsigned *current, unsigned *pending);
+nvml_rc nvmlSystemGetDriverVersion(char *out, unsigned size);
+nvml_rc nvmlDeviceGetVirtualizationMode(nvml_device d, int *mode);
+nvml_rc nvmlDeviceGetUtilizationRates(nvml_device d, struct nvml_utilization *out);
+nvml_rc nvmlDeviceGetTemperature(nvml_device d, int sensor, unsigned *celsius);
+nvml_rc nvmlDeviceGetClockInfo(nvml_device d, int type, unsigned *mhz);
+nvml_rc nvmlDeviceGetMaxClockInfo(nvml_device d, int type, unsigned *mhz);
+nvml_rc nvmlDeviceGetEnforcedPowerLimit(nvml_device d, unsigned *mw);
+nvml_rc nvmlDeviceGetCurrentClocksEventReasons(nvml_device d, unsigned long long *bits);
+nvml_rc nvmlDeviceGetComputeRunningProcesses_v3(nvml_device d, unsigned *n,
+                                                struct nvml_process *found);
 
 const char *nvmlErrorString(nvml_rc rc) {
     switch (rc) {
@@ -125,4 +135,54 @@ nvml_rc nvmlDeviceGetMemoryInfo(nvml_device d, struct nvml_memory *out) {
 nvml_rc nvmlDeviceGetMigMode(nvml_device d, unsigned *current, unsigned *pending) {
     *current = *pending = gpu_of(d)->mig;
     return NVML_RC_SUCCESS;
+}
+
+nvml_rc nvmlSystemGetDriverVersion(char *out, unsigned size) {
+    snprintf(out, size, "%s", state.driver);
+    return NVML_RC_SUCCESS;
+}
+
+nvml_rc nvmlDeviceGetVirtualizationMode(nvml_device d, int *mode) {
+    *mode = gpu_of(d)->virtualization;
+    return gpu_of(d)->state_rc;
+}
+
+nvml_rc nvmlDeviceGetUtilizationRates(nvml_device d, struct nvml_utilization *out) {
+    *out = (struct nvml_utilization){gpu_of(d)->busy_percent, 1};
+    return gpu_of(d)->state_rc;
+}
+
+nvml_rc nvmlDeviceGetTemperature(nvml_device d, int sensor, unsigned *celsius) {
+    *celsius = sensor == 0 ? gpu_of(d)->celsius : 0;
+    return gpu_of(d)->state_rc;
+}
+
+nvml_rc nvmlDeviceGetClockInfo(nvml_device d, int type, unsigned *mhz) {
+    *mhz = type == NVML_CLOCK_SM ? gpu_of(d)->sm_mhz : 2600;
+    return gpu_of(d)->state_rc;
+}
+
+nvml_rc nvmlDeviceGetMaxClockInfo(nvml_device d, int type, unsigned *mhz) {
+    *mhz = type == NVML_CLOCK_SM ? 1980 : 0;
+    return gpu_of(d)->state_rc;
+}
+
+nvml_rc nvmlDeviceGetEnforcedPowerLimit(nvml_device d, unsigned *mw) {
+    *mw = gpu_of(d)->limit_mw;
+    return gpu_of(d)->state_rc;
+}
+
+nvml_rc nvmlDeviceGetCurrentClocksEventReasons(nvml_device d, unsigned long long *bits) {
+    *bits = gpu_of(d)->event_reasons;
+    return gpu_of(d)->state_rc;
+}
+
+nvml_rc nvmlDeviceGetComputeRunningProcesses_v3(nvml_device d, unsigned *n,
+                                                struct nvml_process *found) {
+    const struct fake_gpu *g = gpu_of(d);
+    *n = g->n_pids;
+    for (unsigned i = 0; i < g->n_pids && i < 4; i++) {
+        found[i] = (struct nvml_process){.pid = g->pids[i]};
+    }
+    return g->state_rc;
 }

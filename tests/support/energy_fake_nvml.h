@@ -23,11 +23,18 @@ struct fake_gpu {
     unsigned module_mw;
     nvml_rc module_rc;
     unsigned mig;
+    int virtualization; /* nvmlGpuVirtualizationMode_t */
+    nvml_rc state_rc;   /* of everything that is not energy or power */
+    unsigned celsius, busy_percent, sm_mhz, limit_mw;
+    unsigned long long event_reasons;
+    unsigned n_pids;
+    unsigned pids[4];
 };
 
 struct fake_nvml {
     unsigned n;
     nvml_rc init_rc, count_rc;
+    char driver[80];
     struct fake_gpu gpu[FAKE_GPUS];
     unsigned energy_calls, shutdowns;
 };

@@ -1,0 +1,264 @@
+"""edge-eval meter: the command it measures keeps its life, and the figures are right."""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+import unittest
+
+from harness import FAILED, OK, PROGRAM, USAGE, Case, environment, is_alive, start, wait_until
+
+HEADER = {"edge_eval_power": 1, "repeat": True}
+
+
+class Meter(Case):
+    def recording(self, *samples, components=({"name": "gpu0", "scope": "gpu", "update_ms": 10},)):
+        """A source of known power that goes on for ever."""
+        lines = [{**HEADER, "components": list(components)}, *samples]
+        (self.dir / "power.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return f"replay:{self.dir}/power.jsonl"
+
+    def constant(self, watts=100):
+        return self.recording({"t_s": 0, "gpu0": {"w": watts}}, {"t_s": 100, "gpu0": {"w": watts}})
+
+    def meter(self, *args, code=OK, **kw):
+        return self.edge_eval("meter", *args, code=code, **kw)
+
+    def measure(self, *args, code=OK):
+        """The result as JSON."""
+        self.meter("--json", "--output", "out.json", *args, code=code)
+        return json.loads((self.dir / "out.json").read_text())
+
+
+class Commands(Meter):
+    def test_the_command_keeps_its_output_input_and_status(self):
+        done = subprocess.run(
+            [PROGRAM, "meter", "--source", self.constant(), "--", "sh", "-c", "cat; echo oops >&2; exit 3"],
+            input=b"hello\n", capture_output=True, cwd=self.dir, env=environment(), check=False)  # fmt: skip
+        self.assertEqual(done.returncode, 3)
+        self.assertEqual(done.stdout, b"hello\n")
+        err = done.stderr.decode()
+        self.assertTrue(err.startswith("oops\n"), err)
+        self.assertRegex(err, r"(?m)^ Energy of sh -c cat; echo oops >&2; exit 3$")
+        self.assertRegex(err, r"(?m)^ component +joules +interval +mean W +peak W +covered +quality +source$")
+
+    def test_joules_are_power_times_time(self):
+        out = self.measure("--source", self.constant(123), "--", "sleep", "0.5")
+        self.assertEqual(out["of"], "sleep 0.5")
+        self.assertGreaterEqual(out["seconds"], 0.5)
+        for part in (out["components"][0], out["total"]):
+            self.assertAlmostEqual(part["joules"], 123 * out["seconds"], delta=123 * 0.01)
+            self.assertLess(part["low_j"], part["joules"])
+            self.assertGreater(part["high_j"], part["joules"])
+            self.assertAlmostEqual(part["mean_w"], 123, delta=0.01)
+        self.assertEqual(out["components"][0]["quality"], "integrated")
+        self.assertEqual(out["total"]["scope"], "GPU only")
+        self.assertEqual(out["runs"][0]["exit_status"], 0)
+        self.assertGreater(out["runs"][0]["max_rss_bytes"], 0)
+
+    def test_what_cannot_be_run_is_one_clear_line(self):
+        for command, code, part in [
+            ("/nonexistent/program", 127, "cannot run /nonexistent/program: No such file or directory"),
+            ("no-such-program", 127, "cannot run no-such-program: No such file or directory"),
+            ("/etc/passwd", 126, "cannot run /etc/passwd: Permission denied"),
+        ]:
+            done = self.meter("--", command, code=code)
+            self.assertEqual(done.out, "")
+            self.assertEqual(done.err, f"edge-eval: {part}\n")
+
+    def test_a_command_killed_by_a_signal(self):
+        for name, number in [("SEGV", 11), ("KILL", 9)]:
+            out = self.measure("--", "sh", "-c", f"ulimit -c 0; kill -{name} $$", code=128 + number)
+            self.assertEqual(out["runs"][0]["exit_status"], 128 + number)
+
+    def test_a_command_that_detaches_is_told(self):
+        for how in ("sleep 30 &", "setsid sleep 30 &"):
+            done = self.meter("--", "sh", "-c", f"{how} echo $!")
+            left = int(done.out)
+            self.assertTrue(is_alive(left), how)
+            os.kill(left, signal.SIGKILL)
+            self.assertIn("left 1 process running: what they used after its end is not counted", done.err)
+        done = self.meter("--", "sh", "-c", "sleep 0.01 & wait")
+        self.assertNotIn("left", done.err)
+
+    def test_signals_go_to_the_command(self):
+        for sent, name in [(signal.SIGTERM, "TERM"), (signal.SIGUSR1, "USR1"), (signal.SIGINT, "INT")]:
+            script = f"trap 'echo got {name}; exit 9' {name}; echo ready >&2; while :; do sleep 0.05; done"
+            meter = start("meter", "--", "sh", "-c", script, cwd=self.dir)
+            meter.wait_for("ready")
+            meter.process.send_signal(sent)
+            done = meter.wait()
+            self.assertEqual(done.code, 9, done)
+            self.assertEqual(done.out, f"got {name}\n")
+            self.assertIn("Energy of sh", done.err)
+
+    def test_ctrl_c_reaches_the_command_once(self):
+        """The terminal sends it to the whole group: passing it on as well would be a second one."""
+        script = "n=0; trap 'n=$((n+1))' INT; echo ready >&2; i=0; while [ $i -lt 20 ]; do sleep 0.05; i=$((i+1)); done; echo $n"
+        master, terminal = os.openpty()
+        with open(self.dir / "err", "wb") as err:
+            process = subprocess.Popen([PROGRAM, "meter", "--", "sh", "-c", script], stdin=terminal,
+                                       stdout=subprocess.PIPE, stderr=err, cwd=self.dir, env=environment(),
+                                       start_new_session=True, preexec_fn=lambda: take_terminal(0))  # fmt: skip
+        wait_until(lambda: b"ready" in (self.dir / "err").read_bytes(), "the command", 60)
+        os.write(master, b"\x03")
+        out, _ = process.communicate(timeout=60)
+        os.close(master)
+        os.close(terminal)
+        self.assertEqual(out, b"1\n", (self.dir / "err").read_text())
+
+    def test_a_hangup_that_was_ignored_stays_so(self):
+        meter = start("meter", "--", "sh", "-c", "echo ready >&2; kill -HUP $$; sleep 0.1; exit 4",
+                      cwd=self.dir, before_exec=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))  # fmt: skip
+        self.assertEqual(meter.wait().code, 4)
+
+    def test_a_process_that_runs_already(self):
+        child = subprocess.Popen(["sleep", "60"])
+        meter = start("meter", "--pid", child.pid, "--source", self.constant(), cwd=self.dir)
+        time.sleep(0.5)
+        child.kill()
+        child.wait()
+        done = meter.wait()
+        self.assertEqual(done.code, OK, done)
+        self.assertIn(f"Energy of process {child.pid}", done.out)
+        self.assertEqual(done.err, "")
+        done = self.meter("--pid", child.pid, code=FAILED)
+        self.assertEqual(done.err, f"edge-eval: there is no process {child.pid} to measure\n")
+
+    def test_a_while_without_a_command(self):
+        out = self.measure("--duration", "0.3", "--source", self.constant())
+        self.assertAlmostEqual(out["seconds"], 0.3, delta=0.2)
+        self.assertNotIn("exit_status", out["runs"][0])
+
+
+def take_terminal(fd):
+    import fcntl
+    import termios
+
+    fcntl.ioctl(fd, termios.TIOCSCTTY, 0)
+
+
+class Results(Meter):
+    def test_repeats_show_their_spread(self):
+        script = "read n < n 2>/dev/null || n=1; echo $((n+1)) > n; sleep 0.$n"
+        out = self.measure("--source", self.constant(), "--repeat", "4", "--", "sh", "-c", script)
+        joules = [run["joules"]["gpu0"] for run in out["runs"]]
+        self.assertEqual(len(joules), 4)
+        for n, j in enumerate(joules):
+            self.assertAlmostEqual(j, 10 * (n + 1), delta=9)
+        c = out["components"][0]
+        self.assertAlmostEqual(c["joules"], sum(joules) / 4, places=6)
+        self.assertAlmostEqual(c["min_j"], min(joules), places=6)
+        self.assertLess(c["spread_low_j"], c["joules"] - 5)
+        self.assertGreater(c["spread_high_j"], c["joules"] + 5)
+        done = self.meter("--source", self.constant(), "--repeat", "2", "--", "sleep", "0.1")
+        self.assertRegex(done.err, r"(?m)^ Energy of sleep 0.1, mean of 2 runs$")
+        self.assertRegex(done.err, r"(?m)^ gpu0 .* ±[0-9.e+-]+ % ")
+
+    def test_a_failing_repeat_gives_its_status(self):
+        script = "read n < n 2>/dev/null || n=1; echo $((n+1)) > n; [ $n != 2 ] || exit 5"
+        done = self.meter("--repeat", "3", "--", "sh", "-c", script, code=5)
+        self.assertIn(" run 2 ended with status 5\n", done.err)
+        self.assertNotIn(" run 1 ended", done.err)
+
+    def test_a_signal_ends_the_repeats(self):
+        script = "echo run >&2; sleep 0.2"
+        meter = start("meter", "--repeat", "500", "--", "sh", "-c", script, cwd=self.dir)
+        wait_until(lambda: meter.text(1).count("run\n") >= 3, "the third run", 60)
+        meter.process.send_signal(signal.SIGTERM)
+        done = meter.wait()
+        self.assertEqual(done.code, 128 + signal.SIGTERM, done)
+        n = int(re.search(r"stopped after (\d+) of 500 runs", done.err)[1])
+        self.assertIn(f"mean of {n} runs", done.err)
+        self.assertEqual(done.err.count("run\n"), n + 1)
+
+    def test_the_time_series_adds_up(self):
+        source = self.recording({"t_s": 0, "gpu0": {"w": 50}}, {"t_s": 0.3, "gpu0": {"w": 250}}, {"t_s": 60, "gpu0": {"w": 250}})
+        out = self.measure("--source", source, "--csv", "power.csv", "--interval", "20", "--repeat", "2", "--", "sleep", "0.6")
+        with open(self.dir / "power.csv", newline="", encoding="utf-8") as f:
+            rows = list(csv.DictReader(f))
+        self.assertEqual(list(rows[0]), ["run", "t_s", "gpu0_w"])
+        for run in ("1", "2"):
+            points = [(float(r["t_s"]), float(r["gpu0_w"])) for r in rows if r["run"] == run]
+            self.assertGreater(len(points), 10)
+            times = [0.0] + [t for t, _ in points]
+            joules = sum(w * (b - a) for (_, w), a, b in zip(points, times, times[1:]))
+            seconds = out["runs"][int(run) - 1]["seconds"]
+            self.assertAlmostEqual(times[-1], seconds, delta=0.1)
+            self.assertAlmostEqual(joules, out["runs"][int(run) - 1]["joules"]["gpu0"], delta=250 * 0.1)
+
+    def test_cost(self):
+        out = self.measure("--source", self.constant(3600), "--kwh-usd", "0.5", "--", "sleep", "0.2")
+        self.assertAlmostEqual(out["usd"], out["total"]["joules"] / 3.6e6 * 0.5, places=12)
+        self.assertLess(out["usd_low"], out["usd"])
+        done = self.meter("--source", self.constant(3600), "--cost", "--kwh-usd", "0.5", "--", "sleep", "0.2")
+        self.assertRegex(done.err, r"(?m)^ cost: \$0\.000\d+ \([0-9.]+\.\.[0-9.]+\) of electricity at \$0\.5/kWh, for GPU only$")
+
+    def test_openmetrics_for_a_collector(self):
+        path = self.dir / "meter.prom"
+        self.meter("--source", self.constant(), "--openmetrics", path, "--", "sh", "-c", "sleep 0.2; exit 2", code=2)
+        text = path.read_text()
+        self.assertTrue(text.endswith("# EOF\n"))
+        values, typed = {}, set()
+        for line in text.splitlines():
+            if line.startswith("# TYPE "):
+                typed.add(line.split()[2])
+            elif not line.startswith("#"):
+                name, labels, value = re.fullmatch(r'([a-z_]+)(?:\{((?:[a-z]+="(?:[^"\\]|\\.)*",?)+)\})? (\S+)', line).groups()
+                self.assertIn(name, typed)
+                component = re.search(r'component="([^"]*)"', labels or "")
+                values[name, component and component[1]] = float(value)
+        self.assertAlmostEqual(values["edge_eval_meter_energy_joules", "gpu0"], 100 * values["edge_eval_meter_duration_seconds", None], delta=2)
+        self.assertEqual(values["edge_eval_meter_exit_status", None], 2)
+        self.assertAlmostEqual(values["edge_eval_meter_end_timestamp_seconds", None], time.time(), delta=600)
+
+    def test_a_sensor_that_goes_away_is_missing_and_never_0(self):
+        source = self.recording({"t_s": 0, "gpu0": {"w": 50}}, {"t_s": 0.2, "gpu0": {"error": "GPU is \"lost\""}}, {"t_s": 60, "gpu0": {"error": "GPU is \"lost\""}})
+        done = self.meter("--source", source, "--openmetrics", "m", "--json", "--output", "out", "--", "sleep", "0.5")
+        self.assertEqual(done.err, "")
+        out = json.loads((self.dir / "out").read_text())
+        for part in (out["components"][0], out["total"]):
+            self.assertEqual(part["quality"], "missing")
+            self.assertNotIn("joules", part)
+        self.assertEqual(out["components"][0]["reason"], 'power: GPU is "lost"')
+        text = (self.dir / "m").read_text()
+        self.assertIn('edge_eval_meter_missing{component="gpu0",reason="power: GPU is \\"lost\\""} 1\n', text)
+        self.assertNotIn("edge_eval_meter_energy_joules{", text)
+        done = self.meter("--source", source, "--kwh-usd", "1", "--", "sleep", "0.5")
+        self.assertIn('gpu0: missing: power: GPU is "lost"', done.err)
+        self.assertIn("cost: none, because the total is missing", done.err)
+
+    def test_no_sensor_at_all(self):
+        done = self.meter("--source", "null", "--", "true")
+        self.assertIn("total: missing: no energy sensor is in use", done.err)
+
+    def test_files_that_cannot_be_written(self):
+        for option in ("--csv", "--output", "--openmetrics"):
+            done = self.meter(option, "nowhere/file", "--", "true", code=FAILED)
+            self.assertIn("nowhere/file", done.err)
+
+    def test_wrong_usage(self):
+        for args, part in [
+            ([], "usage: edge-eval meter [OPTIONS] -- COMMAND"),
+            (["--pid", "1", "--", "true"], "give a command or --pid or --duration"),
+            (["--pid", "-4"], "--pid and --duration must be positive"),
+            (["--repeat", "0", "--", "true"], "--repeat must be 1 to 1000"),
+            (["--repeat", "2", "--duration", "1"], "--repeat needs a command"),
+            (["--interval", "1", "--", "true"], "--interval must be 10 to 10000 ms"),
+            (["--cost", "--", "true"], "--cost needs the price of electricity: --kwh-usd 0.15"),
+            (["--kwh-usd", "-1", "--", "true"], "--kwh-usd must not be negative"),
+            (["ls", "-l"], "unknown option -l"),
+            (["--source", "psychic", "--", "true"], 'no energy source "psychic"; known: auto, null, nvml'),
+        ]:
+            with self.subTest(args=args):
+                done = self.meter(*args, code=USAGE)
+                self.assertEqual(done.out, "")
+                self.assertIn(part, done.err)
+                self.assertEqual(done.err.count("\n"), 1, done.err)
+
+
+if __name__ == "__main__":
+    unittest.main()
