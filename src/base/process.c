@@ -158,8 +158,9 @@ static void run_child(const struct child_setup *c) {
      * The others are above PROCESS_CHANNEL_FD and cannot be in each other's way. */
     int null_fd = open("/dev/null", O_RDWR);
     dup2(null_fd, STDIN_FILENO);
-    dup2(c->log_fd >= 0 ? c->log_fd : null_fd, STDOUT_FILENO);
-    dup2(c->log_fd >= 0 ? c->log_fd : null_fd, STDERR_FILENO);
+    int log_fd = c->log_fd >= 0 ? c->log_fd : null_fd;
+    dup2(c->spec->out_fd ? *c->spec->out_fd : log_fd, STDOUT_FILENO);
+    dup2(log_fd, STDERR_FILENO);
     if (c->channel_fd >= 0) {
         dup2(c->channel_fd, PROCESS_CHANNEL_FD);
     }

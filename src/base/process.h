@@ -32,6 +32,7 @@ struct process_spec {
     const char *const *env_add; /* "NAME=value", NULL-terminated; or NULL */
     const char *log_path;       /* receives stdout and stderr, appended; NULL discards both */
     bool with_channel;          /* a stream socket between parent and child */
+    const int *out_fd;          /* receives stdout instead; above 2, borrowed; NULL: none */
     /*
      * The user's own command instead of a child of ours: it keeps standard input, output and
      * error, this process group (so that a terminal's signals reach it), what was ignored, and the

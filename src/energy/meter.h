@@ -43,6 +43,16 @@ enum meter_quality {
 /* "counter", "integrated", "modelled", "missing". */
 const char *meter_quality_name(enum meter_quality q);
 
+struct perf_event_attr;
+
+/* The system calls of perf energy events, so that a test can stand in for the kernel. */
+struct meter_perf_calls {
+    int (*open)(void *ctx, const struct perf_event_attr *attr, int cpu); /* as perf_event_open */
+    int (*read)(void *ctx, int fd, uint64_t *value);                     /* 0, or -errno */
+    void (*close)(void *ctx, int fd);
+    void *ctx;
+};
+
 /* Zero-initialised options are the defaults. Strings are borrowed until meter_start returns. */
 struct meter_opts {
     int period_ms;      /* sampling period, 10..10000; 0: 100 */
@@ -50,7 +60,8 @@ struct meter_opts {
                                separated by commas, "auto" among them: "auto,battery" */
     const char *sysfs_root; /* directory that stands for "/" (holds sys/ and proc/); NULL: "/" */
     const char *nvml_path;  /* NULL: libnvidia-ml.so.1 by the loader's search path */
-    const char *gpus;       /* UUIDs, PCI bus ids or names ("gpu1"), separated by commas; NULL: all.
+    const struct meter_perf_calls *perf; /* NULL: the kernel's. Borrowed until meter_stop. */
+    const char *gpus; /* UUIDs, PCI bus ids or names ("gpu1"), separated by commas; NULL: all.
                                Never CUDA ordinals, which the environment renumbers. */
     const volatile sig_atomic_t *stop; /* non-zero: idle measurement gives up; NULL: never. Borrowed
                                           until meter_stop. */

@@ -140,6 +140,7 @@ int meter_select(struct meter *m, const struct meter_opts *opts, struct err *e) 
     struct sensor_env env = {
         .root = root,
         .nvml_path = opts->nvml_path,
+        .perf = opts->perf,
         .gpus = opts->gpus,
         .now_ns = m->clock.now_ns,
         .now_ctx = m->clock.ctx,

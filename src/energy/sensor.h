@@ -54,6 +54,7 @@ struct sensor_component {
 struct sensor_env {
     const char *root; /* "" or a directory, without a trailing slash */
     const char *nvml_path;
+    const struct meter_perf_calls *perf; /* NULL: the kernel's */
     const char *gpus;
     const char *arg; /* what followed "name:" in the source */
     bool asked;      /* for this sensor by its name, not by "auto" */
@@ -106,7 +107,13 @@ const struct sensor_ops *sensor_find(const char *name, size_t len);
 
 extern const struct sensor_ops sensor_nvml;
 extern const struct sensor_ops sensor_powercap;
+extern const struct sensor_ops sensor_perf;
+extern const struct sensor_ops sensor_ina3221;
+extern const struct sensor_ops sensor_acpi;
 extern const struct sensor_ops sensor_model;
+extern const struct sensor_ops sensor_battery;
+extern const struct sensor_ops sensor_ipmi;
+extern const struct sensor_ops sensor_redfish;
 extern const struct sensor_ops sensor_replay;
 
 /* Whether the user lacks the right to read it. */
@@ -116,6 +123,15 @@ void sensor_explain(int errnum, const char *path, char *out, size_t size);
 /* "missing; to fix it: fix", cut where out is full. */
 void sensor_missing_text(const struct sensor_component *c, char *out, size_t size);
 
+/* True when the CPU is AMD's (or Hygon's), by /proc/cpuinfo: the dies of a package then mirror one
+ * counter. */
+bool sensor_cpu_is_amd(const char *root);
+/* Counters of the whole machine in a container: marks the component so. */
+void sensor_mark_container(struct sensor_component *c, const char *root);
+/* Calls fn with the name of each entry of root/dir that is not hidden, in their order; false when
+ * there is no such directory. */
+bool sensor_each_entry(const char *root, const char *dir, void (*fn)(const char *entry, void *ctx),
+                       void *ctx);
 /* True when root looks like the inside of a container: counters there are the whole machine's. */
 bool sensor_in_container(const char *root);
 

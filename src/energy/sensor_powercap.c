@@ -16,7 +16,6 @@
 
 #include "base/clock.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -142,39 +141,16 @@ static void add_zone(struct powercap *p, const struct zone *z) {
     }
 }
 
-static int compare_entries(const struct dirent **a, const struct dirent **b) {
-    return strcmp((*a)->d_name, (*b)->d_name);
-}
-
-static int find_zones(struct powercap *p) {
-    struct dirent **entries;
-    int n = scandir(p->dir, &entries, NULL, compare_entries);
-    if (n < 0) {
-        return EE_MISSING;
+static void take_entry(const char *entry, void *ctx) {
+    struct powercap *p = ctx;
+    struct zone z;
+    if (zone_read(p, entry, &z)) {
+        add_zone(p, &z);
     }
-    for (int i = 0; i < n; i++) {
-        struct zone z;
-        if (zone_read(p, entries[i]->d_name, &z)) {
-            add_zone(p, &z);
-        }
-        free(entries[i]);
-    }
-    free(entries);
-    return p->n > 0 ? 0 : EE_MISSING;
-}
-
-static bool is_amd(const char *root) {
-    char path[SYSFILE_PATH_MAX];
-    char text[512];
-    int len = snprintf(path, sizeof(path), "%s/proc/cpuinfo", root);
-    if (len < 0 || (size_t)len >= sizeof(path) || sysfile_read(path, text, sizeof(text)) < 0) {
-        return false;
-    }
-    return strstr(text, "AuthenticAMD") || strstr(text, "HygonGenuine");
 }
 
 static void add_component(struct sensor *s, enum domain domain, const char *name, double gain,
-                          bool in_container) {
+                          const char *root) {
     struct powercap *p = s->state;
     struct sensor_component *c = NULL;
     for (size_t i = 0; i < p->n; i++) {
@@ -197,14 +173,10 @@ static void add_component(struct sensor *s, enum domain domain, const char *name
         return;
     }
     c->info.gain = gain;
-    c->info.shared = in_container;
     c->counter_update_ns = UPDATE_NS;
     note_set(c->counter_source, sizeof(c->counter_source), "powercap");
     note_set(c->info.source, sizeof(c->info.source), "powercap");
-    if (in_container) {
-        note_add(c->info.detail, sizeof(c->info.detail), "; ",
-                 "the whole machine, not this container alone");
-    }
+    sensor_mark_container(c, root);
     s->covers |= domain == DOMAIN_CPU ? SENSOR_CPU : SENSOR_DRAM;
 }
 
@@ -218,17 +190,16 @@ static int powercap_probe(struct sensor *s, const struct sensor_env *env, struct
     if (len < 0 || (size_t)len >= sizeof(p->dir)) {
         return err_set(e, EE_USAGE, "sysfs root %s: the path is too long", env->root);
     }
-    p->amd = is_amd(env->root);
-    if (find_zones(p) < 0) {
+    p->amd = sensor_cpu_is_amd(env->root);
+    if (!sensor_each_entry(env->root, CLASS_DIR, take_entry, p) || p->n == 0) {
         return err_set(e, EE_MISSING,
                        "%s has no RAPL zones: on bare metal load the driver with "
                        "sudo modprobe intel_rapl_msr; most virtual machines have none",
                        p->dir);
     }
-    bool in_container = sensor_in_container(env->root);
     s->covers = 0;
-    add_component(s, DOMAIN_CPU, "cpu", GAIN_PACKAGE, in_container);
-    add_component(s, DOMAIN_DRAM, "dram", GAIN_DRAM, in_container);
+    add_component(s, DOMAIN_CPU, "cpu", GAIN_PACKAGE, env->root);
+    add_component(s, DOMAIN_DRAM, "dram", GAIN_DRAM, env->root);
     return 0;
 }
 

@@ -1,6 +1,8 @@
 #include "energy/sensor.h"
 #include "energy/note.h"
+#include "energy/sysfile.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +11,9 @@
 
 /* Order is preference: a row is skipped when something better already covers its part. */
 const struct sensor_ops *const sensor_table[] = {
-    &sensor_nvml, &sensor_powercap, &sensor_model, &sensor_replay, NULL,
+    &sensor_nvml,  &sensor_powercap, &sensor_perf, &sensor_ina3221, &sensor_acpi,
+    &sensor_model, &sensor_battery,  &sensor_ipmi, &sensor_redfish, &sensor_replay,
+    NULL,
 };
 
 const struct sensor_ops *sensor_find(const char *name, size_t len) {
@@ -96,6 +100,49 @@ void sensor_missing_text(const struct sensor_component *c, char *out, size_t siz
     if (c->fix[0]) {
         note_add(out, size, "", "; to fix it: %s", c->fix);
     }
+}
+
+bool sensor_cpu_is_amd(const char *root) {
+    char path[SYSFILE_PATH_MAX];
+    char text[512];
+    return sysfile_path(path, root, "/proc", "cpuinfo") &&
+           sysfile_read(path, text, sizeof(text)) >= 0 &&
+           (strstr(text, "AuthenticAMD") || strstr(text, "HygonGenuine"));
+}
+
+void sensor_mark_container(struct sensor_component *c, const char *root) {
+    if (sensor_in_container(root)) {
+        c->info.shared = true;
+        note_add(c->info.detail, sizeof(c->info.detail), "; ",
+                 "the whole machine, not this container alone");
+    }
+}
+
+static int is_shown(const struct dirent *d) {
+    return d->d_name[0] != '.';
+}
+
+static int compare_entries(const struct dirent **a, const struct dirent **b) {
+    return strverscmp((*a)->d_name, (*b)->d_name);
+}
+
+bool sensor_each_entry(const char *root, const char *dir, void (*fn)(const char *entry, void *ctx),
+                       void *ctx) {
+    char path[SYSFILE_PATH_MAX];
+    struct dirent **entries;
+    int len = snprintf(path, sizeof(path), "%s%s", root, dir);
+    int n = len > 0 && (size_t)len < sizeof(path)
+                ? scandir(path, &entries, is_shown, compare_entries)
+                : -1;
+    if (n < 0) {
+        return false;
+    }
+    for (int i = 0; i < n; i++) {
+        fn(entries[i]->d_name, ctx);
+        free(entries[i]);
+    }
+    free(entries);
+    return true;
 }
 
 bool sensor_in_container(const char *root) {

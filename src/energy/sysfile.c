@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -54,4 +55,25 @@ int sysfile_read_u64(const char *path, uint64_t *out) {
     }
     *out = value;
     return 0;
+}
+
+int sysfile_read_i64(const char *path, int64_t *out) {
+    char text[64] = "";
+    long len = sysfile_read_line(path, text, sizeof(text));
+    if (len < 0) {
+        return (int)len;
+    }
+    char *end;
+    errno = 0;
+    long long value = strtoll(text, &end, 10);
+    if (len == 0 || errno != 0 || *end != '\0') {
+        return -EINVAL;
+    }
+    *out = value;
+    return 0;
+}
+
+bool sysfile_path(char *out, const char *root, const char *dir, const char *file) {
+    int len = snprintf(out, SYSFILE_PATH_MAX, "%s%s/%s", root, dir, file);
+    return len > 0 && len < SYSFILE_PATH_MAX;
 }

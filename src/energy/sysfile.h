@@ -2,6 +2,7 @@
 #ifndef ENERGY_SYSFILE_H
 #define ENERGY_SYSFILE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,5 +14,9 @@ long sysfile_read(const char *path, char *out, size_t size);
 long sysfile_read_line(const char *path, char *out, size_t size);
 /* A decimal number alone in its file: 0, or -errno (-EINVAL where it is no number). */
 int sysfile_read_u64(const char *path, uint64_t *out);
+/* As sysfile_read_u64 with a sign. */
+int sysfile_read_i64(const char *path, int64_t *out);
+/* root, dir and file joined by nothing and '/'; false when they do not fit SYSFILE_PATH_MAX. */
+bool sysfile_path(char *out, const char *root, const char *dir, const char *file);
 
 #endif

@@ -134,6 +134,48 @@ void fake_mkdir(const struct fake_root *r, const char *path) {
     free(full);
 }
 
+/* ---- machines ---- */
+
+int fake_machine_setup(void **state) {
+    static struct fake_machine m;
+    m = (struct fake_machine){.clock = FAKE_CLOCK_INIT};
+    fake_root_make(&m.root);
+    fake_write(&m.root, "proc/cpuinfo",
+               "processor\t: 0\nvendor_id\t: GenuineIntel\n"
+               "model name\t: Intel(R) Xeon(R) Gold 6338 CPU @ 2.00GHz\n"
+               "physical id\t: 0\n");
+    fake_write(&m.root, "proc/stat", "cpu  100 0 0 100 0 0 0\ncpu0 100 0 0 100 0 0 0\n");
+    *state = &m;
+    return 0;
+}
+
+int fake_machine_teardown(void **state) {
+    struct fake_machine *m = *state;
+    meter_stop(m->clock.m);
+    fake_root_remove(&m->root);
+    return 0;
+}
+
+void fake_machine_start(struct fake_machine *m, const char *source) {
+    const struct meter_opts opts = {.source = source,
+                                    .sysfs_root = m->root.dir,
+                                    .nvml_path = "/nonexistent.so",
+                                    .perf = m->perf};
+    meter_stop(m->clock.m);
+    m->clock.m = NULL;
+    fake_meter(&m->clock, &opts);
+}
+
+const struct component_reading *fake_component(const struct meter_reading *r, const char *name) {
+    for (size_t i = 0; i < r->n; i++) {
+        if (strcmp(r->c[i].name, name) == 0) {
+            return &r->c[i];
+        }
+    }
+    fail_msg("there is no component %s", name);
+    return NULL;
+}
+
 void check_close(double actual, double expected, const char *file, int line) {
     double scale = fabs(expected) > 1 ? fabs(expected) : 1;
     if (!(fabs(actual - expected) <= 1e-9 * scale)) {

@@ -42,6 +42,23 @@ void fake_write(const struct fake_root *r, const char *path, const char *fmt, ..
 void fake_unlink(const struct fake_root *r, const char *path);
 void fake_mkdir(const struct fake_root *r, const char *path);
 
+/*
+ * A machine with one Intel package of one thread and no sensor, to which a test adds; a cmocka setup
+ * and teardown, with *state the struct fake_machine. The teardown stops clock.m.
+ */
+struct fake_machine {
+    struct fake_root root;
+    struct fake_clock clock;
+    struct meter_perf_calls *perf; /* given to the meter; NULL: the kernel's */
+};
+
+int fake_machine_setup(void **state);
+int fake_machine_teardown(void **state);
+/* Starts its meter, without NVML. */
+void fake_machine_start(struct fake_machine *m, const char *source);
+/* The one component of that name; the test fails without it. */
+const struct component_reading *fake_component(const struct meter_reading *r, const char *name);
+
 /* Relative equality to 1e-9. */
 void check_close(double actual, double expected, const char *file, int line);
 #define assert_close(actual, expected) check_close(actual, expected, __FILE__, __LINE__)
