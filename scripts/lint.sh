@@ -96,4 +96,5 @@ mapfile -t src_files < <(find src -name '*.[ch]' | sort)
 [ ${#src_files[@]} = 0 ] || step layers layers "${src_files[@]}"
 [ ${#shell_files[@]} = 0 ] || step shellcheck shellcheck "${shell_files[@]}"
 [ ${#python_files[@]} = 0 ] || step python compile_python "${python_files[@]}"
+step tasks python3 scripts/check-tasks.py
 exit $failed
