@@ -55,9 +55,11 @@ static void set_shape(const struct maker *k) {
         gguf_set_arr_data(k->g, "llama.attention.head_count_kv", GGUF_TYPE_UINT32, heads,
                           (size_t)m->n_layers);
     } else {
-        set_int(k, "attention.head_count_kv", n_head);
+        set_int(k, "attention.head_count_kv", m->n_head_kv ? (uint32_t)m->n_head_kv : n_head);
     }
-    gguf_set_val_f32(k->g, "llama.attention.layer_norm_rms_epsilon", 1e-5F);
+    char key[96];
+    snprintf(key, sizeof(key), "%s.attention.layer_norm_rms_epsilon", m->arch ? m->arch : "llama");
+    gguf_set_val_f32(k->g, key, 1e-5F);
     if (m->encoder) {
         gguf_set_val_bool(k->g, "llama.attention.causal", false);
     }
@@ -107,8 +109,9 @@ static void add_tensor(const struct maker *k, const char *name, enum ggml_type t
     }
     struct rng rng;
     rng_init_stream(&rng, 1, stream);
+    const float spread = k->m->spread > 0 ? k->m->spread : 1;
     for (size_t i = 0; i < n; i++) {
-        values[i] = (float)rng_uniform(&rng) - 0.5F;
+        values[i] = ((float)rng_uniform(&rng) - 0.5F) * spread;
     }
     if (type == GGML_TYPE_F32) {
         memcpy(t->data, values, n * sizeof(*values));
@@ -119,26 +122,48 @@ static void add_tensor(const struct maker *k, const char *name, enum ggml_type t
     gguf_add_tensor(k->g, t);
 }
 
+static void add_rope_freqs(const struct maker *k) {
+    struct ggml_tensor *t = ggml_new_tensor_1d(k->ctx, GGML_TYPE_F32, HEAD / 2);
+    assert_non_null(t);
+    ggml_set_name(t, "rope_freqs.weight");
+    for (int i = 0; i < HEAD / 2; i++) {
+        ((float *)t->data)[i] = 1 + 0.25F * (float)i;
+    }
+    gguf_add_tensor(k->g, t);
+}
+
 static void add_weights(const struct maker *k) {
     const struct gguf_make *m = k->m;
+    const int64_t kv_rows = m->n_head_kv ? (int64_t)m->n_head_kv * HEAD : m->n_embd;
     const struct {
         const char *name;
         int64_t row, n_rows;
     } in_layer[] = {
         {"attn_norm", m->n_embd, 1},           {"attn_q", m->n_embd, m->n_embd},
-        {"attn_k", m->n_embd, m->n_embd},      {"attn_v", m->n_embd, m->n_embd},
+        {"attn_k", m->n_embd, kv_rows},        {"attn_v", m->n_embd, kv_rows},
         {"attn_output", m->n_embd, m->n_embd}, {"ffn_norm", m->n_embd, 1},
         {"ffn_gate", m->n_embd, m->n_ff},      {"ffn_up", m->n_embd, m->n_ff},
         {"ffn_down", m->n_ff, m->n_embd},
     };
     add_tensor(k, "token_embd.weight", m->type, m->n_embd, 5 + N_BYTE_TOKENS);
     add_tensor(k, "output_norm.weight", GGML_TYPE_F32, m->n_embd, 1);
+    if (m->untied) {
+        add_tensor(k, "output.weight", m->type, m->n_embd, 5 + N_BYTE_TOKENS);
+    }
+    if (m->rope_freqs) {
+        add_rope_freqs(k);
+    }
     for (int layer = 0; layer < m->n_layers; layer++) {
         for (size_t i = 0; i < sizeof(in_layer) / sizeof(in_layer[0]); i++) {
             char name[64];
             snprintf(name, sizeof(name), "blk.%d.%s.weight", layer, in_layer[i].name);
             add_tensor(k, name, in_layer[i].n_rows > 1 ? m->type : GGML_TYPE_F32, in_layer[i].row,
                        in_layer[i].n_rows);
+        }
+        for (size_t i = 1; i <= 3 && m->biases; i++) {
+            char name[64];
+            snprintf(name, sizeof(name), "blk.%d.%s.bias", layer, in_layer[i].name);
+            add_tensor(k, name, GGML_TYPE_F32, in_layer[i].n_rows, 1);
         }
     }
 }

@@ -1,5 +1,5 @@
 /*
- * Small GGUF files for tests: a llama-shaped model with as many layers and tokens as asked for,
+ * Small GGUF files for tests: a llama-shaped (or, with arch, qwen2-shaped) model with as many layers and tokens as asked for,
  * whole enough to be inspected and quantized, or with parts left out.
  */
 #ifndef TESTS_SUPPORT_GGUF_MAKE_H
@@ -19,6 +19,11 @@ struct gguf_make {
     bool per_layer_heads; /* head_count_kv as an array, one value a layer: 1, 2, ... */
     bool encoder;         /* ARCH.attention.causal is false */
     const char *template; /* NULL: the key is left out */
+    int n_head_kv;        /* 0: as many as heads */
+    bool biases;          /* of Q, K and V, as qwen2 has them */
+    bool untied;          /* output.weight is there */
+    bool rope_freqs;      /* llama 3's frequency factors: 1, 1.25, 1.5, ... */
+    float spread;         /* of the weights, around 0; 0: 1 */
 };
 
 /* A template that the engine knows. */
