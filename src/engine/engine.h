@@ -93,6 +93,15 @@ int engine_tokenize_chat(struct engine *g, const struct engine_message *messages
                          struct arena *a, int32_t **tokens, size_t *n_tokens,
                          struct err *e) EE_MUST_CHECK;
 
+/*
+ * A conversation and the answer a model should learn to give: the prompt's tokens exactly as
+ * engine_tokenize_chat has them, then the answer's, then what the template ends an answer with, up to
+ * the token that ends generation. *n_prompt of *n_tokens are the prompt's.
+ */
+int engine_tokenize_answer(struct engine *g, const struct engine_message *messages,
+                           size_t n_messages, const char *answer, struct arena *a, int32_t **tokens,
+                           size_t *n_tokens, size_t *n_prompt, struct err *e) EE_MUST_CHECK;
+
 struct engine_sampling {
     double temperature; /* 0: greedy, and the rest is ignored */
     double top_p;       /* 0 or 1: off */
