@@ -20,6 +20,8 @@ command_fn cmd_audit;
 command_fn cmd_compare;
 command_fn cmd_metrics;
 command_fn cmd_meter;
+command_fn cmd_adapt;
+command_fn cmd_merge;
 command_fn cmd_models;
 command_fn cmd_quantize;
 command_fn cmd_report;

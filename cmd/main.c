@@ -22,6 +22,8 @@ static const struct {
     {"compare", cmd_compare, "variants side by side, and the ones worth having"},
     {"audit", cmd_audit, "what is weak in measurements, and what to do about it"},
     {"reproduce", cmd_reproduce, "the published variants, recomputed, and what they show"},
+    {"adapt", cmd_adapt, "fine-tune a model on a task (LoRA, QLoRA)"},
+    {"merge", cmd_merge, "make a model and its adapter one model"},
     {"quantize", cmd_quantize, "write a GGUF file in another precision"},
     {"synth", cmd_synth, "write a checkpoint of a known shape with random weights"},
     {"models", cmd_models, "list known checkpoints and where they are"},

@@ -7,8 +7,8 @@
 #include "metrics/prices.h"
 #include "progress.h"
 #include "report/report.h"
+#include "stop.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,27 +18,6 @@ static const char *const usage[] = {
     "run PLAN --dry-run",
     NULL,
 };
-
-/* Set by SIGINT and SIGTERM; a second signal ends the program at once. */
-static volatile sig_atomic_t stop_requested;
-
-static void on_signal(int sig) {
-    stop_requested = 1;
-    signal(sig, SIG_DFL);
-}
-
-/* A signal that whoever started us had ignored stays so: nohup, background jobs. */
-static void catch_signals(void) {
-    static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
-    struct sigaction act = {.sa_handler = on_signal};
-    sigemptyset(&act.sa_mask);
-    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
-        struct sigaction old;
-        if (sigaction(signals[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN) {
-            sigaction(signals[i], &act, NULL);
-        }
-    }
-}
 
 struct run_args {
     const char *plan;
@@ -115,7 +94,7 @@ static int measure(const struct run_args *a, const struct run_opts *opts, struct
     char *dir = NULL;
     int rc = open_run(a, opts, &dir, &run, e);
     if (!rc) {
-        catch_signals();
+        stop_on_signals();
         if (!a->quiet) {
             fprintf(stderr, "Measuring into %s\n", dir);
         }

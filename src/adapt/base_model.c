@@ -449,22 +449,22 @@ int base_model_load(const char *path, const struct device *d, enum ggml_type mat
     return rc;
 }
 
-int base_model_bytes(const char *path, enum ggml_type matrices, struct model_shape *s,
-                     uint64_t *bytes, struct err *e) {
+int base_model_declare(const char *path, enum ggml_type matrices, struct base_model *m,
+                       struct err *e) {
     struct gguf_context *g = NULL;
     struct ggml_context *file = NULL;
-    struct base_model m;
-    int rc = declare(path, matrices, &m, &g, &file, e);
+    int rc = declare(path, matrices, m, &g, &file, e);
     if (!rc) {
-        sum_up(&m);
-        *bytes = m.weights_bytes;
-        *s = m.shape;
+        sum_up(m);
+        device_pretend(m->ctx);
     }
     if (g) {
         gguf_free(g);
     }
     ggml_free(file);
-    base_model_release(&m);
+    if (rc) {
+        base_model_release(m);
+    }
     return rc;
 }
 

@@ -87,8 +87,8 @@ void model_module_dims(const struct model_shape *s, enum module m, int64_t *n_in
 int base_model_load(const char *path, const struct device *d, enum ggml_type matrices,
                     struct base_model *m, struct err *e) EE_MUST_CHECK;
 void base_model_release(struct base_model *m);
-/* Bytes base_model_load would allocate; reads the header alone. */
-int base_model_bytes(const char *path, enum ggml_type matrices, struct model_shape *s,
-                     uint64_t *bytes, struct err *e) EE_MUST_CHECK;
+/* The model by its header alone, for forecasts: tensors look allocated and must not be touched. */
+int base_model_declare(const char *path, enum ggml_type matrices, struct base_model *m,
+                       struct err *e) EE_MUST_CHECK;
 
 #endif

@@ -69,6 +69,13 @@ void device_close(struct device *d) {
     *d = (struct device){0};
 }
 
+void device_pretend(struct ggml_context *ctx) {
+    static char nowhere[64];
+    for (struct ggml_tensor *t = ggml_get_first_tensor(ctx); t; t = ggml_get_next_tensor(ctx, t)) {
+        t->data = nowhere;
+    }
+}
+
 uint64_t device_free_bytes(const struct device *d) {
     ggml_backend_dev_t dev = ggml_backend_get_device(d->backend);
     if (ggml_backend_dev_type(dev) == GGML_BACKEND_DEVICE_TYPE_CPU) {

@@ -26,6 +26,10 @@ int device_open(const char *name, int n_threads, bool plain_ops, struct device *
                 struct err *e) EE_MUST_CHECK;
 void device_close(struct device *d);
 
+/* Makes the tensors of ctx look allocated, so that graphs over them can be measured; nothing may read
+ * or write them. */
+void device_pretend(struct ggml_context *ctx);
+
 /* Bytes that may still be allocated on it; 0 when nobody knows. */
 uint64_t device_free_bytes(const struct device *d);
 

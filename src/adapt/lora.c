@@ -100,8 +100,9 @@ static int fill_a(const struct lora_pair *p, uint64_t seed, uint64_t stream, str
     return 0;
 }
 
-int lora_init(const struct model_shape *s, const struct device *d, int rank, float alpha,
-              unsigned modules, uint64_t seed, struct lora *l, struct err *e) {
+/* Everything but memory and numbers. */
+static int declare(const struct model_shape *s, int rank, float alpha, unsigned modules,
+                   struct lora *l, struct err *e) {
     *l = (struct lora){
         .rank = rank, .alpha = alpha, .modules = modules, .n_layers = s->n_layers};
     int rc = lora_check(s, rank, modules, e);
@@ -122,6 +123,25 @@ int lora_init(const struct model_shape *s, const struct device *d, int rank, flo
         *flat[i] = ggml_new_tensor_2d(l->ctx, GGML_TYPE_F32, LORA_ROW, n / LORA_ROW);
     }
     ggml_set_param(l->params);
+    return 0;
+}
+
+int lora_declare(const struct model_shape *s, int rank, float alpha, unsigned modules,
+                 struct lora *l, struct err *e) {
+    int rc = declare(s, rank, alpha, modules, l, e);
+    if (!rc) {
+        device_pretend(l->ctx);
+        make_pairs(l, s);
+    }
+    return rc;
+}
+
+int lora_init(const struct model_shape *s, const struct device *d, int rank, float alpha,
+              unsigned modules, uint64_t seed, struct lora *l, struct err *e) {
+    int rc = declare(s, rank, alpha, modules, l, e);
+    if (rc) {
+        return rc;
+    }
     l->buffer = ggml_backend_alloc_ctx_tensors(l->ctx, d->backend);
     if (!l->buffer) {
         lora_release(l);
@@ -130,7 +150,7 @@ int lora_init(const struct model_shape *s, const struct device *d, int rank, flo
     }
     ggml_backend_buffer_clear(l->buffer, 0);
     make_pairs(l, s);
-    for (size_t i = 0; i < n_pairs && !rc; i++) {
+    for (size_t i = 0; i < (size_t)s->n_layers * MODULE_COUNT && !rc; i++) {
         rc = l->pairs[i].a ? fill_a(&l->pairs[i], seed, i, e) : 0;
     }
     if (rc) {

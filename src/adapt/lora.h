@@ -47,6 +47,9 @@ uint64_t lora_bytes(const struct model_shape *s, int rank, unsigned modules);
 /* Parameters as they start for this seed; gradients and moments are zero. */
 int lora_init(const struct model_shape *s, const struct device *d, int rank, float alpha,
               unsigned modules, uint64_t seed, struct lora *l, struct err *e) EE_MUST_CHECK;
+/* The same without memory, for forecasts; see device_pretend. */
+int lora_declare(const struct model_shape *s, int rank, float alpha, unsigned modules,
+                 struct lora *l, struct err *e) EE_MUST_CHECK;
 void lora_release(struct lora *l);
 
 static inline struct lora_pair *lora_pair_at(const struct lora *l, int layer, enum module m) {

@@ -3,6 +3,7 @@
 #include "adapt/dropout.h"
 #include "adapt/layer.h"
 #include "adapt/ops_cpu.h"
+#include "base/clock.h"
 
 #include <ggml-alloc.h>
 #include <stdlib.h>
@@ -41,6 +42,7 @@ struct pass {
     size_t graph_bytes;
     int graph_nodes;
     bool ops_checked;
+    struct pass_times times;
     struct arena lasting; /* as long as the pass */
     struct arena arena;   /* as long as a graph */
 };
@@ -377,6 +379,16 @@ static void read_losses(const struct head_chunk *c, float *losses) {
 }
 
 /* The head by itself, a graph a chunk, on the last layer's saved output. */
+static void build_head(struct pass *p, const struct batch *b, struct head_chunk *c, float weight,
+                       bool with_grad) {
+    struct ggml_tensor *last = columns(p, saved_at(p, p->model->shape.n_layers), b->n_tokens);
+    struct ggml_tensor *grad = with_grad ? columns(p, p->grad, b->n_tokens) : NULL;
+    struct ggml_tensor *set = add_head(p, c, last, weight, grad);
+    if (set) {
+        ggml_build_forward_expand(p->ops.graph, set);
+    }
+}
+
 static int run_head(struct pass *p, const struct batch *b, float weight, bool with_grad,
                     float *losses, struct err *e) {
     int rc = 0;
@@ -386,12 +398,7 @@ static int run_head(struct pass *p, const struct batch *b, float weight, bool wi
         if (rc) {
             return rc;
         }
-        struct ggml_tensor *last = columns(p, saved_at(p, p->model->shape.n_layers), b->n_tokens);
-        struct ggml_tensor *grad = with_grad ? columns(p, p->grad, b->n_tokens) : NULL;
-        struct ggml_tensor *set = add_head(p, &c, last, weight, grad);
-        if (set) {
-            ggml_build_forward_expand(p->ops.graph, set);
-        }
+        build_head(p, b, &c, weight, with_grad);
         rc = compute(p, e);
         if (!rc) {
             read_losses(&c, losses);
@@ -404,43 +411,48 @@ static int run_head(struct pass *p, const struct batch *b, float weight, bool wi
 
 /* --- Passes ---------------------------------------------------------------------------------- */
 
+static void build_forward(struct pass *p, const struct batch *b, int layer, uint64_t key) {
+    struct layer_tape tape = {0};
+    const struct layer_env env = layer_env(p, b, key);
+    struct ggml_tensor *x = columns(p, saved_at(p, layer), b->n_tokens);
+    store(p, layer_forward(&env, layer, x, &tape), saved_at(p, layer + 1));
+}
+
+/* Rebuilds the layer from its saved input and goes back through it; p->grad goes down with it. */
+static void build_backward(struct pass *p, const struct batch *b, int layer, uint64_t key) {
+    struct layer_tape tape = {0};
+    const struct layer_env env = layer_env(p, b, key);
+    struct ggml_tensor *x = columns(p, saved_at(p, layer), b->n_tokens);
+    layer_forward(&env, layer, x, &tape);
+    struct ggml_tensor *dx = layer_backward(&env, layer, &tape, columns(p, p->grad, b->n_tokens));
+    if (dx) {
+        store(p, dx, p->grad);
+    }
+}
+
 static int run_layers_forward(struct pass *p, const struct batch *b, uint64_t key, struct err *e) {
     int rc = 0;
     for (int layer = 0; layer < p->model->shape.n_layers && !rc; layer++) {
-        struct layer_tape tape = {0};
         rc = begin_graph(p, e);
-        if (rc) {
-            return rc;
+        if (!rc) {
+            build_forward(p, b, layer, key);
+            rc = compute(p, e);
+            end_graph(p);
         }
-        const struct layer_env env = layer_env(p, b, key);
-        struct ggml_tensor *x = columns(p, saved_at(p, layer), b->n_tokens);
-        store(p, layer_forward(&env, layer, x, &tape), saved_at(p, layer + 1));
-        rc = compute(p, e);
-        end_graph(p);
     }
     return rc;
 }
 
-/* Rebuilds each layer from its saved input; p->grad goes down with it. */
 static int run_layers_backward(struct pass *p, const struct batch *b, uint64_t key,
                                struct err *e) {
     int rc = 0;
     for (int layer = p->model->shape.n_layers - 1; layer >= 0 && !rc; layer--) {
-        struct layer_tape tape = {0};
         rc = begin_graph(p, e);
-        if (rc) {
-            return rc;
+        if (!rc) {
+            build_backward(p, b, layer, key);
+            rc = compute(p, e);
+            end_graph(p);
         }
-        const struct layer_env env = layer_env(p, b, key);
-        struct ggml_tensor *x = columns(p, saved_at(p, layer), b->n_tokens);
-        layer_forward(&env, layer, x, &tape);
-        struct ggml_tensor *dx = layer_backward(&env, layer, &tape,
-                                                columns(p, p->grad, b->n_tokens));
-        if (dx) {
-            store(p, dx, p->grad);
-        }
-        rc = compute(p, e);
-        end_graph(p);
     }
     return rc;
 }
@@ -495,13 +507,18 @@ int pass_train(struct pass *p, const struct batch *b, float weight, uint64_t dro
         return rc;
     }
     ggml_backend_tensor_memset(p->grad, 0, 0, ggml_nbytes(p->grad));
+    int64_t begin_ns = clock_mono_ns();
     if (!p->limits.checkpoint) {
         rc = run_whole(p, b, weight, dropout_key, losses, e);
     } else {
         rc = run_layers_forward(p, b, dropout_key, e);
+        int64_t forward_ns = clock_mono_ns() - begin_ns;
+        p->times.forward_ns += forward_ns;
+        begin_ns += forward_ns;
         rc = rc ? rc : run_head(p, b, weight, true, losses, e);
         rc = rc ? rc : run_layers_backward(p, b, dropout_key, e);
     }
+    p->times.backward_ns += clock_mono_ns() - begin_ns;
     p->ops_checked = p->ops_checked || !rc;
     return rc;
 }
@@ -533,5 +550,89 @@ int pass_logits(struct pass *p, const struct batch *b, float *logits, struct err
         end_graph(p);
         from += c.n;
     }
+    return rc;
+}
+
+void pass_get_times(const struct pass *p, struct pass_times *t) {
+    *t = p->times;
+}
+
+uint64_t pass_bytes(const struct pass *p) {
+    return ggml_backend_buffer_get_size(p->buffer) + ggml_gallocr_get_buffer_size(p->alloc, 0);
+}
+
+/* --- Forecast -------------------------------------------------------------------------------- */
+
+static uint64_t kept_bytes(const struct pass *p) {
+    uint64_t sum = 0;
+    for (struct ggml_tensor *t = ggml_get_first_tensor(p->kept); t;
+         t = ggml_get_next_tensor(p->kept, t)) {
+        sum += ggml_nbytes(t);
+    }
+    return sum;
+}
+
+/* What the graph that was just built would need; ends it. */
+static uint64_t graph_need(struct pass *p) {
+    size_t bytes = 0;
+    ggml_gallocr_reserve_n_size(p->alloc, p->ops.graph, NULL, NULL, &bytes);
+    end_graph(p);
+    return bytes;
+}
+
+static int largest_graph(struct pass *p, const struct batch *b, uint64_t *most, struct err *e) {
+    struct head_chunk c = {.n = next_chunk(p, b, 0)};
+    *most = 0;
+    int rc = begin_graph(p, e);
+    if (!rc && !p->limits.checkpoint) {
+        size_t n_chunks = (size_t)(b->n_rows / p->head_rows + 1);
+        struct head_chunk *chunks = arena_array(&p->arena, n_chunks, sizeof(*chunks));
+        rc = chunks ? build_whole(p, b, 1, 1, chunks, e)
+                    : err_set(e, EE_NOMEM, "training: out of memory");
+        *most = rc ? 0 : graph_need(p);
+        return rc;
+    }
+    if (!rc) {
+        build_head(p, b, &c, 1, true);
+        *most = graph_need(p);
+        rc = begin_graph(p, e);
+    }
+    if (!rc) {
+        build_backward(p, b, p->model->shape.n_layers > 1 ? 1 : 0, 1);
+        uint64_t bytes = graph_need(p);
+        *most = bytes > *most ? bytes : *most;
+    }
+    return rc;
+}
+
+int pass_forecast(const struct device *d, const struct base_model *m, const struct lora *l,
+                  const struct pass_limits *limits, uint64_t *bytes, struct err *e) {
+    struct pass *p = NULL;
+    struct arena a = ARENA_INIT;
+    struct segment *segments = arena_array(&a, (size_t)limits->max_segments, sizeof(*segments));
+    int rc = segments ? pass_declare(d, m, l, limits, &p, e)
+                      : err_set(e, EE_NOMEM, "training: out of memory");
+    if (!rc) {
+        device_pretend(p->kept);
+        int n_segments = 0;
+        for (int at = 0; at < limits->max_tokens && n_segments < limits->max_segments;) {
+            int left = limits->max_tokens - at;
+            int len = left < limits->max_segment ? left : limits->max_segment;
+            segments[n_segments++] = (struct segment){at, len};
+            at += len;
+        }
+        const struct batch b = {.n_tokens = limits->max_tokens,
+                                .n_segments = n_segments,
+                                .segments = segments,
+                                .n_rows = limits->max_tokens};
+        rc = largest_graph(p, &b, bytes, e);
+        *bytes += kept_bytes(p);
+        *bytes += d->own_kernels
+                      ? ops_cpu_work_bytes(d->n_threads, &m->shape, limits->max_segment) +
+                            (uint64_t)p->dropout.n
+                      : 0;
+    }
+    pass_free(p);
+    arena_release(&a);
     return rc;
 }

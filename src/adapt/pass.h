@@ -38,6 +38,12 @@ struct pass_limits {
 
 struct pass;
 
+/* Time spent, since the pass was created. Without checkpoints all of it counts as backward. */
+struct pass_times {
+    int64_t forward_ns;
+    int64_t backward_ns; /* the head, and layers rebuilt, included */
+};
+
 /* Model, adapter and device are borrowed. */
 int pass_create(const struct device *d, const struct base_model *m, const struct lora *l,
                 const struct pass_limits *limits, struct pass **out, struct err *e) EE_MUST_CHECK;
@@ -51,6 +57,9 @@ int pass_train(struct pass *p, const struct batch *b, float weight, uint64_t dro
                float *losses, struct err *e) EE_MUST_CHECK;
 /* The losses alone, without dropout. */
 int pass_evaluate(struct pass *p, const struct batch *b, float *losses, struct err *e) EE_MUST_CHECK;
+void pass_get_times(const struct pass *p, struct pass_times *t);
+/* Bytes allocated on the device. */
+uint64_t pass_bytes(const struct pass *p);
 /* Logits [n_rows][n_vocab] of the supervised rows; for tests. */
 int pass_logits(struct pass *p, const struct batch *b, float *logits, struct err *e) EE_MUST_CHECK;
 
