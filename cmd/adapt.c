@@ -125,8 +125,8 @@ static int print_text(const struct train_result *r, const struct train_opts *o, 
     }
     printf("adapter  %s, %.1f MB, rank %d, %.2f M parameters\n", o->out_path, (double)bytes / 1e6,
            o->rank, (double)r->n_params / 1e6);
-    printf("trained  %lld steps, %lld tokens, %.0f tok/s on %s, base %s%s\n",
-           (long long)r->n_steps, (long long)r->n_tokens, r->tokens_per_s, r->device, r->base_type,
+    printf("trained  %lld steps, %lld tokens, %.0f tok/s on %s, base %s%s\n", (long long)r->n_steps,
+           (long long)r->n_tokens, r->tokens_per_s, r->device, r->base_type,
            r->stopped_early ? ", stopped early" : "");
     printf("loss     %.4f in the first step, %.4f in the last", r->first_loss, r->last_loss);
     if (isfinite(r->best_validation)) {
@@ -194,9 +194,9 @@ static int choose_base(struct adapt_args *a, struct err *e) {
 static int check_args(struct adapt_args *a, struct err *e) {
     if (!a->task || !a->o.data_path || !a->o.out_path) {
         return err_set(e, EE_USAGE, "--%s is needed (see: edge-eval help adapt)",
-                       !a->task            ? "task"
+                       !a->task          ? "task"
                        : !a->o.data_path ? "data"
-                                           : "out");
+                                         : "out");
     }
     if (fs_exists(a->o.out_path) && !a->force) {
         return err_set(e, EE_USAGE, "%s exists already; --force replaces it", a->o.out_path);

@@ -199,9 +199,8 @@ static void merged_logits_are_the_adapted_ones(void **state) {
     merged = r;
     OK(base_model_load(out, &r.device, GGML_TYPE_COUNT, &merged.model, &e));
     assert_string_equal(merged.model.matrix_type, "f16");
-    const struct pass_limits limits = {.max_tokens = RIG_TOKENS,
-                                       .max_segments = RIG_SEGMENTS,
-                                       .max_segment = RIG_TOKENS};
+    const struct pass_limits limits = {
+        .max_tokens = RIG_TOKENS, .max_segments = RIG_SEGMENTS, .max_segment = RIG_TOKENS};
     OK(pass_create(&r.device, &merged.model, NULL, &limits, &merged.pass, &e));
     float *logits = own_logits(&merged);
     for (int i = 0; i < RIG_ROWS * r.model.shape.n_vocab; i++) {

@@ -148,8 +148,8 @@ static void threads_change_no_bit(void **state) {
 /* A quantized base computes with the numbers its blocks stand for, so that its twin, the same numbers
  * in F32, has the same gradients. */
 static void quantized_bases_equal_their_twins(void **state) {
-    static const enum ggml_type types[] = {GGML_TYPE_F16,  GGML_TYPE_BF16, GGML_TYPE_Q8_0,
-                                           GGML_TYPE_Q4_0, GGML_TYPE_Q4_1, GGML_TYPE_Q4_K,
+    static const enum ggml_type types[] = {GGML_TYPE_F16,   GGML_TYPE_BF16, GGML_TYPE_Q8_0,
+                                           GGML_TYPE_Q4_0,  GGML_TYPE_Q4_1, GGML_TYPE_Q4_K,
                                            GGML_TYPE_IQ4_NL};
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
         for (int plain = 0; plain < 2; plain++) {

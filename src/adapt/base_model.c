@@ -148,10 +148,10 @@ int model_shape_read(const struct gguf_context *g, const char *path, struct mode
     snprintf(s->arch, sizeof(s->arch), "%s", arch);
     s->rope_neox = strcmp(arch, "qwen2") == 0;
     s->rms_eps = float_or(&h, "attention.layer_norm_rms_epsilon", -1);
-    int rc = s->rms_eps > 0 ? 0
-                            : err_set(e, EE_FORMAT,
-                                      "%s: %s.attention.layer_norm_rms_epsilon is missing", path,
-                                      arch);
+    int rc = s->rms_eps > 0
+                 ? 0
+                 : err_set(e, EE_FORMAT, "%s: %s.attention.layer_norm_rms_epsilon is missing", path,
+                           arch);
     rc = rc ? rc : read_sizes(&h, s, e);
     rc = rc ? rc : read_rope(&h, s, e);
     s->attn_scale = rc ? 0 : float_or(&h, "attention.scale", 0);
@@ -379,7 +379,8 @@ static int read_tensor(struct loading *l, struct ggml_tensor *t, enum ggml_type 
     l->raw = malloc((size_t)at_once * from_row);
     l->values = malloc(n * sizeof(float));
     l->held = malloc((size_t)at_once * to_row);
-    int rc = l->raw && l->values && l->held ? 0 : err_set(e, EE_NOMEM, "%s: out of memory", l->path);
+    int rc = l->raw && l->values && l->held ? 0
+                                            : err_set(e, EE_NOMEM, "%s: out of memory", l->path);
     for (int64_t row = 0; row < n_rows && !rc; row += at_once) {
         int64_t rows = n_rows - row < at_once ? n_rows - row : at_once;
         rc = read_at(l, offset + (size_t)row * from_row, (size_t)rows * from_row, e);

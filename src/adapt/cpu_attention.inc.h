@@ -34,11 +34,11 @@ static struct attention_memory carve(float *p, int64_t len, int64_t head_dim) {
     int64_t row = (len + pad - 1) / pad * pad;
     int64_t dim = (head_dim + pad - 1) / pad * pad;
     struct attention_memory m = {.row = row};
-    float **const parts[] = {&m.k_columns, &m.v_rows, &m.v_columns, &m.k_rows,
-                             &m.scores,    &m.dscores, &m.q_rows,   &m.d_rows};
-    const int64_t sizes[] = {row * dim,         row * dim,         row * dim,         row * dim,
-                             QUERY_BLOCK * row, QUERY_BLOCK * row, QUERY_BLOCK * dim,
-                             QUERY_BLOCK * dim};
+    float **const parts[] = {&m.k_columns, &m.v_rows,  &m.v_columns, &m.k_rows,
+                             &m.scores,    &m.dscores, &m.q_rows,    &m.d_rows};
+    const int64_t sizes[] = {row * dim,         row * dim,         row * dim,
+                             row * dim,         QUERY_BLOCK * row, QUERY_BLOCK * row,
+                             QUERY_BLOCK * dim, QUERY_BLOCK * dim};
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
         *parts[i] = p;
         p += sizes[i];

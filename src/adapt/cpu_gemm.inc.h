@@ -244,20 +244,20 @@ static void block_compute(const struct gemm *g, const struct gemm_term *t, const
             a_step = b->kc;
         }
         for (int64_t p = 0; p < b->n; p += PANEL) {
-            const struct strip strip = {
-                .tile = {.kc = b->kc,
-                         .a = a,
-                         .a_step = a_step,
-                         .panel = s->b + p * b->kc,
-                         .c = g->c + m * g->c_row + b->n0 + p,
-                         .c_row = g->c_row,
-                         .add = b->add,
-                         .bias = b->bias ? b->bias + b->n0 + p : NULL},
-                .m = mc,
-                .width = b->n - p < PANEL ? b->n - p : PANEL,
-                .rows = rows,
-                .c_mask = t->c_mask ? t->c_mask + m * g->n + b->n0 + p : NULL,
-                .c_mask_row = g->n};
+            const struct strip strip = {.tile = {.kc = b->kc,
+                                                 .a = a,
+                                                 .a_step = a_step,
+                                                 .panel = s->b + p * b->kc,
+                                                 .c = g->c + m * g->c_row + b->n0 + p,
+                                                 .c_row = g->c_row,
+                                                 .add = b->add,
+                                                 .bias = b->bias ? b->bias + b->n0 + p : NULL},
+                                        .m = mc,
+                                        .width = b->n - p < PANEL ? b->n - p : PANEL,
+                                        .rows = rows,
+                                        .c_mask = t->c_mask ? t->c_mask + m * g->n + b->n0 + p
+                                                            : NULL,
+                                        .c_mask_row = g->n};
             strip_compute(&strip);
         }
     }

@@ -56,8 +56,7 @@ int device_open(const char *name, int n_threads, bool plain_ops, struct device *
     }
     d->own_kernels = is_cpu && !plain_ops;
     d->n_threads = !is_cpu ? 1 : n_threads > 0 ? n_threads : machine_hw_threads();
-    snprintf(d->name, sizeof(d->name), "%s",
-             is_cpu ? "CPU" : ggml_backend_dev_description(dev));
+    snprintf(d->name, sizeof(d->name), "%s", is_cpu ? "CPU" : ggml_backend_dev_description(dev));
     set_threads(dev, d);
     return 0;
 }

@@ -6,11 +6,11 @@
 
 enum { DROPOUT_WINDOWS = 1 << 20 }; /* offsets a mask may begin at */
 
-/* Draws the stream for masks of at most n_mask values: in memory for our kernels, else declared as a
- * tensor of ctx. rate 0: nothing is made. */
-int dropout_declare(struct dropout *d, struct ggml_context *ctx, bool own_kernels, double rate,
-                    int64_t n_mask, uint64_t seed, struct arena *a, struct err *e) EE_MUST_CHECK;
-/* Fills the tensor once it has memory. */
-int dropout_upload(const struct dropout *d, struct err *e) EE_MUST_CHECK;
+/* Sets the stream's size, for masks of at most n_mask values; where ggml's operations compute, its
+ * tensor is declared in ctx. rate 0: there is none. */
+void dropout_declare(struct dropout *d, struct ggml_context *ctx, bool own_kernels, double rate,
+                     int64_t n_mask);
+/* Draws the stream, into a, and into the tensor once that has memory. */
+int dropout_fill(struct dropout *d, uint64_t seed, struct arena *a, struct err *e) EE_MUST_CHECK;
 
 #endif

@@ -4,8 +4,6 @@
 
 #include "base/rng.h"
 
-
-
 static struct linear linear_of(const struct layer_env *v, int layer, enum module m) {
     const struct model_layer *l = &v->model->layers[layer];
     struct linear lin = {.w = l->w[m], .bias = l->b[m], .mask_offset = -1};

@@ -28,7 +28,7 @@ struct layer_tape {
     struct ggml_tensor *attn_in; /* normed */
     struct attention attention;
     struct ggml_tensor *attn_out;
-    struct ggml_tensor *mid; /* x and attention */
+    struct ggml_tensor *mid;    /* x and attention */
     struct ggml_tensor *ffn_in; /* normed */
     struct ggml_tensor *gate;
     struct ggml_tensor *up;

@@ -103,8 +103,7 @@ static int fill_a(const struct lora_pair *p, uint64_t seed, uint64_t stream, str
 /* Everything but memory and numbers. */
 static int declare(const struct model_shape *s, int rank, float alpha, unsigned modules,
                    struct lora *l, struct err *e) {
-    *l = (struct lora){
-        .rank = rank, .alpha = alpha, .modules = modules, .n_layers = s->n_layers};
+    *l = (struct lora){.rank = rank, .alpha = alpha, .modules = modules, .n_layers = s->n_layers};
     int rc = lora_check(s, rank, modules, e);
     if (rc) {
         return rc;

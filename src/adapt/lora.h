@@ -40,7 +40,8 @@ struct lora {
 enum { LORA_ROW = 256 };
 
 /* Refuses a rank above the smallest dimension of an adapted matrix. */
-int lora_check(const struct model_shape *s, int rank, unsigned modules, struct err *e) EE_MUST_CHECK;
+int lora_check(const struct model_shape *s, int rank, unsigned modules,
+               struct err *e) EE_MUST_CHECK;
 /* Bytes of parameters, gradients and moments together. */
 uint64_t lora_bytes(const struct model_shape *s, int rank, unsigned modules);
 

@@ -40,11 +40,10 @@ static int check_pair(const struct merging *m, const char *matrix, const struct 
                        m->base_path);
     }
     if (a->ne[0] != w->ne[0] || b->ne[1] != w->ne[1]) {
-        return err_set(e, EE_USAGE,
-                       "%s adapts %s as %" PRId64 " x %" PRId64 "; in %s it is %" PRId64
-                       " x %" PRId64,
-                       m->adapter.path, matrix, a->ne[0], b->ne[1], m->base_path, w->ne[0],
-                       w->ne[1]);
+        return err_set(
+            e, EE_USAGE,
+            "%s adapts %s as %" PRId64 " x %" PRId64 "; in %s it is %" PRId64 " x %" PRId64,
+            m->adapter.path, matrix, a->ne[0], b->ne[1], m->base_path, w->ne[0], w->ne[1]);
     }
     return 0;
 }
@@ -99,8 +98,8 @@ static enum ggml_type out_type(const struct ggml_tensor *t) {
 static int make_header(struct merging *m, struct err *e) {
     size_t n = (size_t)gguf_get_n_tensors(m->base);
     m->out_header = gguf_init_empty();
-    m->out_tensors = ggml_init((struct ggml_init_params){
-        .mem_size = (n + 1) * ggml_tensor_overhead(), .no_alloc = true});
+    m->out_tensors = ggml_init(
+        (struct ggml_init_params){.mem_size = (n + 1) * ggml_tensor_overhead(), .no_alloc = true});
     if (!m->out_header || !m->out_tensors) {
         return err_set(e, EE_NOMEM, "merge: out of memory");
     }

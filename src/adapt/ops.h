@@ -73,10 +73,9 @@ struct ops_kind {
                                   struct ggml_tensor **u);
     /* dx [n_in, n], added to `sum` where that is not NULL; the adapter's gradients go into the graph.
      * Without want_dx, NULL. */
-    struct ggml_tensor *(*linear_back)(struct ops *o, const struct linear *l,
-                                       struct ggml_tensor *x, struct ggml_tensor *u,
-                                       struct ggml_tensor *dy, struct ggml_tensor *sum,
-                                       bool want_dx);
+    struct ggml_tensor *(*linear_back)(struct ops *o, const struct linear *l, struct ggml_tensor *x,
+                                       struct ggml_tensor *u, struct ggml_tensor *dy,
+                                       struct ggml_tensor *sum, bool want_dx);
     /* [head_dim * n_head, n_tokens] */
     struct ggml_tensor *(*attention)(struct ops *o, struct attention *at);
     /* Gradients of q, k and v, in their shapes, rows perhaps apart. */

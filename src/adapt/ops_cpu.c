@@ -121,11 +121,8 @@ static void set_b(struct gemm_term *t, const struct ggml_tensor *w, bool is_colu
 
 /* A of a term: a row of it for each token. */
 static struct gemm_term term_of(const struct ggml_tensor *x) {
-    return (struct gemm_term){.k = x->ne[0],
-                              .a = x->data,
-                              .a_row = row_floats(x),
-                              .a_col = 1,
-                              .alpha = 1};
+    return (struct gemm_term){
+        .k = x->ne[0], .a = x->data, .a_row = row_floats(x), .a_col = 1, .alpha = 1};
 }
 
 static void run_gemm(const struct call *c, struct gemm *g, struct ggml_tensor *dst, int ith,
@@ -247,11 +244,9 @@ static struct ggml_tensor *linear_back(struct ops *o, const struct linear *l, st
         du = node(o, l->b->ne[0], dy->ne[1], (struct ggml_tensor *[]){dy, l->b}, 2, run_down_back,
                   c);
         ggml_build_forward_expand(
-            o->graph,
-            node_into(o, l->grad_b, (struct ggml_tensor *[]){dy, u}, 2, run_grad_b, c));
+            o->graph, node_into(o, l->grad_b, (struct ggml_tensor *[]){dy, u}, 2, run_grad_b, c));
         ggml_build_forward_expand(
-            o->graph,
-            node_into(o, l->grad_a, (struct ggml_tensor *[]){du, x}, 2, run_grad_a, c));
+            o->graph, node_into(o, l->grad_a, (struct ggml_tensor *[]){du, x}, 2, run_grad_a, c));
     }
     if (!want_dx) {
         return NULL;

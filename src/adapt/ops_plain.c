@@ -34,7 +34,8 @@ static struct ggml_tensor *product(struct ops *o, struct ggml_tensor *a, struct 
 }
 
 /* The mask of a linear's input, or NULL. */
-static struct ggml_tensor *mask(struct ops *o, const struct linear *l, const struct ggml_tensor *x) {
+static struct ggml_tensor *mask(struct ops *o, const struct linear *l,
+                                const struct ggml_tensor *x) {
     if (l->mask_offset < 0) {
         return NULL;
     }
@@ -63,8 +64,7 @@ static struct ggml_tensor *linear(struct ops *o, const struct linear *l, struct 
 }
 
 static void add_to(struct ops *o, struct ggml_tensor *grad, struct ggml_tensor *more) {
-    ggml_build_forward_expand(o->graph,
-                              ggml_cpy(o->ctx, ggml_add(o->ctx, grad, more), grad));
+    ggml_build_forward_expand(o->graph, ggml_cpy(o->ctx, ggml_add(o->ctx, grad, more), grad));
 }
 
 /* w^T dy: dy goes in transposed, which OUT_PROD takes as it is. */
@@ -73,10 +73,9 @@ static struct ggml_tensor *transposed_product(struct ops *o, struct ggml_tensor 
     return ggml_out_prod(o->ctx, w, ggml_transpose(o->ctx, dy));
 }
 
-static struct ggml_tensor *linear_back(struct ops *o, const struct linear *l,
-                                       struct ggml_tensor *x, struct ggml_tensor *u,
-                                       struct ggml_tensor *dy, struct ggml_tensor *sum,
-                                       bool want_dx) {
+static struct ggml_tensor *linear_back(struct ops *o, const struct linear *l, struct ggml_tensor *x,
+                                       struct ggml_tensor *u, struct ggml_tensor *dy,
+                                       struct ggml_tensor *sum, bool want_dx) {
     struct ggml_tensor *du = NULL;
     if (l->a) {
         struct ggml_tensor *scaled = ggml_scale(o->ctx, dy, l->scale);

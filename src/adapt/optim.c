@@ -14,9 +14,8 @@ double schedule_rate(enum schedule s, double peak, int64_t step, int64_t n_steps
         return peak * (double)step / (double)n_warmup;
     }
     /* The share of the way already gone when this step begins. */
-    double gone = n_steps > n_warmup
-                      ? (double)(step - 1 - n_warmup) / (double)(n_steps - n_warmup)
-                      : 0;
+    double gone = n_steps > n_warmup ? (double)(step - 1 - n_warmup) / (double)(n_steps - n_warmup)
+                                     : 0;
     switch (s) {
     case SCHEDULE_LINEAR:
         return peak * (1 - gone);
@@ -89,8 +88,8 @@ static int allocate(struct optim *o, struct ggml_cgraph *graph, struct ggml_tens
 }
 
 static struct ggml_context *graph_context(struct optim *o) {
-    return ggml_init((struct ggml_init_params){
-        .mem_size = o->bytes, .mem_buffer = o->memory, .no_alloc = true});
+    return ggml_init(
+        (struct ggml_init_params){.mem_size = o->bytes, .mem_buffer = o->memory, .no_alloc = true});
 }
 
 /* Sums of squares by row on the device, their sum here, in double. */

@@ -10,9 +10,9 @@
 #include <string.h>
 
 enum {
-    LAYER_NODES = 192,   /* of one layer, both ways, without attention's segments */
-    SEGMENT_NODES = 64,  /* of one layer's attention over one segment */
-    HEAD_NODES = 64,     /* of the head over one chunk of rows */
+    LAYER_NODES = 192,  /* of one layer, both ways, without attention's segments */
+    SEGMENT_NODES = 64, /* of one layer's attention over one segment */
+    HEAD_NODES = 64,    /* of the head over one chunk of rows */
     MIN_HEAD_ROWS = 16,
     MAX_HEAD_ROWS = 512,
 };
@@ -31,8 +31,8 @@ struct pass {
     /* Kept from graph to graph. */
     struct ggml_context *kept;
     ggml_backend_buffer_t buffer;
-    struct ggml_tensor **saved;  /* input of each layer, and the last one's output */
-    struct ggml_tensor *grad;    /* of what the next layer down puts out: [n_embd, max_tokens] */
+    struct ggml_tensor **saved; /* input of each layer, and the last one's output */
+    struct ggml_tensor *grad;   /* of what the next layer down puts out: [n_embd, max_tokens] */
     struct ggml_tensor *positions;
     struct ggml_tensor *rows;
     struct ggml_tensor *targets; /* as cross_entropy wants them */
@@ -89,9 +89,11 @@ static int declare_kept(struct pass *p, struct err *e) {
     if (!p->device->own_kernels) {
         p->ops.row_ids = ggml_new_tensor_1d(p->kept, GGML_TYPE_I32, most_rows(p->model));
     }
-    return dropout_declare(&p->dropout, p->kept, p->device->own_kernels, p->limits.dropout,
-                           n * (s->n_ff > s->n_embd ? s->n_ff : s->n_embd), p->limits.seed,
-                           &p->lasting, e);
+    int64_t q = (int64_t)s->n_head * s->head_dim;
+    int64_t widest = s->n_ff > s->n_embd ? s->n_ff : s->n_embd;
+    widest = q > widest ? q : widest;
+    dropout_declare(&p->dropout, p->kept, p->device->own_kernels, p->limits.dropout, n * widest);
+    return 0;
 }
 
 static int fill_row_ids(struct pass *p, struct err *e) {
@@ -160,7 +162,7 @@ int pass_create(const struct device *d, const struct base_model *m, const struct
                                  d->name, n_saved(p));
     }
     rc = rc ? rc : fill_row_ids(p, e);
-    rc = rc ? rc : dropout_upload(&p->dropout, e);
+    rc = rc ? rc : dropout_fill(&p->dropout, limits->seed, &p->lasting, e);
     if (!rc && d->own_kernels) {
         rc = ops_cpu_work_create(d->n_threads, &m->shape, limits->max_segment, &p->ops.work, e);
     }
@@ -230,7 +232,8 @@ static int compute(struct pass *p, struct err *e) {
         return rc;
     }
     if (!ggml_gallocr_alloc_graph(p->alloc, p->ops.graph)) {
-        return err_set(e, EE_NOMEM, "no memory on %s for the activations of %d tokens; use a "
+        return err_set(e, EE_NOMEM,
+                       "no memory on %s for the activations of %d tokens; use a "
                        "smaller --batch",
                        p->device->name, p->limits.max_tokens);
     }
@@ -252,8 +255,8 @@ static struct ggml_tensor *part(struct pass *p, struct ggml_tensor *t, int from,
 }
 
 static void store(struct pass *p, struct ggml_tensor *value, struct ggml_tensor *at) {
-    ggml_build_forward_expand(p->ops.graph, ggml_cpy(p->ops.ctx, value,
-                                                     columns(p, at, value->ne[1])));
+    ggml_build_forward_expand(p->ops.graph,
+                              ggml_cpy(p->ops.ctx, value, columns(p, at, value->ne[1])));
 }
 
 static struct layer_env layer_env(struct pass *p, const struct batch *b, uint64_t dropout_key) {
@@ -369,8 +372,8 @@ static struct ggml_tensor *add_head(struct pass *p, struct head_chunk *c, struct
     }
     struct ggml_tensor *dnormed = p->ops.kind->linear_back(&p->ops, &head, NULL, NULL, dlogits,
                                                            NULL, true);
-    struct ggml_tensor *dx = p->ops.kind->norm_back(&p->ops, c->x, m->output_norm,
-                                                    m->shape.rms_eps, dnormed, NULL);
+    struct ggml_tensor *dx = p->ops.kind->norm_back(&p->ops, c->x, m->output_norm, m->shape.rms_eps,
+                                                    dnormed, NULL);
     return ggml_set_rows(p->ops.ctx, grad, dx, part(p, p->rows, c->from, c->n));
 }
 
@@ -443,8 +446,7 @@ static int run_layers_forward(struct pass *p, const struct batch *b, uint64_t ke
     return rc;
 }
 
-static int run_layers_backward(struct pass *p, const struct batch *b, uint64_t key,
-                               struct err *e) {
+static int run_layers_backward(struct pass *p, const struct batch *b, uint64_t key, struct err *e) {
     int rc = 0;
     for (int layer = p->model->shape.n_layers - 1; layer >= 0 && !rc; layer--) {
         rc = begin_graph(p, e);
@@ -544,8 +546,8 @@ int pass_logits(struct pass *p, const struct batch *b, float *logits, struct err
         ggml_build_forward_expand(p->ops.graph, out);
         rc = compute(p, e);
         if (!rc) {
-            ggml_backend_tensor_get(out, logits + (size_t)from * (size_t)p->model->shape.n_vocab,
-                                    0, ggml_nbytes(out));
+            ggml_backend_tensor_get(out, logits + (size_t)from * (size_t)p->model->shape.n_vocab, 0,
+                                    ggml_nbytes(out));
         }
         end_graph(p);
         from += c.n;

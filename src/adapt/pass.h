@@ -56,7 +56,8 @@ void pass_free(struct pass *p);
 int pass_train(struct pass *p, const struct batch *b, float weight, uint64_t dropout_key,
                float *losses, struct err *e) EE_MUST_CHECK;
 /* The losses alone, without dropout. */
-int pass_evaluate(struct pass *p, const struct batch *b, float *losses, struct err *e) EE_MUST_CHECK;
+int pass_evaluate(struct pass *p, const struct batch *b, float *losses,
+                  struct err *e) EE_MUST_CHECK;
 void pass_get_times(const struct pass *p, struct pass_times *t);
 /* Bytes allocated on the device. */
 uint64_t pass_bytes(const struct pass *p);

@@ -64,8 +64,8 @@ static double peak_bytes(const struct trainer *t) {
     if (ggml_backend_dev_type(dev) == GGML_BACKEND_DEVICE_TYPE_CPU) {
         return (double)machine_self_memory_bytes("VmHWM");
     }
-    return (double)(t->model.weights_bytes +
-                    ggml_backend_buffer_get_size(t->lora.buffer) + pass_bytes(t->pass));
+    return (double)(t->model.weights_bytes + ggml_backend_buffer_get_size(t->lora.buffer) +
+                    pass_bytes(t->pass));
 }
 
 static int copy_curve(const struct train_state *s, struct arena *a, struct train_result *r,
@@ -130,8 +130,7 @@ static void put_number(json_t *o, const char *key, double v) {
 }
 
 static json_t *point_json(const struct train_point *p) {
-    json_t *o = json_pack("{s:I, s:I}", "step", (json_int_t)p->step, "epoch",
-                          (json_int_t)p->epoch);
+    json_t *o = json_pack("{s:I, s:I}", "step", (json_int_t)p->step, "epoch", (json_int_t)p->epoch);
     put_number(o, "loss", p->loss);
     put_number(o, "lr", p->rate);
     put_number(o, "grad_norm", p->norm);

@@ -35,7 +35,7 @@ extern const char *const train_base_names[];
 
 /* A point of the loss curve. */
 struct train_point {
-    int64_t step; /* from 1 */
+    int64_t step;  /* from 1 */
     int64_t epoch; /* from 1 */
     double loss;   /* mean over the step's supervised tokens */
     double rate;

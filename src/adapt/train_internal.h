@@ -8,9 +8,9 @@
 
 /* Where a training is; kept in checkpoints. */
 struct train_state {
-    int64_t step;  /* done */
-    int64_t epoch; /* from 0 */
-    size_t micro;  /* the next micro-batch of the epoch */
+    int64_t step;    /* done */
+    int64_t epoch;   /* from 0 */
+    size_t micro;    /* the next micro-batch of the epoch */
     int64_t n_micro; /* micro-batches ever begun in done steps: dropout's clock */
     int64_t n_tokens;
     int64_t n_loss_tokens;

@@ -109,12 +109,11 @@ static int accumulate(struct trainer *t, const struct epoch_order *o, size_t fro
 
 static int update(struct trainer *t, const struct epoch_order *o, size_t from, size_t to,
                   struct train_point *point, struct err *e) {
-    const struct optim_step s = {
-        .step = t->state.step + 1,
-        .rate = schedule_rate(t->schedule, t->opts->rate, t->state.step + 1, t->n_steps,
-                              t->n_warmup),
-        .weight_decay = t->opts->weight_decay,
-        .clip = t->opts->clip};
+    const struct optim_step s = {.step = t->state.step + 1,
+                                 .rate = schedule_rate(t->schedule, t->opts->rate,
+                                                       t->state.step + 1, t->n_steps, t->n_warmup),
+                                 .weight_decay = t->opts->weight_decay,
+                                 .clip = t->opts->clip};
     int64_t begin_ns = clock_mono_ns();
     int rc = optim_update(t->optim, &s, &point->norm, e);
     t->phase_ns[TRAIN_OPTIMISER] += clock_mono_ns() - begin_ns;
@@ -184,12 +183,12 @@ static void tell(const struct trainer *t, const struct train_point *point) {
     }
     int64_t done = t->state.step - t->result->resumed_from;
     double elapsed_s = clock_ns_to_s(t->train_ns);
-    const struct train_progress p = {
-        .point = *point,
-        .n_steps = t->n_steps,
-        .n_tokens = t->state.n_tokens - t->resumed_tokens,
-        .elapsed_s = elapsed_s,
-        .eta_s = elapsed_s / (double)done * (double)(t->n_steps - t->state.step)};
+    const struct train_progress p = {.point = *point,
+                                     .n_steps = t->n_steps,
+                                     .n_tokens = t->state.n_tokens - t->resumed_tokens,
+                                     .elapsed_s = elapsed_s,
+                                     .eta_s = elapsed_s / (double)done *
+                                              (double)(t->n_steps - t->state.step)};
     ob->stepped(ob->ctx, &p);
 }
 
@@ -212,8 +211,7 @@ static int save_stopped(struct trainer *t, struct err *e) {
 static int one_step(struct trainer *t, const struct epoch_order *o, struct err *e) {
     struct train_state *s = &t->state;
     struct step_sums sums = {0};
-    struct train_point point = {
-        .step = s->step + 1, .epoch = s->epoch + 1, .validation_loss = NAN};
+    struct train_point point = {.step = s->step + 1, .epoch = s->epoch + 1, .validation_loss = NAN};
     size_t left = o->n_micro - s->micro;
     size_t n = left < (size_t)t->opts->accumulate ? left : (size_t)t->opts->accumulate;
     int64_t begin_ns = clock_mono_ns();

@@ -16,10 +16,10 @@
 
 /* --- Options --------------------------------------------------------------------------------- */
 
-const char *const train_base_names[] = {"f32",  "f16",  "bf16", "q8_0", "q4_0",
+const char *const train_base_names[] = {"f32",  "f16",  "bf16",   "q8_0", "q4_0",
                                         "q4_1", "q4_k", "iq4_nl", NULL};
-static const enum ggml_type base_types[] = {GGML_TYPE_F32,  GGML_TYPE_F16,  GGML_TYPE_BF16,
-                                            GGML_TYPE_Q8_0, GGML_TYPE_Q4_0, GGML_TYPE_Q4_1,
+static const enum ggml_type base_types[] = {GGML_TYPE_F32,  GGML_TYPE_F16,   GGML_TYPE_BF16,
+                                            GGML_TYPE_Q8_0, GGML_TYPE_Q4_0,  GGML_TYPE_Q4_1,
                                             GGML_TYPE_Q4_K, GGML_TYPE_IQ4_NL};
 _Static_assert(sizeof(base_types) / sizeof(base_types[0]) + 1 ==
                    sizeof(train_base_names) / sizeof(train_base_names[0]),
@@ -179,9 +179,8 @@ static void larger_limits(struct pass_limits *a, const struct pass_limits *b) {
 static struct pass_limits limits_of(const struct trainer *t, int batch) {
     struct batching train = t->batching;
     struct batching validation = t->validation;
-    struct pass_limits limits = {.checkpoint = t->opts->recompute,
-                                 .dropout = t->opts->dropout,
-                                 .seed = t->opts->seed};
+    struct pass_limits limits = {
+        .checkpoint = t->opts->recompute, .dropout = t->opts->dropout, .seed = t->opts->seed};
     struct pass_limits other = limits;
     train.batch = batch;
     validation.batch = batch;
@@ -250,8 +249,8 @@ static int check_memory(struct trainer *t, const struct forecast *f, struct err 
                      "%.1f), has %.1f: %s",
                      (double)need / GIB, t->device.name, (double)f->weights_bytes / GIB,
                      (double)f->adapter_bytes / GIB, t->opts->batch, t->rows.longest,
-                     (double)(need - f->weights_bytes - f->adapter_bytes) / GIB,
-                     (double)have / GIB, advice.data);
+                     (double)(need - f->weights_bytes - f->adapter_bytes) / GIB, (double)have / GIB,
+                     advice.data);
     }
     buf_release(&advice);
     return rc;
@@ -299,10 +298,9 @@ static int make_settings(struct trainer *t, struct err *e) {
     uint64_t model_bytes = 0;
     int rc = fs_size(t->opts->model_path, &model_bytes, e);
     t->settings = rc ? NULL : train_settings_json(t->opts);
-    if (!rc && (!t->settings ||
-                json_object_set_new(t->settings, "rows", json_string(t->rows.hash)) ||
-                json_object_set_new(t->settings, "model_bytes",
-                                    json_integer((json_int_t)model_bytes)))) {
+    if (!rc &&
+        (!t->settings || json_object_set_new(t->settings, "rows", json_string(t->rows.hash)) ||
+         json_object_set_new(t->settings, "model_bytes", json_integer((json_int_t)model_bytes)))) {
         rc = err_set(e, EE_NOMEM, "training: out of memory");
     }
     return rc;

@@ -44,13 +44,13 @@ static json_t *curve_json(const struct train_state *s) {
 
 int train_state_save(struct trainer *t, struct err *e) {
     const struct train_state *s = &t->state;
-    json_t *state = json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:[o, o], s:o}", "step", (json_int_t)s->step, "epoch",
-        (json_int_t)s->epoch, "micro", (json_int_t)s->micro, "n_micro", (json_int_t)s->n_micro,
-        "tokens", (json_int_t)s->n_tokens, "loss_tokens", (json_int_t)s->n_loss_tokens,
-        "worse_in_a_row", (json_int_t)s->worse_in_a_row, "validation",
-        number_or_null(s->first_validation), number_or_null(s->best_validation), "curve",
-        curve_json(s));
+    json_t *state = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:[o, o], s:o}", "step",
+                              (json_int_t)s->step, "epoch", (json_int_t)s->epoch, "micro",
+                              (json_int_t)s->micro, "n_micro", (json_int_t)s->n_micro, "tokens",
+                              (json_int_t)s->n_tokens, "loss_tokens", (json_int_t)s->n_loss_tokens,
+                              "worse_in_a_row", (json_int_t)s->worse_in_a_row, "validation",
+                              number_or_null(s->first_validation),
+                              number_or_null(s->best_validation), "curve", curve_json(s));
     int rc = state ? train_checkpoint_write(t->checkpoint_path, &t->lora, t->best_params,
                                             t->settings, state, e)
                    : err_set(e, EE_NOMEM, "checkpoint: out of memory");

@@ -68,8 +68,9 @@ out:
 
 /* What follows the prompt where the template writes the answer too; the plain answer where the template
  * does not begin with the prompt then. */
-static int text_after_prompt(const struct engine *g, const struct engine_message *messages, size_t n,
-                             const char *answer, struct arena *a, struct buf *out, struct err *e) {
+static int text_after_prompt(const struct engine *g, const struct engine_message *messages,
+                             size_t n, const char *answer, struct arena *a, struct buf *out,
+                             struct err *e) {
     struct buf prompt;
     struct buf whole;
     buf_init(&prompt);
