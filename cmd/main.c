@@ -28,6 +28,7 @@ static const struct {
     {"synth", cmd_synth, "write a checkpoint of a known shape with random weights"},
     {"models", cmd_models, "list known checkpoints and where they are"},
     {"meter", cmd_meter, "joules of a command, a process, or the machine"},
+    {"null-server", cmd_null_server, "scripted server to calibrate and test clients"},
     {"worker", cmd_worker, NULL},
 };
 
@@ -39,7 +40,7 @@ static void print_overview(FILE *out) {
                  "machine and computes cost, energy and quality metrics with their sources.\n\n");
     for (int i = 0; i < N_COMMANDS; i++) {
         if (commands[i].summary) {
-            fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
+            fprintf(out, "  %-11s %s\n", commands[i].name, commands[i].summary);
         }
     }
     fprintf(out, "\nedge-eval help COMMAND tells more; edge-eval --version the version.\n");
