@@ -24,6 +24,7 @@ static const struct {
     {"reproduce", cmd_reproduce, "the published variants, recomputed, and what they show"},
     {"adapt", cmd_adapt, "fine-tune a model on a task (LoRA, QLoRA)"},
     {"merge", cmd_merge, "make a model and its adapter one model"},
+    {"bench", cmd_bench, "load on a server: latencies, throughput, goodput"},
     {"quantize", cmd_quantize, "write a GGUF file in another precision"},
     {"synth", cmd_synth, "write a checkpoint of a known shape with random weights"},
     {"models", cmd_models, "list known checkpoints and where they are"},

@@ -68,7 +68,7 @@ int engine_open(const struct engine_opts *opts, struct engine **out, struct engi
                 struct err *e) EE_MUST_CHECK;
 void engine_close(struct engine *g);
 /* As engine_open with the vocabulary alone, and without the check of memory: only
- * engine_tokenize_chat may be called. */
+ * engine_tokenize_chat and engine_tokenize_text may be called. */
 int engine_open_vocabulary(const char *model_path, struct engine **out,
                            struct err *e) EE_MUST_CHECK;
 /* What an engine with so many GPU layers would compute on: "CPU", or the accelerator's name. */
@@ -101,6 +101,14 @@ int engine_tokenize_chat(struct engine *g, const struct engine_message *messages
 int engine_tokenize_answer(struct engine *g, const struct engine_message *messages,
                            size_t n_messages, const char *answer, struct arena *a, int32_t **tokens,
                            size_t *n_tokens, size_t *n_prompt, struct err *e) EE_MUST_CHECK;
+/*
+ * The token ids of plain text; with as_prompt, those of a prompt of text completions: special
+ * tokens at its start where the model has them, and such in the text understood. *n_tokens may be 0
+ * without as_prompt.
+ */
+int engine_tokenize_text(struct engine *g, const char *text, size_t len, bool as_prompt,
+                         struct arena *a, int32_t **tokens, size_t *n_tokens,
+                         struct err *e) EE_MUST_CHECK;
 
 struct engine_sampling {
     double temperature; /* 0: greedy, and the rest is ignored */

@@ -147,3 +147,19 @@ int engine_tokenize_answer(struct engine *g, const struct engine_message *messag
     memcpy(*tokens + *n_prompt, rest, n_rest * sizeof(**tokens));
     return 0;
 }
+
+int engine_tokenize_text(struct engine *g, const char *text, size_t len, bool as_prompt,
+                         struct arena *a, int32_t **tokens, size_t *n_tokens, struct err *e) {
+    int32_t n_bytes = (int32_t)len;
+    int32_t need = -llama_tokenize(g->vocab, text, n_bytes, NULL, 0, as_prompt, as_prompt);
+    *n_tokens = 0;
+    *tokens = arena_array(a, need > 0 ? (size_t)need : 1, sizeof(**tokens));
+    if (!*tokens) {
+        return err_set(e, EE_NOMEM, "tokenizing: out of memory");
+    }
+    if (need > 0) {
+        int32_t n = llama_tokenize(g->vocab, text, n_bytes, *tokens, need, as_prompt, as_prompt);
+        *n_tokens = n > 0 ? (size_t)n : 0;
+    }
+    return 0;
+}

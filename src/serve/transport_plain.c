@@ -1,0 +1,613 @@
+/*
+ * HTTP/1.1 on epoll. In the hot path a request costs one send, one receive and its share of a
+ * wait; the bytes of a read are split where they lie, with one timestamp for all of them.
+ */
+#include "serve/transport.h"
+
+#include "base/clock.h"
+#include "serve/dlist.h"
+#include "serve/http_response.h"
+#include "serve/poller.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    READ_BYTES = 64 << 10,
+    MAX_EVENTS = 64,
+    SPIN_NS = 50000,        /* before a send becomes due */
+    CONNECTS_AT_ONCE = 256, /* so that the server's backlog does not overflow */
+};
+
+enum conn_state { CONN_CONNECTING, CONN_IDLE, CONN_SENDING, CONN_WAITING, CONN_FAILED };
+
+struct conn {
+    struct dlist link; /* by state: connecting, idle, active in order of activity, failed */
+    struct conn *next_dead;
+    struct dlist by_age; /* with a request: in order of its beginning */
+    struct plain *t;
+    int fd;
+    enum conn_state state;
+    uint32_t number;
+    bool wants_out;
+    bool head_told;
+    enum outcome failure; /* with CONN_FAILED */
+    int64_t activity_ns;  /* last progress */
+    int64_t request_ns;   /* when its request began */
+    const struct payload *payload;
+    size_t n_sent;
+    struct http_response http;
+    struct exchange x;
+};
+
+struct plain {
+    struct transport_opts o;
+    struct poller poller;
+    struct sockaddr_storage *sources;
+    size_t next_source;
+    struct dlist connecting, idle, active, failed;
+    struct dlist by_age;
+    struct conn *dead;
+    size_t n_connecting;
+    struct transport_stats stats;
+    char *buf;
+};
+
+static struct conn *conn_of(struct dlist *link) {
+    return DLIST_OWNER(link, struct conn, link);
+}
+
+/* ---- the ends of connections and requests ---- */
+
+static void close_fd(struct conn *c) {
+    if (c->fd >= 0) {
+        close(c->fd);
+        c->fd = -1;
+        c->t->stats.n_connections--;
+    }
+}
+
+/* Closes; freed after the batch, since an event of it may still point here. */
+static void retire(struct conn *c) {
+    c->t->n_connecting -= c->state == CONN_CONNECTING;
+    close_fd(c);
+    dlist_remove(&c->by_age);
+    dlist_remove(&c->link);
+    c->next_dead = c->t->dead;
+    c->t->dead = c;
+}
+
+static void free_dead(struct plain *t) {
+    while (t->dead) {
+        struct conn *c = t->dead;
+        t->dead = c->next_dead;
+        http_response_release(&c->http);
+        exchange_release(&c->x);
+        free(c);
+    }
+}
+
+static void become_idle(struct conn *c) {
+    c->t->n_connecting -= c->state == CONN_CONNECTING;
+    c->state = CONN_IDLE;
+    dlist_remove(&c->by_age);
+    dlist_move_to_end(&c->t->idle, &c->link); /* the last one in is the first one out */
+}
+
+/* Ends the request; the connection goes on when the response allows that. */
+static void finish(struct conn *c, enum outcome outcome, int64_t now_ns, bool reusable) {
+    struct record *r = c->x.record;
+    struct plain *t = c->t;
+    exchange_end(&c->x, outcome, now_ns, t->o.store);
+    if (reusable) {
+        become_idle(c);
+    } else {
+        retire(c);
+    }
+    t->o.done(t->o.ctx, r);
+}
+
+/* Fails from within send(): told later, so that done() cannot call itself. */
+static void fail_later(struct conn *c, enum outcome outcome) {
+    c->t->n_connecting -= c->state == CONN_CONNECTING;
+    c->state = CONN_FAILED;
+    c->failure = outcome;
+    close_fd(c);
+    dlist_move_to_end(&c->t->failed, &c->link);
+}
+
+static enum outcome outcome_of_errno(int errnum) {
+    switch (errnum) {
+    case ECONNREFUSED:
+        return OUTCOME_REFUSED;
+    case ETIMEDOUT:
+        return OUTCOME_CONNECT_TIMEOUT;
+    case EADDRNOTAVAIL:
+    case EADDRINUSE:
+        return OUTCOME_NO_PORTS;
+    case EMFILE:
+    case ENFILE:
+        return OUTCOME_NO_FILES;
+    case ENOMEM:
+    case ENOBUFS:
+        return OUTCOME_NO_MEMORY;
+    case ECONNRESET:
+    case EPIPE:
+        return OUTCOME_RESET;
+    default:
+        return OUTCOME_UNREACHABLE;
+    }
+}
+
+/* ---- sending ---- */
+
+static void watch_out(struct conn *c, bool on) {
+    if (c->wants_out != on) {
+        c->wants_out = on;
+        poller_change(&c->t->poller, c->fd, EPOLLIN | (on ? EPOLLOUT : 0U), c);
+    }
+}
+
+/* 0, or an errno. */
+static int push_request(struct conn *c) {
+    const struct payload *p = c->payload;
+    while (c->n_sent < p->len) {
+        ssize_t n = send(c->fd, p->bytes + c->n_sent, p->len - c->n_sent, MSG_NOSIGNAL);
+        if (n < 0) {
+            if (errno == EAGAIN || errno == EWOULDBLOCK) {
+                watch_out(c, true);
+                return 0;
+            }
+            return errno;
+        }
+        c->n_sent += (size_t)n;
+    }
+    c->activity_ns = c->x.record->sent_ns = clock_mono_ns();
+    c->state = CONN_WAITING;
+    watch_out(c, false);
+    return 0;
+}
+
+static int start_request(struct conn *c, int64_t now_ns) {
+    c->state = CONN_SENDING;
+    c->activity_ns = now_ns;
+    c->n_sent = 0;
+    c->head_told = false;
+    http_response_restart(&c->http);
+    dlist_move_to_end(&c->t->active, &c->link);
+    return push_request(c);
+}
+
+static void attach(struct conn *c, struct record *r, const struct payload *p, int64_t now_ns) {
+    r->begun_ns = now_ns;
+    r->connection = c->number;
+    c->payload = p;
+    c->request_ns = now_ns;
+    exchange_begin(&c->x, r, 4 * p->max_tokens + 1024);
+    dlist_move_to_end(&c->t->by_age, &c->by_age);
+}
+
+/* ---- connecting ---- */
+
+static int bind_source(struct plain *t, int fd) {
+    if (t->o.n_sources == 0) {
+        return 0;
+    }
+    const struct sockaddr_storage *a = &t->sources[t->next_source++ % t->o.n_sources];
+    int on = 1;
+    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
+    socklen_t len = a->ss_family == AF_INET ? sizeof(struct sockaddr_in)
+                                            : sizeof(struct sockaddr_in6);
+    return bind(fd, (const struct sockaddr *)a, len) == 0 ? 0 : errno;
+}
+
+/* Opens a socket and begins to connect: 0 or an errno. */
+static int begin_connect(struct conn *c) {
+    struct plain *t = c->t;
+    const struct target *to = t->o.target;
+    int on = 1;
+    c->fd = socket(to->addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (c->fd < 0) {
+        return errno;
+    }
+    t->stats.n_connections++;
+    t->stats.opened++;
+    setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    int errnum = bind_source(t, c->fd);
+    if (!errnum && connect(c->fd, (const struct sockaddr *)&to->addr, to->addr_len) != 0 &&
+        errno != EINPROGRESS) {
+        errnum = errno;
+    }
+    c->wants_out = true;
+    if (!errnum && poller_add(&t->poller, c->fd, EPOLLIN | EPOLLOUT, c, NULL)) {
+        errnum = ENOMEM;
+    }
+    return errnum;
+}
+
+/* A new connection that is being opened; *errnum says when that failed at once. NULL: no memory. */
+static struct conn *open_conn(struct plain *t, int64_t now_ns, int *errnum) {
+    struct conn *c = calloc(1, sizeof(*c));
+    if (!c) {
+        return NULL;
+    }
+    c->t = t;
+    c->number = (uint32_t)t->stats.opened;
+    c->state = CONN_CONNECTING;
+    c->activity_ns = now_ns;
+    dlist_init(&c->link);
+    dlist_init(&c->by_age);
+    http_response_init(&c->http);
+    exchange_init(&c->x);
+    *errnum = begin_connect(c);
+    dlist_append(&t->connecting, &c->link);
+    t->n_connecting++;
+    return c;
+}
+
+static void on_connect_failed(struct conn *c, enum outcome outcome) {
+    if (c->x.record) {
+        finish(c, outcome, clock_mono_ns(), false);
+    } else {
+        c->failure = outcome;
+        fail_later(c, outcome); /* plain_connect looks for it there */
+    }
+}
+
+static void on_connected(struct conn *c) {
+    int errnum = 0;
+    socklen_t len = sizeof(errnum);
+    getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &errnum, &len);
+    if (errnum) {
+        on_connect_failed(c, outcome_of_errno(errnum));
+        return;
+    }
+    if (!c->x.record) {
+        become_idle(c);
+        watch_out(c, false);
+        return;
+    }
+    int64_t now_ns = clock_mono_ns();
+    c->x.record->connected_ns = now_ns;
+    c->t->n_connecting--;
+    errnum = start_request(c, now_ns);
+    if (errnum) {
+        finish(c, outcome_of_errno(errnum), now_ns, false);
+    }
+}
+
+/* ---- receiving ---- */
+
+static enum outcome lost(const struct conn *c, enum outcome before_answer) {
+    return c->x.record->first_byte_ns ? OUTCOME_DIED : before_answer;
+}
+
+static void on_closed(struct conn *c, int64_t now_ns) {
+    http_response_closed(&c->http);
+    if (c->http.phase == HTTP_DONE) {
+        finish(c, OUTCOME_PENDING, now_ns, false);
+    } else {
+        finish(c, lost(c, OUTCOME_CLOSED), now_ns, false);
+    }
+}
+
+/* Splits a read into events; PENDING unless the request has failed. */
+static enum outcome take_bytes(struct conn *c, const char *p, const char *end, int64_t now_ns) {
+    const char *body;
+    size_t len;
+    enum outcome outcome = OUTCOME_PENDING;
+    bool more = true;
+    while (more && outcome == OUTCOME_PENDING) {
+        more = http_response_next(&c->http, &p, end, &body, &len);
+        if (!c->head_told && (c->http.phase == HTTP_BODY || c->http.phase == HTTP_DONE)) {
+            c->head_told = true;
+            outcome = exchange_head(&c->x, c->http.status, c->http.event_stream,
+                                    c->http.compressed);
+        }
+        if (more && outcome == OUTCOME_PENDING) {
+            outcome = exchange_body(&c->x, body, len, now_ns);
+        }
+    }
+    if (outcome == OUTCOME_PENDING && c->http.phase == HTTP_BROKEN) {
+        outcome = OUTCOME_BAD_HTTP;
+    }
+    if (c->http.phase == HTTP_DONE && p < end) {
+        c->http.keep_alive = false; /* bytes that nobody asked for */
+    }
+    return outcome;
+}
+
+static void on_readable(struct conn *c) {
+    struct plain *t = c->t;
+    ssize_t n = recv(c->fd, t->buf, READ_BYTES, 0);
+    int64_t now_ns = clock_mono_ns();
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
+        return;
+    }
+    if (!c->x.record) { /* idle: the server has closed it, or talks out of turn */
+        retire(c);
+        return;
+    }
+    if (n < 0) {
+        finish(c, lost(c, outcome_of_errno(errno)), now_ns, false);
+        return;
+    }
+    if (n == 0) {
+        on_closed(c, now_ns);
+        return;
+    }
+    struct record *r = c->x.record;
+    if (!r->first_byte_ns) {
+        r->first_byte_ns = now_ns;
+        if (!r->sent_ns) {
+            r->sent_ns = now_ns; /* an answer before the request was over: an error, mostly */
+            c->http.keep_alive = false;
+        }
+    }
+    r->bytes_in += (uint64_t)n;
+    t->stats.reads++;
+    t->stats.bytes_in += (uint64_t)n;
+    c->activity_ns = now_ns;
+    enum outcome outcome = take_bytes(c, t->buf, t->buf + n, now_ns);
+    if (outcome != OUTCOME_PENDING) {
+        finish(c, outcome, now_ns, false);
+    } else if (c->http.phase == HTTP_DONE) {
+        finish(c, OUTCOME_PENDING, now_ns, c->http.keep_alive && c->state == CONN_WAITING);
+    } else {
+        exchange_read_over(&c->x);
+        dlist_move_to_end(&t->active, &c->link);
+    }
+}
+
+static void on_event(struct conn *c, uint32_t events) {
+    if (c->fd < 0) {
+        return;
+    }
+    if (c->state == CONN_CONNECTING) {
+        on_connected(c);
+        return;
+    }
+    if ((events & EPOLLOUT) && c->state == CONN_SENDING) {
+        int errnum = push_request(c);
+        if (errnum) {
+            finish(c, outcome_of_errno(errnum), clock_mono_ns(), false);
+            return;
+        }
+    }
+    if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
+        on_readable(c);
+    }
+}
+
+/* ---- deadlines ---- */
+
+/* The first member's activity and the limit since then; INT64_MAX for an empty list. */
+static int64_t first_deadline(struct dlist *list, int64_t limit_ns) {
+    return dlist_is_empty(list) ? INT64_MAX : conn_of(list->next)->activity_ns + limit_ns;
+}
+
+static int64_t first_age_deadline(const struct plain *t) {
+    if (dlist_is_empty(&t->by_age)) {
+        return INT64_MAX;
+    }
+    return DLIST_OWNER(t->by_age.next, struct conn, by_age)->request_ns + t->o.timeout_ns;
+}
+
+static int64_t earlier(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+static void expire(struct plain *t, int64_t now_ns) {
+    while (first_deadline(&t->active, t->o.stall_ns) <= now_ns) {
+        finish(conn_of(t->active.next), OUTCOME_STALLED, now_ns, false);
+    }
+    while (first_deadline(&t->connecting, t->o.connect_timeout_ns) <= now_ns) {
+        on_connect_failed(conn_of(t->connecting.next), OUTCOME_CONNECT_TIMEOUT);
+    }
+    while (first_age_deadline(t) <= now_ns) {
+        finish(DLIST_OWNER(t->by_age.next, struct conn, by_age), OUTCOME_TIMEOUT, now_ns, false);
+    }
+}
+
+static void tell_failures(struct plain *t) {
+    struct dlist told; /* what fails meanwhile is told next time */
+    dlist_init(&told);
+    while (!dlist_is_empty(&t->failed)) {
+        dlist_move_to_end(&told, t->failed.next);
+    }
+    while (!dlist_is_empty(&told)) {
+        struct conn *c = conn_of(told.next);
+        if (c->x.record) {
+            finish(c, c->failure, clock_mono_ns(), false);
+        } else {
+            retire(c);
+        }
+    }
+}
+
+static void plain_wait(struct transport *transport, int64_t until_ns) {
+    struct plain *t = (struct plain *)transport;
+    struct epoll_event events[MAX_EVENTS];
+    int64_t deadline_ns = earlier(first_deadline(&t->active, t->o.stall_ns), first_age_deadline(t));
+    deadline_ns = earlier(deadline_ns, first_deadline(&t->connecting, t->o.connect_timeout_ns));
+    if (!dlist_is_empty(&t->failed)) {
+        deadline_ns = 0;
+    }
+    bool exact = until_ns >= *t->o.next_due_ns && deadline_ns > until_ns;
+    int n = poller_wait(&t->poller, events, MAX_EVENTS, earlier(until_ns, deadline_ns),
+                        exact ? SPIN_NS : 0);
+    t->stats.waits++;
+    for (int i = 0; i < n; i++) {
+        on_event(events[i].data.ptr, events[i].events);
+        int64_t now_ns = *t->o.next_due_ns == INT64_MAX ? 0 : clock_mono_ns();
+        if (now_ns >= *t->o.next_due_ns) {
+            t->o.due(t->o.ctx, now_ns);
+        }
+    }
+    expire(t, clock_mono_ns());
+    tell_failures(t);
+    free_dead(t);
+}
+
+/* ---- the interface ---- */
+
+static bool plain_send(struct transport *transport, struct record *r, const struct payload *p,
+                       int64_t now_ns) {
+    struct plain *t = (struct plain *)transport;
+    if (!dlist_is_empty(&t->idle)) {
+        struct conn *c = conn_of(t->idle.prev);
+        attach(c, r, p, now_ns);
+        int errnum = start_request(c, now_ns);
+        if (errnum) {
+            fail_later(c, outcome_of_errno(errnum));
+        }
+        return true;
+    }
+    if (t->stats.n_connections >= t->o.max_connections) {
+        return false;
+    }
+    int errnum = 0;
+    struct conn *c = open_conn(t, now_ns, &errnum);
+    if (!c) {
+        return false;
+    }
+    r->flags |= RECORD_FRESH_CONNECTION;
+    attach(c, r, p, now_ns);
+    if (errnum) {
+        fail_later(c, outcome_of_errno(errnum));
+    }
+    return true;
+}
+
+static int plain_connect(struct transport *transport, size_t n, int64_t deadline_ns,
+                         struct err *e) {
+    struct plain *t = (struct plain *)transport;
+    const struct target *to = t->o.target;
+    struct epoll_event events[MAX_EVENTS];
+    enum outcome failure = OUTCOME_OK;
+    while (failure == OUTCOME_OK && (t->stats.n_connections < n || t->n_connecting > 0)) {
+        while (failure == OUTCOME_OK && t->stats.n_connections < n &&
+               t->n_connecting < CONNECTS_AT_ONCE) {
+            int errnum = 0;
+            if (!open_conn(t, clock_mono_ns(), &errnum)) {
+                errnum = ENOMEM;
+            }
+            failure = errnum ? outcome_of_errno(errnum) : OUTCOME_OK;
+        }
+        int count = failure == OUTCOME_OK
+                        ? poller_wait(&t->poller, events, MAX_EVENTS, deadline_ns, 0)
+                        : 0;
+        for (int i = 0; i < count; i++) {
+            on_event(events[i].data.ptr, events[i].events);
+        }
+        if (!dlist_is_empty(&t->failed)) {
+            failure = conn_of(t->failed.next)->failure;
+        } else if (failure == OUTCOME_OK && clock_mono_ns() >= deadline_ns) {
+            failure = OUTCOME_CONNECT_TIMEOUT;
+        }
+    }
+    tell_failures(t);
+    free_dead(t);
+    return failure == OUTCOME_OK
+               ? 0
+               : err_set(e, EE_IO, "no connection to %s port %s after %zu of %zu: %s", to->host,
+                         to->port, t->stats.n_connections - t->n_connecting, n,
+                         outcome_meaning(failure));
+}
+
+static void plain_abandon(struct transport *transport, enum outcome outcome) {
+    struct plain *t = (struct plain *)transport;
+    int64_t now_ns = clock_mono_ns();
+    while (!dlist_is_empty(&t->by_age)) {
+        struct conn *c = DLIST_OWNER(t->by_age.next, struct conn, by_age);
+        finish(c, c->state == CONN_FAILED ? c->failure : outcome, now_ns, false);
+    }
+    free_dead(t);
+}
+
+static void plain_stats(const struct transport *transport, struct transport_stats *out) {
+    *out = ((const struct plain *)transport)->stats;
+}
+
+static void retire_all(struct dlist *list) {
+    while (!dlist_is_empty(list)) {
+        retire(conn_of(list->next));
+    }
+}
+
+static void plain_close(struct transport *transport) {
+    struct plain *t = (struct plain *)transport;
+    retire_all(&t->connecting);
+    retire_all(&t->idle);
+    retire_all(&t->active);
+    retire_all(&t->failed);
+    free_dead(t);
+    poller_close(&t->poller);
+    free(t->sources);
+    free(t->buf);
+    free(t);
+}
+
+static int parse_sources(struct plain *t, struct err *e) {
+    t->sources = calloc(t->o.n_sources ? t->o.n_sources : 1, sizeof(*t->sources));
+    if (!t->sources) {
+        return err_set(e, EE_NOMEM, "connections: out of memory");
+    }
+    for (size_t i = 0; i < t->o.n_sources; i++) {
+        struct sockaddr_in *v4 = (struct sockaddr_in *)&t->sources[i];
+        struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&t->sources[i];
+        if (inet_pton(AF_INET, t->o.sources[i], &v4->sin_addr) == 1) {
+            v4->sin_family = AF_INET;
+        } else if (inet_pton(AF_INET6, t->o.sources[i], &v6->sin6_addr) == 1) {
+            v6->sin6_family = AF_INET6;
+        } else {
+            return err_set(e, EE_USAGE, "source \"%.60s\" is no IP address", t->o.sources[i]);
+        }
+        if (t->sources[i].ss_family != t->o.target->addr.ss_family) {
+            return err_set(e, EE_USAGE, "source %s and the server's address are of two IP versions",
+                           t->o.sources[i]);
+        }
+    }
+    return 0;
+}
+
+static int plain_open(struct transport **out, const struct transport_opts *opts, struct err *e) {
+    struct plain *t = calloc(1, sizeof(*t));
+    *out = NULL;
+    if (!t) {
+        return err_set(e, EE_NOMEM, "connections: out of memory");
+    }
+    t->o = *opts;
+    t->poller.fd = -1;
+    struct dlist *lists[] = {&t->connecting, &t->idle, &t->active, &t->failed, &t->by_age};
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+        dlist_init(lists[i]);
+    }
+    t->buf = malloc(READ_BYTES);
+    int rc = t->buf ? 0 : err_set(e, EE_NOMEM, "connections: out of memory");
+    rc = rc ? rc : parse_sources(t, e);
+    rc = rc ? rc : poller_open(&t->poller, e);
+    if (rc) {
+        plain_close((struct transport *)t);
+        return rc;
+    }
+    *out = (struct transport *)t;
+    return 0;
+}
+
+const struct transport_ops transport_plain = {
+    .name = "HTTP/1.1",
+    .open = plain_open,
+    .connect = plain_connect,
+    .send = plain_send,
+    .wait = plain_wait,
+    .abandon = plain_abandon,
+    .stats = plain_stats,
+    .close = plain_close,
+};
