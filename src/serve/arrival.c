@@ -9,47 +9,62 @@
 
 /* ---- levels ---- */
 
-static bool read_level(const char **text, double max, double *out) {
+/* The number of len bytes at text. */
+static bool read_level(const char *text, size_t len, double max, double *out) {
+    char copy[32];
+    if (len == 0 || len >= sizeof(copy)) {
+        return false;
+    }
+    memcpy(copy, text, len);
+    copy[len] = '\0';
     char *end = NULL;
-    *out = strtod(*text, &end);
-    bool ok = end != *text && isfinite(*out) && *out > 0 && *out <= max;
-    *text = end;
-    return ok;
+    *out = strtod(copy, &end);
+    return !*end && isfinite(*out) && *out > 0 && *out <= max;
+}
+
+static bool read_steps(const char *text, double step_s, double max, struct levels *out) {
+    for (;;) {
+        size_t len = strcspn(text, ",");
+        double level;
+        if (out->n == MAX_LEVEL_STEPS || !read_level(text, len, max, &level)) {
+            return false;
+        }
+        out->steps[out->n++] = (struct level_step){level, level, step_s};
+        if (!text[len]) {
+            return true;
+        }
+        text += len + 1;
+    }
 }
 
 int levels_parse(const char *text, const char *what, double total_s, double step_s, double max,
                  struct levels *out, struct err *e) {
-    const char *given = text;
     *out = (struct levels){0};
-    double level;
-    bool ok = read_level(&text, max, &level);
-    if (ok && strncmp(text, "..", 2) == 0) {
-        double to = 0;
-        text += 2;
-        ok = read_level(&text, max, &to) && *text == '\0';
+    const char *dots = strstr(text, "..");
+    bool ok;
+    if (dots) {
+        struct level_step *ramp = &out->steps[out->n++];
+        ramp->seconds = total_s;
+        ok = read_level(text, (size_t)(dots - text), max, &ramp->from) &&
+             read_level(dots + 2, strlen(dots + 2), max, &ramp->to);
         if (ok && !isfinite(total_s)) {
-            return err_set(e, EE_USAGE, "%s %.40s is a ramp, which needs --duration", what, given);
+            return err_set(e, EE_USAGE, "%s %.40s is a ramp, which needs --duration", what, text);
         }
-        out->steps[out->n++] = (struct level_step){level, to, total_s};
-    } else if (ok) {
-        out->steps[out->n++] = (struct level_step){level, level, total_s};
-        while (ok && *text == ',' && out->n < MAX_LEVEL_STEPS) {
-            text++;
-            ok = read_level(&text, max, &level);
-            out->steps[out->n - 1].seconds = step_s;
-            out->steps[out->n++] = (struct level_step){level, level, step_s};
-        }
-        ok = ok && *text == '\0';
+    } else {
+        ok = read_steps(text, step_s, max, out);
     }
     if (ok && out->n > 1 && !(step_s > 0)) {
         return err_set(e, EE_USAGE, "%s %.40s has steps: say with --step how many seconds each is",
-                       what, given);
+                       what, text);
+    }
+    if (ok && out->n == 1) {
+        out->steps[0].seconds = total_s;
     }
     return ok ? 0
               : err_set(e, EE_USAGE,
                         "%s is \"%.40s\"; give a number above 0 and at most %g, steps such as "
                         "10,20,40, or a ramp such as 1..50",
-                        what, given, max);
+                        what, text, max);
 }
 
 double levels_at(const struct levels *l, double t) {
