@@ -240,7 +240,7 @@ static void check_mistakes(const struct mistake *rows, size_t n) {
 
 #define ROOT_KEYS                                                                                  \
     "allowed: name, seed, models, methods, precisions, tasks, serve, load, sampling, engine, "     \
-    "energy, stage_timeout_s, cost"
+    "energy, score, stage_timeout_s, cost"
 
 static void mistakes_at_the_top(void **state) {
     (void)state;

@@ -2,12 +2,14 @@
 """Writes tests/goldens/quality/*.jsonl from the reference implementations of the scores.
 
     python3 -m venv /tmp/goldens
-    /tmp/goldens/bin/pip install rouge-score==0.1.2 transformers==4.57.3
+    /tmp/goldens/bin/pip install rouge-score==0.1.2 nltk==3.10.4 sacrebleu==2.6.0 transformers==4.57.3
     /tmp/goldens/bin/python scripts/goldens/make_quality_goldens.py
 
 squad.jsonl  transformers.data.metrics.squad_metrics, which carries the functions of the official
              SQuAD 2.0 evaluation script
-rouge.jsonl  Google's rouge-score
+rouge.jsonl  Google's rouge-score, without and with stemming
+porter.jsonl NLTK's PorterStemmer in its default mode, which rouge-score stems with
+chrf.jsonl   sacreBLEU's sentence_chrf with its defaults
 text.jsonl   Python's own str.lower, str.isspace and re's \\w, for every character it knows, and
              its decoding of ill-formed UTF-8
 
@@ -27,6 +29,8 @@ import sys
 import types
 import unicodedata
 
+import nltk.stem.porter
+import sacrebleu
 from rouge_score import rouge_scorer
 from transformers.data.metrics import squad_metrics
 
@@ -303,13 +307,79 @@ def squad_lines():
         yield squad_line(golds, rng.choice(golds + [rng.choice(NASTY)]))
 
 
+ENDINGS = (
+    "s ss sses ies ied ied eed ed ing y ational tional enci anci izer bli abli alli entli eli ousli "
+    "ization ation ator alism iveness fulness ousness aliti iviti biliti fulli logi icate ative "
+    "alize iciti ical ful ness al ance ence er ic able ible ant ement ment ent sion tion ion ou ism "
+    "ate iti ous ive ize e le ll at bl iz tt zz ying yed ously fully ability ingly"
+).split()
+IRREGULAR = (
+    "sky skies dying lying tying news inning innings outing outings canning cannings howe proceed "
+    "exceed succeed proceeds dies died lies lied ties tied spied flies tries cry say says enjoy "
+    "enjoyed happy toy yyyy yyyyy syzygy yes eyed a as is was the oed ate ion lion onion agreed feed "
+    "bleed hopping hoping falling hissing fizzed failing filing sized troubled conflated sing red "
+    "controll roll probate rate cease abatement replacement adjustment element apology geology "
+    "trilogi actually really thoroughly rally 1990s 2nd 3rds x1ing 12345"
+).split()
+
+
+def inflected(rng):
+    """A word that looks like English, with up to three endings that stemmers know."""
+    root = "".join(
+        rng.choice("bcdfghjklmnprstvwz") + rng.choice(("a", "e", "i", "o", "u", "ee", "ai", "y"))
+        for _ in range(rng.randrange(1, 3))
+    ) + rng.choice(("", "t", "n", "l", "r", "st", "y"))
+    return root + "".join(rng.choice(ENDINGS) for _ in range(rng.randrange(4)))
+
+
+def porter_lines():
+    stemmer = nltk.stem.porter.PorterStemmer()
+    rng = random.Random(1980)
+    words = IRREGULAR + ["y" * n + e for n in range(1, 5) for e in ("", "ed", "ing", "s", "ies")]
+    words += ENDINGS + [inflected(rng) for _ in range(4000)]
+    words += ["".join(rng.choice("aeiysbtl") for _ in range(rng.randrange(1, 9))) for _ in range(500)]
+    for word in dict.fromkeys(words):
+        yield {"word": word, "stem": stemmer.stem(word)}
+
+
+def line_pairs():
+    """Texts of several lines over few words, so that there are many longest subsequences."""
+    rng = random.Random(2004)
+    for _ in range(200):
+        words = [inflected(rng) for _ in range(rng.randrange(2, 12))]
+
+        def text():
+            lines = (" ".join(rng.choice(words) for _ in range(rng.randrange(0, 14)))
+                     for _ in range(rng.randrange(1, 5)))
+            return rng.choice(("\n", "\n\n", " \n", ".\r\n")).join(lines)
+
+        yield text(), text()
+    for length in (65, 128, 200):
+        words = [inflected(rng) for _ in range(30)]
+        text = " ".join(rng.choice(words) for _ in range(length))
+        yield text, mutated(rng, text) + "\n" + mutated(rng, text)
+
+
 def rouge_lines():
-    scorer = rouge_scorer.RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=False)
-    for target, prediction in text_pairs():
-        scores = scorer.score(target, prediction)
+    kinds = ["rouge1", "rouge2", "rougeL", "rougeLsum"]
+    plain = rouge_scorer.RougeScorer(kinds, use_stemmer=False)
+    stemmed = rouge_scorer.RougeScorer(kinds, use_stemmer=True)
+    for target, prediction in [*text_pairs(), *line_pairs()]:
         line = {"target": target, "prediction": prediction}
-        line.update({name: list(scores[name]) for name in ("rouge1", "rouge2", "rougeL")})
+        scores = plain.score(target, prediction)
+        line.update({name: list(scores[name]) for name in kinds})
+        scores = stemmed.score(target, prediction)
+        line.update({name + "-stem": list(scores[name]) for name in kinds})
         yield line
+
+
+def chrf_lines():
+    rng = random.Random(2015)
+    pairs = text_pairs()
+    for gold, prediction in pairs:
+        golds = [gold] if rng.random() < 0.8 else [gold, rng.choice(pairs)[0]]
+        score = sacrebleu.sentence_chrf(prediction, golds).score
+        yield {"golds": golds, "prediction": prediction, "chrf": score}
 
 
 def ranges(wanted):
@@ -397,8 +467,10 @@ def main():
     write("squad.jsonl", "transformers",
           "transformers.data.metrics.squad_metrics: normalize_answer, get_raw_scores",
           squad_lines())
-    write("rouge.jsonl", "rouge-score", "rouge_scorer.RougeScorer(use_stemmer=False).score",
+    write("rouge.jsonl", "rouge-score", "rouge_scorer.RougeScorer(use_stemmer=...).score",
           rouge_lines())
+    write("porter.jsonl", "nltk", "nltk.stem.porter.PorterStemmer().stem", porter_lines())
+    write("chrf.jsonl", "sacrebleu", "sentence_chrf", chrf_lines())
     write("text.jsonl", "python", "str.lower, str.isspace, re \\w, bytes.decode", text_lines())
 
 

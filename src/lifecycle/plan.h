@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "engine/engine.h"
 #include "lifecycle/plan_cost.h"
+#include "quality/score.h"
 #include "quality/task.h"
 
 #include <stdbool.h>
@@ -81,6 +82,10 @@ struct plan {
         const char *gpus;   /* as meter_opts.gpus; NULL: all */
         double idle_s;      /* longest idle baseline measurement; 0: none */
     } energy;
+    struct {
+        const struct scorer **also; /* scorers on request that the plan asks for */
+        size_t n_also;
+    } score;
     int64_t stage_timeout_s;
     struct plan_cost cost; /* no stage depends on it */
 };
@@ -91,5 +96,9 @@ int plan_load(const char *path, const char *data_dir, struct arena *a, struct pl
 /* The same from bytes, path standing for the file in messages: for resuming from the store. */
 int plan_parse(const char *text, size_t len, const char *path, const char *data_dir,
                struct arena *a, struct plan *out, struct err *e) EE_MUST_CHECK;
+
+/* Whether the plan has answers scored by s: every scorer that is not on request, and those asked
+ * for. */
+bool plan_wants_scorer(const struct plan *p, const struct scorer *s);
 
 #endif

@@ -20,7 +20,20 @@ static int64_t n_passes(const struct run *r) {
     return r->plan.sampling.temperature > 0 ? r->plan.serve.repeats : 1;
 }
 
+/* The scorers of the variant's task, which the result depends on. */
+static json_t *scorers_json(const struct run *r, const struct variant *v) {
+    json_t *ids = json_array();
+    for (size_t i = 0; i < scorer_count(); i++) {
+        const struct scorer *s = scorer_at(i);
+        if (s->labels[v->task->kind] && plan_wants_scorer(&r->plan, s)) {
+            json_array_append_new(ids, json_string(s->id));
+        }
+    }
+    return ids;
+}
+
 static int inputs(struct run *r, const struct variant *v, json_t *in, struct err *e) {
+    json_object_set_new(in, "scorers", scorers_json(r, v));
     json_object_set_new(in, "passes", json_integer((json_int_t)n_passes(r)));
     return serve_inputs(r, v, in, e);
 }
@@ -57,7 +70,7 @@ static int score_answer(struct scoring *s, int pass, size_t ordinal, const char 
     }
     for (size_t i = 0; i < scorer_count(); i++) {
         const struct scorer *scorer = scorer_at(i);
-        if (!scorer->labels[kind]) {
+        if (!scorer->labels[kind] || !plan_wants_scorer(&s->run->plan, scorer)) {
             continue;
         }
         struct store_score row = {.item_id = item_id,

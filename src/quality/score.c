@@ -1,7 +1,7 @@
 #include "quality/score.h"
 
+#include "quality/chrf.h"
 #include "quality/prompt.h"
-#include "quality/rouge.h"
 #include "quality/squad.h"
 #include "quality/text.h"
 
@@ -9,24 +9,25 @@
 
 static scorer_fn score_em;
 static scorer_fn score_f1;
-static scorer_fn score_rouge1;
-static scorer_fn score_rouge2;
-static scorer_fn score_rougel;
+static scorer_fn score_rouge;
+static scorer_fn score_chrf;
+
+#define UNIT_RANGE .low = 0, .high = 1
+#define LIKE_REFERENCE(label)                                                                      \
+    { [TASK_SUMM] = (label), [TASK_CHAT] = label " against the reference" }
 
 static const struct scorer scorers[] = {
     {
         .id = "em",
         .about = "Share of answers equal to a right one after SQuAD's normalization.",
-        .low = 0,
-        .high = 1,
+        UNIT_RANGE,
         .labels = {[TASK_RAG] = "exact match"},
         .score = score_em,
     },
     {
         .id = "f1",
         .about = "Words shared with the closest right answer, as SQuAD 2.0 counts them.",
-        .low = 0,
-        .high = 1,
+        UNIT_RANGE,
         .labels = {[TASK_RAG] = "token F1"},
         .primary = {[TASK_RAG] = true},
         .score = score_f1,
@@ -34,27 +35,80 @@ static const struct scorer scorers[] = {
     {
         .id = "rouge1",
         .about = "F-measure of the words shared with the reference.",
-        .low = 0,
-        .high = 1,
-        .labels = {[TASK_SUMM] = "ROUGE-1", [TASK_CHAT] = "ROUGE-1 against the reference"},
-        .score = score_rouge1,
+        UNIT_RANGE,
+        .labels = LIKE_REFERENCE("ROUGE-1"),
+        .score = score_rouge,
+        .rouge = {ROUGE_1},
     },
     {
         .id = "rouge2",
         .about = "F-measure of the pairs of adjacent words shared with the reference.",
-        .low = 0,
-        .high = 1,
-        .labels = {[TASK_SUMM] = "ROUGE-2", [TASK_CHAT] = "ROUGE-2 against the reference"},
-        .score = score_rouge2,
+        UNIT_RANGE,
+        .labels = LIKE_REFERENCE("ROUGE-2"),
+        .score = score_rouge,
+        .rouge = {ROUGE_2},
     },
     {
         .id = "rougeL",
         .about = "F-measure of the longest sequence of words in common with the reference.",
-        .low = 0,
-        .high = 1,
-        .labels = {[TASK_SUMM] = "ROUGE-L", [TASK_CHAT] = "ROUGE-L against the reference"},
+        UNIT_RANGE,
+        .labels = LIKE_REFERENCE("ROUGE-L"),
         .primary = {[TASK_SUMM] = true, [TASK_CHAT] = true},
-        .score = score_rougel,
+        .score = score_rouge,
+        .rouge = {ROUGE_L},
+    },
+    {
+        .id = "rougeLsum",
+        .about = "ROUGE-L line by line, for references of several sentences.",
+        UNIT_RANGE,
+        .labels = LIKE_REFERENCE("ROUGE-Lsum"),
+        .on_request = true,
+        .score = score_rouge,
+        .rouge = {ROUGE_LSUM},
+    },
+    {
+        .id = "rouge1-stem",
+        .about = "ROUGE-1 of word stems.",
+        UNIT_RANGE,
+        .labels = LIKE_REFERENCE("ROUGE-1 (stemmed)"),
+        .on_request = true,
+        .score = score_rouge,
+        .rouge = {ROUGE_1, true},
+    },
+    {
+        .id = "rouge2-stem",
+        .about = "ROUGE-2 of word stems.",
+        UNIT_RANGE,
+        .labels = LIKE_REFERENCE("ROUGE-2 (stemmed)"),
+        .on_request = true,
+        .score = score_rouge,
+        .rouge = {ROUGE_2, true},
+    },
+    {
+        .id = "rougeL-stem",
+        .about = "ROUGE-L of word stems.",
+        UNIT_RANGE,
+        .labels = LIKE_REFERENCE("ROUGE-L (stemmed)"),
+        .on_request = true,
+        .score = score_rouge,
+        .rouge = {ROUGE_L, true},
+    },
+    {
+        .id = "rougeLsum-stem",
+        .about = "ROUGE-Lsum of word stems.",
+        UNIT_RANGE,
+        .labels = LIKE_REFERENCE("ROUGE-Lsum (stemmed)"),
+        .on_request = true,
+        .score = score_rouge,
+        .rouge = {ROUGE_LSUM, true},
+    },
+    {
+        .id = "chrf",
+        .about = "Runs of one to six characters shared with the reference, in any script.",
+        UNIT_RANGE,
+        .labels = LIKE_REFERENCE("chrF"),
+        .on_request = true,
+        .score = score_chrf,
     },
 };
 
@@ -122,35 +176,35 @@ int score_item(const struct scorer *s, const struct task_item *item, const char 
     if (!prediction) {
         return err_set(e, EE_MISSING, "item %s has no answer to score", item->id);
     }
-    return s->score(item, score_is_no_answer(item->kind, prediction) ? "" : prediction, value, e);
+    return s->score(s, item, score_is_no_answer(item->kind, prediction) ? "" : prediction, value,
+                    e);
 }
 
-static int score_em(const struct task_item *item, const char *prediction, double *value,
-                    struct err *e) {
+static int score_em(const struct scorer *s, const struct task_item *item, const char *prediction,
+                    double *value, struct err *e) {
+    (void)s;
     struct squad_value v;
     int rc = squad_score(item->golds, item->n_golds, prediction, &v, e);
     *value = v.em;
     return rc;
 }
 
-static int score_f1(const struct task_item *item, const char *prediction, double *value,
-                    struct err *e) {
+static int score_f1(const struct scorer *s, const struct task_item *item, const char *prediction,
+                    double *value, struct err *e) {
+    (void)s;
     struct squad_value v;
     int rc = squad_score(item->golds, item->n_golds, prediction, &v, e);
     *value = v.f1;
     return rc;
 }
 
-typedef int rouge_fn(const char *target, const char *prediction, struct rouge_value *out,
-                     struct err *e);
-
 /* The F-measure against the closest gold. */
-static int best_rouge(rouge_fn *rouge, const struct task_item *item, const char *prediction,
-                      double *value, struct err *e) {
+static int score_rouge(const struct scorer *s, const struct task_item *item, const char *prediction,
+                       double *value, struct err *e) {
     double best = 0;
     for (size_t i = 0; i < item->n_golds; i++) {
         struct rouge_value v;
-        int rc = rouge(item->golds[i], prediction, &v, e);
+        int rc = rouge_score(s->rouge.kind, s->rouge.stem, item->golds[i], prediction, &v, e);
         if (rc) {
             return rc;
         }
@@ -160,17 +214,8 @@ static int best_rouge(rouge_fn *rouge, const struct task_item *item, const char 
     return 0;
 }
 
-static int score_rouge1(const struct task_item *item, const char *prediction, double *value,
-                        struct err *e) {
-    return best_rouge(rouge_1, item, prediction, value, e);
-}
-
-static int score_rouge2(const struct task_item *item, const char *prediction, double *value,
-                        struct err *e) {
-    return best_rouge(rouge_2, item, prediction, value, e);
-}
-
-static int score_rougel(const struct task_item *item, const char *prediction, double *value,
-                        struct err *e) {
-    return best_rouge(rouge_l, item, prediction, value, e);
+static int score_chrf(const struct scorer *s, const struct task_item *item, const char *prediction,
+                      double *value, struct err *e) {
+    (void)s;
+    return chrf_score(item->golds, item->n_golds, prediction, value, e);
 }

@@ -6,13 +6,15 @@
 #define QUALITY_SCORE_H
 
 #include "base/err.h"
+#include "quality/rouge.h"
 #include "quality/task.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 
-typedef int scorer_fn(const struct task_item *item, const char *prediction, double *value,
-                      struct err *e);
+struct scorer;
+typedef int scorer_fn(const struct scorer *s, const struct task_item *item, const char *prediction,
+                      double *value, struct err *e);
 
 struct scorer {
     const char *id;                 /* as stored and on the command line */
@@ -20,7 +22,12 @@ struct scorer {
     double low, high;               /* every value is in low..high; high is best */
     const char *labels[TASK_KINDS]; /* name beside a figure; NULL: not for this task */
     bool primary[TASK_KINDS];       /* the score S of this task's metrics; one scorer a task */
+    bool on_request;                /* computed only where the plan names it */
     scorer_fn *score;
+    struct {
+        enum rouge_kind kind;
+        bool stem;
+    } rouge; /* of the ROUGE scorers */
 };
 
 size_t scorer_count(void);

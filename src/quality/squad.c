@@ -2,35 +2,35 @@
 
 #include "base/arena.h"
 #include "quality/text.h"
+#include "quality/words.h"
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
-/* The words of a normal form, sorted, so that two lists intersect in one pass. */
-struct words {
-    char **at;
-    size_t n;
-};
+enum char_class { CHAR_OTHER, CHAR_SPACE, CHAR_PUNCT, CHAR_WORD };
 
-/* Python's string.punctuation is what ispunct() accepts in the C locale. */
-static bool is_ascii_punct(unsigned char c) {
-    return (c >= 0x21 && c <= 0x2F) || (c >= 0x3A && c <= 0x40) || (c >= 0x5B && c <= 0x60) ||
-           (c >= 0x7B && c <= 0x7E);
+/* Of ASCII characters; punctuation is Python's string.punctuation. */
+static enum char_class ascii_class(unsigned char c) {
+    static const unsigned char classes[] = "0000000001111100000000000000"
+                                           "1111122222222222222233333333332222222"
+                                           "33333333333333333333333333222222"
+                                           "3333333333333333333333333322220";
+    return (enum char_class)(classes[c] - '0');
 }
 
-static void drop_punctuation(struct buf *b) {
-    size_t kept = 0;
-    for (size_t i = 0; i < b->len; i++) {
-        if (!is_ascii_punct((unsigned char)b->data[i])) {
-            b->data[kept++] = b->data[i];
-        }
+/* The class of the first character of s and its length in bytes. */
+static enum char_class classify(const char *s, size_t len, size_t *n) {
+    *n = 1;
+    if ((unsigned char)*s < 0x80) {
+        return ascii_class((unsigned char)*s);
     }
-    if (kept < b->len) {
-        b->data[kept] = '\0';
-        b->len = kept;
+    int32_t cp;
+    *n = text_decode(s, len, &cp);
+    if (text_is_space(cp)) {
+        return CHAR_SPACE;
     }
+    return text_is_word(cp) ? CHAR_WORD : CHAR_OTHER;
 }
 
 static bool is_article(const char *word, size_t len) {
@@ -38,144 +38,177 @@ static bool is_article(const char *word, size_t len) {
            (len == 3 && memcmp(word, "the", 3) == 0);
 }
 
-/* re.sub(r"\b(a|an|the)\b", " ", s): an article between two word boundaries is a whole run of
- * word characters. */
-static void drop_articles(const char *s, size_t len, struct buf *out) {
-    for (size_t i = 0; i < len;) {
-        size_t start = i;
-        int32_t cp;
-        size_t n = text_decode(s + i, len - i, &cp);
-        if (!text_is_word(cp)) {
-            buf_add(out, s + i, n);
-            i += n;
-            continue;
+/* Copies the characters of one class that s begins with to *to, which is moved past them. ASCII
+ * punctuation is left out as if it were not there. */
+static size_t copy_run(const char *s, size_t len, char **to, enum char_class kind) {
+    char *at = *to;
+    size_t i = 0;
+    while (i < len) {
+        while (i < len && (unsigned char)s[i] < 0x80 && ascii_class((unsigned char)s[i]) == kind) {
+            *at++ = s[i++]; /* what most of most texts is */
         }
-        do {
-            i += n;
-            n = i < len ? text_decode(s + i, len - i, &cp) : 0;
-        } while (n && text_is_word(cp));
-        if (is_article(s + start, i - start)) {
-            buf_addch(out, ' ');
-        } else {
-            buf_add(out, s + start, i - start);
-        }
-    }
-}
-
-/* " ".join(s.split()) */
-static void join_by_single_spaces(const char *s, size_t len, struct buf *out) {
-    bool gap = false;
-    bool any = false;
-    for (size_t i = 0; i < len;) {
-        int32_t cp;
-        size_t n = text_decode(s + i, len - i, &cp);
-        if (text_is_space(cp)) {
-            gap = any;
-        } else {
-            if (gap) {
-                buf_addch(out, ' ');
-            }
-            buf_add(out, s + i, n);
-            gap = false;
-            any = true;
+        size_t n = 0;
+        enum char_class k = i < len ? classify(s + i, len - i, &n) : CHAR_PUNCT;
+        if (k == kind) {
+            memcpy(at, s + i, n);
+            at += n;
+        } else if (k != CHAR_PUNCT) {
+            break;
         }
         i += n;
     }
+    *to = at;
+    return i;
+}
+
+/* The words of a text, counted by their number. */
+struct counter {
+    struct words *words;
+    uint32_t *counts; /* by word number */
+    size_t n;         /* words, repeated ones too */
+};
+
+static void count_word(struct counter *c, const char *at, size_t len) {
+    if (c && len > 0) {
+        c->counts[words_number(c->words, at, len)]++;
+        c->n++;
+    }
+}
+
+/*
+ * Writes " ".join(re.sub(r"\b(a|an|the)\b", " ", s).split()) of s, in lower case, without its
+ * punctuation to out, which has room for len + 1 bytes, and counts its words. An article between two
+ * word boundaries is a whole run of word characters; like white space, it ends what stands before it.
+ */
+static void join_words(const char *s, size_t len, char *out, struct counter *c) {
+    char *word = out;
+    char *end = out;
+    bool gap = false;
+    size_t n;
+    for (size_t i = 0; i < len; i += n) {
+        enum char_class kind = classify(s + i, len - i, &n);
+        if (kind == CHAR_PUNCT || kind == CHAR_SPACE) {
+            gap = gap || kind == CHAR_SPACE;
+            continue;
+        }
+        char *start = end + (gap && end > out);
+        char *to = start;
+        n = copy_run(s + i, len - i, &to, kind);
+        if (kind == CHAR_WORD && is_article(start, (size_t)(to - start))) {
+            gap = true;
+            continue;
+        }
+        if (start > end) {
+            count_word(c, word, (size_t)(end - word));
+            *end = ' ';
+            word = start;
+        }
+        gap = false;
+        end = to;
+    }
+    count_word(c, word, (size_t)(end - word));
+    *end = '\0';
 }
 
 void squad_normalize(const char *s, struct buf *out) {
     struct buf lower;
-    struct buf bare;
     buf_init(&lower);
-    buf_init(&bare);
     text_lower(s, strlen(s), &lower);
-    drop_punctuation(&lower);
-    drop_articles(lower.data, lower.len, &bare);
-    join_by_single_spaces(bare.data, bare.len, out);
-    out->failed = out->failed || lower.failed || bare.failed;
+    if (!lower.failed && buf_reserve(out, lower.len + 1)) {
+        join_words(lower.data, lower.len, out->data + out->len, NULL);
+        out->len += strlen(out->data + out->len);
+    }
+    out->failed = out->failed || lower.failed;
     buf_release(&lower);
-    buf_release(&bare);
 }
 
-static int by_text(const void *a, const void *b) {
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static bool words_of(const char *normal, struct arena *a, struct words *out) {
-    *out = (struct words){0};
-    size_t len = strlen(normal);
-    char *copy = arena_strndup(a, normal, len);
-    out->at = arena_array(a, len / 2 + 1, sizeof(*out->at));
-    if (!copy || !out->at) {
-        return false;
-    }
-    char *rest = NULL;
-    for (char *w = strtok_r(copy, " ", &rest); w; w = strtok_r(NULL, " ", &rest)) {
-        out->at[out->n++] = w;
-    }
-    qsort(out->at, out->n, sizeof(*out->at), by_text);
-    return true;
-}
-
-static double f1_of(const struct words *gold, const struct words *pred) {
-    if (gold->n == 0 || pred->n == 0) {
-        return gold->n == pred->n ? 1.0 : 0.0;
-    }
-    size_t same = 0;
-    for (size_t g = 0, p = 0; g < gold->n && p < pred->n;) {
-        int order = strcmp(gold->at[g], pred->at[p]);
-        same += order == 0;
-        g += order <= 0;
-        p += order >= 0;
+static double f1_of(size_t same, size_t n_gold, size_t n_pred) {
+    if (n_gold == 0 || n_pred == 0) {
+        return n_gold == n_pred ? 1.0 : 0.0;
     }
     if (same == 0) {
         return 0.0;
     }
-    double precision = (double)same / (double)pred->n;
-    double recall = (double)same / (double)gold->n;
+    double precision = (double)same / (double)n_pred;
+    double recall = (double)same / (double)n_gold;
     return 2 * precision * recall / (precision + recall);
 }
 
-/* Raises best by one gold; both texts are normal forms. */
-static bool score_gold(const char *gold, const char *pred, struct arena *a,
-                       struct squad_value *best) {
-    struct words gold_words;
-    struct words pred_words;
-    if (!words_of(gold, a, &gold_words) || !words_of(pred, a, &pred_words)) {
+/* A text in normal form, its words numbered in a table that all texts of a comparison share. */
+struct normal_text {
+    char *text;
+    struct counter counter;
+};
+
+struct comparison {
+    struct arena arena;
+    struct words words;
+    size_t max_words;
+    struct buf lower; /* scratch */
+    struct normal_text prediction;
+};
+
+static bool normalize(struct comparison *c, const char *s, struct normal_text *out) {
+    buf_clear(&c->lower);
+    text_lower(s, strlen(s), &c->lower);
+    *out = (struct normal_text){
+        .text = arena_alloc(&c->arena, c->lower.len + 1),
+        .counter = {.words = &c->words,
+                    .counts = arena_array(&c->arena, c->max_words, sizeof(uint32_t))},
+    };
+    if (c->lower.failed || !out->text || !out->counter.counts) {
         return false;
     }
-    double em = strcmp(gold, pred) == 0 ? 1.0 : 0.0;
-    double f1 = f1_of(&gold_words, &pred_words);
+    join_words(c->lower.data, c->lower.len, out->text, &out->counter);
+    return true;
+}
+
+/* Raises best by one gold. */
+static void score_gold(const struct comparison *c, const struct normal_text *gold,
+                       struct squad_value *best) {
+    const struct normal_text *pred = &c->prediction;
+    size_t same = 0;
+    for (uint32_t id = 0; id < c->words.n; id++) {
+        uint32_t in_gold = gold->counter.counts[id];
+        uint32_t in_pred = pred->counter.counts[id];
+        same += in_gold < in_pred ? in_gold : in_pred;
+    }
+    double em = strcmp(gold->text, pred->text) == 0 ? 1.0 : 0.0;
+    double f1 = f1_of(same, gold->counter.n, pred->counter.n);
     best->em = em > best->em ? em : best->em;
     best->f1 = f1 > best->f1 ? f1 : best->f1;
-    return true;
+}
+
+/* Words have at least a byte, and one between them. */
+static size_t max_words(const char *const *golds, size_t n_golds, const char *prediction) {
+    size_t n = strlen(prediction) / 2 + 1;
+    for (size_t i = 0; i < n_golds; i++) {
+        n += strlen(golds[i]) / 2 + 1;
+    }
+    return n;
 }
 
 int squad_score(const char *const *golds, size_t n_golds, const char *prediction,
                 struct squad_value *out, struct err *e) {
-    struct arena scratch = ARENA_INIT;
-    struct buf pred;
-    struct buf gold;
-    buf_init(&pred);
-    buf_init(&gold);
+    struct comparison c = {.arena = ARENA_INIT, .max_words = max_words(golds, n_golds, prediction)};
+    buf_init(&c.lower);
     *out = (struct squad_value){0};
-    squad_normalize(prediction, &pred);
-    bool ok = !pred.failed;
+    bool ok = words_init(&c.words, c.max_words, &c.arena) &&
+              normalize(&c, prediction, &c.prediction);
     bool answerable = false;
     for (size_t i = 0; ok && i < n_golds; i++) {
-        buf_clear(&gold);
-        squad_normalize(golds[i], &gold);
-        ok = !gold.failed;
-        if (ok && gold.len > 0) {
+        struct normal_text gold;
+        ok = normalize(&c, golds[i], &gold);
+        if (ok && gold.counter.n > 0) {
             answerable = true;
-            ok = score_gold(gold.data, pred.data, &scratch, out);
+            score_gold(&c, &gold, out);
         }
     }
     if (ok && !answerable) {
-        ok = score_gold("", pred.data, &scratch, out);
+        bool is_empty = c.prediction.counter.n == 0;
+        *out = (struct squad_value){.em = is_empty, .f1 = is_empty};
     }
-    buf_release(&pred);
-    buf_release(&gold);
-    arena_release(&scratch);
+    buf_release(&c.lower);
+    arena_release(&c.arena);
     return ok ? 0 : err_set(e, EE_NOMEM, "out of memory while scoring an answer");
 }

@@ -152,9 +152,39 @@ static bool cased_follows(const char *s, size_t len) {
     return false;
 }
 
+static bool is_ascii_letter(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+/* Appends the ASCII characters that s begins with, and returns how many. *after_cased is kept for
+ * what follows them. Most text is ASCII, and this is most of what scoring it costs. */
+static size_t lower_ascii(const char *s, size_t len, struct buf *out, bool *after_cased) {
+    if (!buf_reserve(out, len)) {
+        return len;
+    }
+    char *to = out->data + out->len;
+    size_t n = 0;
+    for (; n < len && (unsigned char)s[n] < 0x80; n++) {
+        to[n] = (char)(s[n] + ((unsigned char)(s[n] - 'A') < 26 ? 'a' - 'A' : 0));
+    }
+    out->len += n;
+    out->data[out->len] = '\0';
+    for (size_t i = n; i > 0; i--) {
+        if (!is_case_ignorable(s[i - 1])) {
+            *after_cased = is_ascii_letter(s[i - 1]);
+            break;
+        }
+    }
+    return n;
+}
+
 void text_lower(const char *s, size_t len, struct buf *out) {
     bool after_cased = false; /* the last character that is not case-ignorable is cased */
     for (size_t i = 0; i < len;) {
+        i += lower_ascii(s + i, len - i, out, &after_cased);
+        if (i == len) {
+            break;
+        }
         int32_t cp;
         i += text_decode(s + i, len - i, &cp);
         if (cp == TEXT_ILL_FORMED) {
