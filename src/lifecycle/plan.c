@@ -417,8 +417,8 @@ bool plan_wants_scorer(const struct plan *p, const struct scorer *s) {
 
 static int read_root(struct reader *r, struct ynode root, struct err *e) {
     static const char *const keys[] = {
-        "name", "seed",     "models", "methods", "precisions", "tasks",           "serve",
-        "load", "sampling", "engine", "energy",  "score",      "stage_timeout_s", "cost", NULL};
+        "name",     "seed",   "models", "methods", "precisions",      "tasks", "serve", "load",
+        "sampling", "engine", "energy", "score",   "stage_timeout_s", "cost",  NULL};
     struct plan *p = r->plan;
     const char *name = "run";
     p->seed = 1;
