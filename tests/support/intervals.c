@@ -50,7 +50,7 @@ void check_interval(const json_t *golden, const struct stats_interval *got, doub
     }
 }
 
-void check_refused(const struct stats_interval *got, double estimate) {
+void check_no_interval(const struct stats_interval *got, double estimate) {
     assert_true(isnan(got->low) && isnan(got->high));
     assert_non_null(got->reason);
     assert_null(got->method);

@@ -19,6 +19,6 @@ double golden_bound(const json_t *golden, const char *key);
  */
 void check_interval(const json_t *golden, const struct stats_interval *got, double tolerance);
 /* No interval, a reason, and this estimate (NAN: none). */
-void check_refused(const struct stats_interval *got, double estimate);
+void check_no_interval(const struct stats_interval *got, double estimate);
 
 #endif
