@@ -25,6 +25,7 @@ static const struct {
     {"adapt", cmd_adapt, "fine-tune a model on a task (LoRA, QLoRA)"},
     {"merge", cmd_merge, "make a model and its adapter one model"},
     {"bench", cmd_bench, "load on a server: latencies, throughput, goodput"},
+    {"fidelity", cmd_fidelity, "compare what two models predict for the same tokens"},
     {"quantize", cmd_quantize, "write a GGUF file in another precision"},
     {"synth", cmd_synth, "write a checkpoint of a known shape with random weights"},
     {"models", cmd_models, "list known checkpoints and where they are"},

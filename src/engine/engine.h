@@ -32,6 +32,8 @@ struct engine_opts {
     int n_batch;      /* tokens an engine step may hold: prefill chunk [512] */
     bool use_mmap;    /* map the weights; false reads them, so that resident memory counts */
     bool kv_unified;  /* one KV cache for all sequences instead of one each */
+    int n_outputs;    /* tokens of a step whose logits engine_compute may be asked for; for
+                         engine_run the default does [one a sequence, at least 32] */
     enum engine_switch device_sampling; /* pick tokens on the device where the backend can */
     bool skip_checks; /* the file was checked before: nothing but the start is timed */
 };
@@ -101,14 +103,11 @@ int engine_tokenize_chat(struct engine *g, const struct engine_message *messages
 int engine_tokenize_answer(struct engine *g, const struct engine_message *messages,
                            size_t n_messages, const char *answer, struct arena *a, int32_t **tokens,
                            size_t *n_tokens, size_t *n_prompt, struct err *e) EE_MUST_CHECK;
-/*
- * The token ids of plain text; with as_prompt, those of a prompt of text completions: special
- * tokens at its start where the model has them, and such in the text understood. *n_tokens may be 0
- * without as_prompt.
- */
-int engine_tokenize_text(struct engine *g, const char *text, size_t len, bool as_prompt,
-                         struct arena *a, int32_t **tokens, size_t *n_tokens,
-                         struct err *e) EE_MUST_CHECK;
+
+/* A prompt of text completions as servers read it: what belongs before a document is added, and names
+ * of control tokens in the text are those tokens. */
+int engine_tokenize_prompt(struct engine *g, const char *text, size_t len, struct arena *a,
+                           int32_t **tokens, size_t *n_tokens, struct err *e) EE_MUST_CHECK;
 
 struct engine_sampling {
     double temperature; /* 0: greedy, and the rest is ignored */
@@ -177,5 +176,43 @@ int engine_answer_text(const struct engine *g, const struct engine_result *resul
                        struct err *e) EE_MUST_CHECK;
 
 const char *engine_finish_name(enum engine_finish f);
+
+/*
+ * Below that: single steps, for those who want the logits. Not to be mixed with engine_run, which
+ * forgets all sequences.
+ */
+
+struct engine_token {
+    int32_t id;
+    int32_t pos; /* in its sequence, from 0 */
+    int32_t seq; /* below n_seq_max */
+    bool output; /* its logits are wanted */
+};
+
+/*
+ * Computes up to n_batch tokens, each of which follows what its sequence holds. *logits receives a
+ * row of engine_n_vocab floats for each token with output set, in their order; it is the engine's,
+ * until the next call.
+ */
+int engine_compute(struct engine *g, const struct engine_token *tokens, size_t n,
+                   const float **logits, struct err *e) EE_MUST_CHECK;
+/* Drops what a sequence holds from position pos on. */
+void engine_forget(struct engine *g, int32_t seq, int32_t pos);
+size_t engine_n_vocab(const struct engine *g);
+
+/*
+ * Plain text as token ids, without a chat template. Text that looks like a control token stays
+ * text. with_special adds what the model's tokenizer puts around a document.
+ */
+int engine_tokenize_text(struct engine *g, const char *text, size_t len, bool with_special,
+                         struct arena *a, int32_t **tokens, size_t *n_tokens,
+                         struct err *e) EE_MUST_CHECK;
+/* The token that the model's tokenizer puts before (after) a document; -1 where it puts none. */
+int32_t engine_begin_token(const struct engine *g);
+int32_t engine_end_token(const struct engine *g);
+/* EE_UNSUPPORTED, with the first difference, unless token ids mean the same to both: only then can
+ * their logits be compared. Works on vocabularies alone. */
+int engine_check_same_vocabulary(const struct engine *a, const struct engine *b,
+                                 struct err *e) EE_MUST_CHECK;
 
 #endif

@@ -45,15 +45,15 @@ int engine_tokenize_chat(struct engine *g, const struct engine_message *messages
     if (rc) {
         goto out;
     }
-    int32_t len = (int32_t)text.len;
-    int32_t need = -llama_tokenize(g->vocab, text.data, len, NULL, 0, true, true);
-    *tokens = need > 0 ? arena_array(a, (size_t)need, sizeof(**tokens)) : NULL;
-    if (!*tokens) {
-        rc = need > 0 ? err_set(e, EE_NOMEM, "tokenizing: out of memory")
-                      : err_set(e, EE_FORMAT, "the prompt has no tokens");
+    int32_t n = 0;
+    rc = llama_tokens_of(g->vocab, text.data, text.len, true, true, a, tokens, &n, e);
+    if (rc) {
         goto out;
     }
-    int32_t n = llama_tokenize(g->vocab, text.data, len, *tokens, need, true, true);
+    if (n == 0) {
+        rc = err_set(e, EE_FORMAT, "the prompt has no tokens");
+        goto out;
+    }
     llama_token bos = llama_vocab_bos(g->vocab);
     if (n > 1 && (*tokens)[0] == bos && (*tokens)[1] == bos) {
         /* Both the template and the tokenizer put one there; the model was trained with one. */
@@ -148,18 +148,10 @@ int engine_tokenize_answer(struct engine *g, const struct engine_message *messag
     return 0;
 }
 
-int engine_tokenize_text(struct engine *g, const char *text, size_t len, bool as_prompt,
-                         struct arena *a, int32_t **tokens, size_t *n_tokens, struct err *e) {
-    int32_t n_bytes = (int32_t)len;
-    int32_t need = -llama_tokenize(g->vocab, text, n_bytes, NULL, 0, as_prompt, as_prompt);
-    *n_tokens = 0;
-    *tokens = arena_array(a, need > 0 ? (size_t)need : 1, sizeof(**tokens));
-    if (!*tokens) {
-        return err_set(e, EE_NOMEM, "tokenizing: out of memory");
-    }
-    if (need > 0) {
-        int32_t n = llama_tokenize(g->vocab, text, n_bytes, *tokens, need, as_prompt, as_prompt);
-        *n_tokens = n > 0 ? (size_t)n : 0;
-    }
-    return 0;
+int engine_tokenize_prompt(struct engine *g, const char *text, size_t len, struct arena *a,
+                           int32_t **tokens, size_t *n_tokens, struct err *e) {
+    int32_t n = 0;
+    int rc = llama_tokens_of(g->vocab, text, len, true, true, a, tokens, &n, e);
+    *n_tokens = (size_t)n;
+    return rc;
 }

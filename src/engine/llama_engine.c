@@ -84,7 +84,8 @@ static struct llama_context *make_context(struct llama_model *model, const struc
     cp.n_seq_max = (uint32_t)o->n_seq_max;
     /* One output a sequence and step: without a limit the engine reserves logits for every token of
      * a batch. A limit under 16 made prefill a third slower (measured, see docs/benchmarks.md). */
-    cp.n_outputs_max = (uint32_t)(o->n_seq_max > MIN_OUTPUTS ? o->n_seq_max : MIN_OUTPUTS);
+    int n_outputs = o->n_seq_max > o->n_outputs ? o->n_seq_max : o->n_outputs;
+    cp.n_outputs_max = (uint32_t)(n_outputs > MIN_OUTPUTS ? n_outputs : MIN_OUTPUTS);
     cp.n_threads = o->n_threads;
     cp.n_threads_batch = o->n_threads;
     cp.kv_unified = o->kv_unified;
@@ -213,6 +214,7 @@ int engine_open_vocabulary(const char *model_path, struct engine **out, struct e
         return rc;
     }
     g->vocab = llama_model_get_vocab(g->model);
+    g->n_vocab = llama_vocab_n_tokens(g->vocab);
     g->chat_template = llama_model_chat_template(g->model, NULL);
     *out = g;
     return 0;

@@ -23,6 +23,11 @@ struct engine {
  * engine's last error lines for llama_take_error.
  */
 int llama_start_backends(struct err *e) EE_MUST_CHECK;
+/* llama_tokenize into the arena. special: add what belongs around a document; parse: names of control
+ * tokens in the text are those tokens. */
+int llama_tokens_of(const struct llama_vocab *vocab, const char *text, size_t len, bool special,
+                    bool parse, struct arena *a, int32_t **tokens, int32_t *n,
+                    struct err *e) EE_MUST_CHECK;
 /* Fails with "what: " and the engine's last error lines, which are then forgotten. */
 int llama_fail(struct err *e, int code, const char *what);
 

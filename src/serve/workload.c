@@ -58,8 +58,7 @@ static bool is_chat(const struct workload *w) {
 static int tokenize_prompt(struct workload *w, struct ask *p, struct arena *a, struct err *e) {
     struct engine *g = w->opts.vocabulary;
     if (!p->messages) {
-        return engine_tokenize_text(g, p->text, strlen(p->text), true, a, &p->tokens, &p->n_tokens,
-                                    e);
+        return engine_tokenize_prompt(g, p->text, strlen(p->text), a, &p->tokens, &p->n_tokens, e);
     }
     size_t n = json_array_size(p->messages);
     struct engine_message *m = arena_array(a, n, sizeof(*m));

@@ -83,12 +83,16 @@ static void set_tokenizer(const struct maker *k) {
             snprintf(names[i - N_SPECIAL], sizeof(names[0]), "<0x%02X>", (unsigned)(i - N_SPECIAL));
         }
     }
+    tokens[4] = k->m->token_4 ? k->m->token_4 : tokens[4];
     gguf_set_val_str(k->g, "tokenizer.ggml.model", "llama");
     gguf_set_arr_str(k->g, "tokenizer.ggml.tokens", tokens, N);
     gguf_set_arr_data(k->g, "tokenizer.ggml.scores", GGUF_TYPE_FLOAT32, scores, N);
     gguf_set_arr_data(k->g, "tokenizer.ggml.token_type", GGUF_TYPE_INT32, types, N);
     gguf_set_val_u32(k->g, "tokenizer.ggml.bos_token_id", 1);
     gguf_set_val_u32(k->g, "tokenizer.ggml.eos_token_id", 4);
+    if (k->m->no_begin_token) {
+        gguf_set_val_bool(k->g, "tokenizer.ggml.add_bos_token", false);
+    }
     set_int(k, "vocab_size", N);
 }
 

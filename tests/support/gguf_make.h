@@ -24,6 +24,8 @@ struct gguf_make {
     bool untied;          /* output.weight is there */
     bool rope_freqs;      /* llama 3's frequency factors: 1, 1.25, 1.5, ... */
     float spread;         /* of the weights, around 0; 0: 1 */
+    const char *token_4;  /* instead of <|im_end|>; NULL: as it is */
+    bool no_begin_token;  /* the tokenizer puts none before a text */
 };
 
 /* A template that the engine knows. */
