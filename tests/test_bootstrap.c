@@ -26,7 +26,7 @@ static const struct stats_opts many = {.resamples = 200000, .seed = 11};
 
 static struct stats_interval interval_of(const char *kind, const double *a, const double *b,
                                          size_t n) {
-    struct stats_interval out;
+    struct stats_interval out = {0};
     int rc = -1;
     if (strcmp(kind, "bca mean") == 0) {
         rc = stats_bca_mean(b, n, &many, &out, NULL);
@@ -330,7 +330,8 @@ static void selection_agrees_with_sorting(void **state) {
         }
         x[0] = sorted[0] = n % 3 ? x[0] : INFINITY;
         stats_sort(sorted, n);
-        for (double p = 0; p <= 1; p += 0.0625) {
+        for (int sixteenth = 0; sixteenth <= 16; sixteenth++) {
+            double p = sixteenth / 16.0;
             double want = stats_quantile(sorted, n, p);
             double got = stats_quantile_of(x, n, p);
             assert_true(got == want || (isnan(want) && got == sorted[n - 1]) ||

@@ -188,16 +188,17 @@ static double score_at(const struct stats_pairs *t, double r) {
  * The log ratio where the statistic, which falls with it, passes z; infinite where it never does.
  */
 static double score_root(const struct stats_pairs *t, double z, double start) {
-    double low = start;
-    double high = start;
-    for (double step = 0.1; score_at(t, exp(low)) < z; step *= 2) {
-        low -= step;
+    /* Steps double: no ratio of counts is beyond exp(300). */
+    double low = start - 0.1;
+    double high = start + 0.1;
+    while (score_at(t, exp(low)) < z) {
+        low = start - 2 * (start - low);
         if (low < -300) {
             return -INFINITY;
         }
     }
-    for (double step = 0.1; score_at(t, exp(high)) > z; step *= 2) {
-        high += step;
+    while (score_at(t, exp(high)) > z) {
+        high = start + 2 * (high - start);
         if (high > 300) {
             return INFINITY;
         }
