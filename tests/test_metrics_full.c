@@ -595,6 +595,28 @@ static void few_repeats_leave_the_instruments_error(void **state) {
     arena_release(&t.arena);
 }
 
+static void score_per_joule_and_density_have_intervals(void **state) {
+    (void)state;
+    static const double rates[N_REPEATS] = {98, 101, 100, 99, 102, 100};
+    struct metrics_input in = whole_input();
+    set_spread(&in);
+    in.spread.rates = rates;
+    in.spread.n_rates = N_REPEATS;
+    struct table t = compute(&in);
+    const struct metric_row *r = row(&t, "rho_sys");
+    assert_true(r->low > 245 && r->low < 250 && r->high > 250 && r->high < 255);
+    assert_int_equal(r->n, N_REPEATS);
+    r = row(&t, "ipj");
+    assert_false(isnan(r->low) || isnan(r->high));
+    arena_release(&t.arena);
+    in.spread.n_rates = 2;
+    in.spread.serve.n_windows = 2;
+    t = compute(&in);
+    assert_true(isnan(row(&t, "rho_sys")->low));
+    labelled(&t, "ipj", "energy: instrument error only");
+    arena_release(&t.arena);
+}
+
 static void the_gain_cancels_in_the_tax(void **state) {
     (void)state;
     static const double load_j[5] = {99, 100, 101, 100, 100};
@@ -632,6 +654,7 @@ int main(void) {
         cmocka_unit_test(warnings_reach_what_they_concern),
         cmocka_unit_test(break_even_has_an_interval_and_a_chance_of_never),
         cmocka_unit_test(few_repeats_leave_the_instruments_error),
+        cmocka_unit_test(score_per_joule_and_density_have_intervals),
         cmocka_unit_test(the_gain_cancels_in_the_tax),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -305,6 +305,21 @@ static void prices_age_with_the_day_that_is_asked_for(void **state) {
     report_run_free(run);
 }
 
+/* Plans of other versions are stored too: their figures stay readable. */
+static void a_stored_plan_that_cannot_be_read_costs_the_costs_alone(void **state) {
+    struct store *s = NULL;
+    OK(store_open(scratch_path(*state, "run.db"), false, &s, &e));
+    OK(store_meta_set(s, "plan_yaml", "seed: 7\ncost: {of_another_version: 1}\n", &e));
+    store_close(s);
+    struct report_run *run = load(state, NULL);
+    const char *reason = row(run, 0, "n_break")->reason;
+    if (!strstr(reason, "the run's plan:2:8: unknown key \"of_another_version\" in cost")) {
+        fail_msg("%s", reason);
+    }
+    value(run, "ipj", 0.8 / 20.2);
+    report_run_free(run);
+}
+
 static void the_apis_answers_decide_what_is_compared(void **state) {
     static const char *const sets[] = {"api_model=theirs", "margin=2"};
     const struct report_what_if w = {.sets = sets, .n_sets = 2};
@@ -414,6 +429,7 @@ int main(void) {
         TEST(an_slo_leaves_only_the_good_ones),
         TEST(what_if_overrides_plan_and_prices),
         TEST(prices_age_with_the_day_that_is_asked_for),
+        TEST(a_stored_plan_that_cannot_be_read_costs_the_costs_alone),
         TEST(the_apis_answers_decide_what_is_compared),
         TEST(the_text_takes_it_apart_in_a_hundred_columns),
         TEST(the_json_holds_the_flat_fields),

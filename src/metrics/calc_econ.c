@@ -143,8 +143,12 @@ bool calc_econ(struct calc *c, unsigned needs, struct econ *x) {
     const struct quantity *econ = c->in->econ;
     struct missing m = {.keys = {false}};
     bool is_complete = true;
-    if (!c->in->costing || !c->in->costing->is_given) {
-        calc_refuse(c, "the plan has no cost: section, and nothing was set");
+    const struct costing *costing = c->in->costing;
+    if (!costing || !costing->is_given) {
+        calc_refuse(c, "%s",
+                    costing && costing->problem
+                        ? costing->problem
+                        : "the plan has no cost: section, and nothing was set");
         return false;
     }
     buf_init(&m.reasons);

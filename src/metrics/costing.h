@@ -26,7 +26,8 @@ struct price_use {
 enum { COSTING_MAX_USES = 5, COSTING_MAX_NOTES = 16 };
 
 struct costing {
-    bool is_given; /* false: the plan says nothing about costs */
+    bool is_given;       /* false: the plan says nothing about costs */
+    const char *problem; /* why what it says cannot be read; NULL */
     /* What the plan and the prices tell; what is measured is missing here. */
     struct quantity econ[ECON_FIELDS];
     struct quantity idle_unloaded_w;

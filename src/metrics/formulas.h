@@ -95,6 +95,10 @@ double calc_share_not_positive(struct calc *c, const struct econ *x, econ_fn *fi
 /* The interval of joules over joules, both per request or load. */
 void calc_joules_interval(struct calc *c, const struct stats_joules *a,
                           const struct stats_joules *b);
+/* The interval of a figure in proportion to throughput, over repeats. */
+void calc_rate_interval(struct calc *c);
+/* The interval of score over joules of one request. */
+void calc_score_per_joule_interval(struct calc *c);
 void calc_shared_free(struct calc_shared *shared);
 /* An interval becomes the row's, its method part of the label. */
 void calc_take_interval(struct calc *c, const struct stats_interval *i, double scale);

@@ -65,6 +65,7 @@ void ipj(struct calc *c) {
     if (calc_score(c, &score) && calc_joules_per_request(c, &request_j)) {
         say_concurrency(c);
         c->row->value = score / request_j;
+        calc_score_per_joule_interval(c);
     }
 }
 

@@ -68,6 +68,7 @@ static void density(struct calc *c, double bytes) {
         calc_say(c, "concurrency %g", in->concurrency);
     }
     c->row->value = in->output_tokens_per_s.value / (bytes / 1e9);
+    calc_rate_interval(c);
 }
 
 void rho_sys_full(struct calc *c) {

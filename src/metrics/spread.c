@@ -208,7 +208,7 @@ static void take_spread(struct calc *c, double low, double high) {
     c->row->low = low;
     c->row->high = high;
     c->row->n = s->n_rates;
-    if (s->serve.n_windows < STATS_MIN_REPEATS) {
+    if (s->serve.n_windows > 0 && s->serve.n_windows < STATS_MIN_REPEATS) {
         c->row->flags |= QUANTITY_INSTRUMENT;
     }
     calc_say(c, "interval: 95 %% Monte Carlo");
@@ -250,6 +250,59 @@ double calc_share_not_positive(struct calc *c, const struct econ *x, econ_fn *fi
     }
     free(values);
     return share;
+}
+
+/* --- Rates over repeats, scores over joules ---------------------------------------------------------- */
+
+void calc_rate_interval(struct calc *c) {
+    const struct metrics_spread *s = &c->in->spread;
+    struct stats_interval i = stats_repeats_mean(s->rates, s->n_rates, CONFIDENCE);
+    if (i.method) {
+        calc_take_interval(c, &i, c->row->value / i.estimate);
+    }
+}
+
+/* The mean of the items' scores, from 0 to 1, with its interval. */
+static struct stats_interval score_interval(struct calc *c) {
+    const struct metrics_items *items = &c->in->items;
+    struct stats_opts opts = opts_for(c, "score");
+    struct stats_interval out = stats_no_interval(NAN, 0, NULL);
+    double range = c->in->score_max - c->in->score_min;
+    if (items->n == 0) {
+        return out;
+    }
+    opts.bound = 1;
+    double *share = malloc(items->n * sizeof(*share));
+    for (size_t i = 0; share && i < items->n; i++) {
+        share[i] = (items->scores[i] - c->in->score_min) / range;
+    }
+    if (!share || stats_mean_of(share, items->n, &opts, &out, NULL)) {
+        c->out_of_memory = true;
+    }
+    free(share);
+    return out;
+}
+
+void calc_score_per_joule_interval(struct calc *c) {
+    const struct stats_joules *serve = &c->in->spread.serve;
+    if (serve->n_windows == 0) {
+        return;
+    }
+    const struct stats_opts opts = opts_for(c, "serve");
+    struct stats_interval score = score_interval(c);
+    struct stats_joules_interval joules;
+    if (!score.method || c->out_of_memory) {
+        return;
+    }
+    if (stats_joules_interval(serve, &opts, &joules, NULL)) {
+        c->out_of_memory = true;
+        return;
+    }
+    struct stats_interval i = stats_quotient(&score, &joules.total);
+    calc_take_interval(c, &i, 1);
+    if (i.method && serve->n_windows < STATS_MIN_REPEATS) {
+        calc_say(c, "energy: instrument error only");
+    }
 }
 
 /* --- Joules over joules ------------------------------------------------------------------------------- */

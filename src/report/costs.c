@@ -1,5 +1,7 @@
 #include "report/costs.h"
 
+#include "report/fmt.h"
+
 #include "base/ydoc.h"
 
 #include <string.h>
@@ -20,11 +22,16 @@ static int load_prices(struct store *s, struct report_run *run, const struct rep
     return rc;
 }
 
-/* What cannot be read is no reason to withhold a report: a run without a plan has no costs. */
-static int read_plan(struct report_run *run, struct plan_cost *cost, struct err *e) {
+/*
+ * What cannot be read is no reason to withhold a report, since plans of other versions are stored
+ * too: *problem then says why there are no costs.
+ */
+static int read_plan(struct report_run *run, struct plan_cost *cost, const char **problem,
+                     struct err *e) {
     struct ydoc *doc = NULL;
     int64_t seed = 1;
     *cost = (struct plan_cost){0};
+    *problem = NULL;
     if (!run->plan_yaml) {
         return 0;
     }
@@ -39,22 +46,30 @@ static int read_plan(struct report_run *run, struct plan_cost *cost, struct err 
         seed = 1;
     }
     run->seed = (uint64_t)seed;
-    rc = plan_cost_read(ymap_get(root, "cost"), &run->arena, cost, e);
+    rc = plan_cost_read(ymap_get(root, "cost"), &run->arena, cost, &ignored);
     ydoc_free(doc);
-    return rc;
+    if (rc == EE_FORMAT) {
+        *cost = (struct plan_cost){0};
+        *problem = fmt_utf8(&run->arena, ignored.msg);
+        rc = *problem ? 0 : EE_NOMEM;
+    }
+    return rc ? err_set(e, rc, "report: out of memory") : 0;
 }
 
 int report_load_costs(struct store *s, struct report_run *run, const struct report_what_if *what_if,
                       struct err *e) {
     struct plan_cost cost;
+    const char *problem = NULL;
     const char *as_of = report_fact(run, "created_utc");
     int rc = load_prices(s, run, what_if, e);
-    rc = rc ? rc : read_plan(run, &cost, e);
+    rc = rc ? rc : read_plan(run, &cost, &problem, e);
     for (size_t i = 0; !rc && what_if && i < what_if->n_sets; i++) {
         rc = plan_cost_set(what_if->sets[i], &run->arena, &cost, e);
     }
     if (what_if && what_if->as_of) {
         as_of = what_if->as_of;
     }
-    return rc ? rc : costing_resolve(&cost, &run->prices, as_of, &run->arena, &run->costing, e);
+    rc = rc ? rc : costing_resolve(&cost, &run->prices, as_of, &run->arena, &run->costing, e);
+    run->costing.problem = problem;
+    return rc;
 }
