@@ -13,7 +13,11 @@
 #include <cmocka.h>
 
 static int read(const char *yaml, struct arena *a, struct plan_cost *c, struct err *e) {
-    return plan_cost_of_plan(yaml, strlen(yaml), "plan.yaml", a, c, e);
+    struct ydoc *doc = NULL;
+    int rc = ydoc_load_bytes(yaml, strlen(yaml), "plan.yaml", &doc, e);
+    rc = rc ? rc : plan_cost_read(ymap_get(ydoc_root(doc), "cost"), a, c, e);
+    ydoc_free(doc);
+    return rc;
 }
 
 static void what_is_not_given_stays_not_given(void **state) {

@@ -247,15 +247,6 @@ int plan_cost_read(struct ynode section, struct arena *a, struct plan_cost *out,
     return rc;
 }
 
-int plan_cost_of_plan(const char *yaml, size_t len, const char *name, struct arena *a,
-                      struct plan_cost *out, struct err *e) {
-    struct ydoc *doc = NULL;
-    int rc = ydoc_load_bytes(yaml, len, name, &doc, e);
-    rc = rc ? rc : plan_cost_read(ymap_get(ydoc_root(doc), "cost"), a, out, e);
-    ydoc_free(doc);
-    return rc;
-}
-
 static int unknown_key(const char *assignment, size_t len, struct err *e) {
     struct buf b;
     buf_init(&b);

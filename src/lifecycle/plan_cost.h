@@ -82,9 +82,6 @@ const char *plan_cost_about(enum plan_cost_key key);
 /* Reads the section; an absent one gives nothing. Names lie in the arena. */
 int plan_cost_read(struct ynode section, struct arena *a, struct plan_cost *out,
                    struct err *e) EE_MUST_CHECK;
-/* The section of a whole plan's text, whatever else the plan holds: for a stored plan. */
-int plan_cost_of_plan(const char *yaml, size_t len, const char *name, struct arena *a,
-                      struct plan_cost *out, struct err *e) EE_MUST_CHECK;
 /* One "KEY=VALUE" of a command line. EE_USAGE when it cannot be meant. */
 int plan_cost_set(const char *assignment, struct arena *a, struct plan_cost *out,
                   struct err *e) EE_MUST_CHECK;
