@@ -6,6 +6,7 @@
  * This program's malloc stands in front of the C library's, for the shared libraries too. The
  * sanitizers have their own, so that these tests are skipped there.
  */
+#include "support/goldens.h"
 #include "support/scratch.h"
 #include "support/store_rows.h"
 
@@ -13,6 +14,7 @@
 #include "base/buf.h"
 #include "base/channel.h"
 #include "base/clock.h"
+#include "base/csvdoc.h"
 #include "base/fs.h"
 #include "base/hash.h"
 #include "base/json.h"
@@ -22,6 +24,7 @@
 #include "base/process.h"
 #include "base/utf8.h"
 #include "base/ydoc.h"
+#include "report/audit_report.h"
 #include "stats/choose.h"
 #include "stats/multiple.h"
 #include "stats/percentile.h"
@@ -671,6 +674,57 @@ static void statistics_survive(void **state) {
     fail_one_after_another(use_stats, NULL, REPORTS_ALL);
 }
 
+/* ---- measurements in CSV files ---- */
+
+static const char some_csv[] = "family,precision,energy_j,power_mean_w,duration_s,note\n"
+                               "A,fp16,110,10,10,\"a \"\"b\"\"\"\nA,int8,-5,x,10,\nB,fp16,3\n";
+
+static int use_csvdoc(void *ctx, struct err *e) {
+    (void)ctx;
+    struct csvdoc *d = NULL;
+    int rc = csvdoc_load_bytes(some_csv, strlen(some_csv), "test", &d, e);
+    if ((rc != 0) == (d != NULL) || (rc && rc != EE_NOMEM)) {
+        rc = WRONG_RESULT;
+    }
+    if (!rc && strcmp(csvdoc_cell(d, 0, csvdoc_find(d, "note")), "a \"b\"") != 0) {
+        rc = WRONG_RESULT;
+    }
+    csvdoc_free(d);
+    return rc;
+}
+
+static void csvdoc_survives(void **state) {
+    (void)state;
+    fail_one_after_another(use_csvdoc, NULL, REPORTS_ALL);
+}
+
+struct audit_use {
+    const char *csv;
+    char *data_dir;
+    bool as_json;
+};
+
+static int use_audit(void *ctx, struct err *e) {
+    const struct audit_use *use = ctx;
+    struct buf out;
+    buf_init(&out);
+    int rc = audit_report_format(&use->csv, 1, use->data_dir, use->as_json, &out, e);
+    if (!rc && (!strstr(out.data, "energy-mismatch") || !strstr(out.data, "column power_mean_w"))) {
+        rc = WRONG_RESULT;
+    }
+    buf_release(&out);
+    return rc;
+}
+
+static void an_audit_survives(void **state) {
+    struct audit_use use = {.csv = scratch_write(*state, "m.csv", some_csv, strlen(some_csv)),
+                            .data_dir = source_path("data")};
+    fail_one_after_another(use_audit, &use, REPORTS_ALL);
+    use.as_json = true;
+    fail_one_after_another(use_audit, &use, REPORTS_ALL);
+    free(use.data_dir);
+}
+
 #define ON_FILES(f) cmocka_unit_test_setup_teardown(f, scratch_setup, scratch_teardown)
 
 static int announce(void **state) {
@@ -698,6 +752,8 @@ int main(void) {
         ON_FILES(reading_from_a_read_only_directory_survives),
         cmocka_unit_test(token_times_survive),
         cmocka_unit_test(statistics_survive),
+        cmocka_unit_test(csvdoc_survives),
+        ON_FILES(an_audit_survives),
     };
     return cmocka_run_group_tests(tests, announce, NULL);
 }

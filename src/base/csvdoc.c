@@ -40,7 +40,7 @@ static int grow(void **items, size_t *cap, size_t n, size_t size, const char *na
         return 0;
     }
     size_t want = *cap ? 2 * *cap : 64;
-    void *more = reallocarray(*items, want, size);
+    void *more = realloc(*items, want * size);
     if (!more) {
         return out_of_memory(name, e);
     }

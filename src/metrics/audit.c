@@ -376,6 +376,10 @@ void audit_report(struct audit *c, enum audit_severity severity, const struct au
         .rule = c->rule, .severity = severity, .text = copy, .rows = at, .n_rows = n};
 }
 
+void audit_check_text(struct audit *c, const struct buf *text) {
+    c->out_of_memory = c->out_of_memory || text->failed;
+}
+
 void audit_add_name(const struct audit *c, size_t i, struct buf *out) {
     char name[160];
     buf_addstr(out, audit_row_name(&c->t->rows[i], c->shown_keys, name, sizeof(name)));

@@ -80,6 +80,7 @@ void audit_energy_power_time(struct audit *c) {
                    ": energy_j equals power_mean_w times duration_s to the last digit printed");
         audit_report(c, AUDIT_WARNING, &same, &text);
     }
+    audit_check_text(c, &text);
     buf_release(&text);
 }
 
@@ -110,6 +111,7 @@ void audit_energy_mismatch(struct audit *c) {
     if (off.n) {
         audit_report(c, AUDIT_SERIOUS, &off, &text);
     }
+    audit_check_text(c, &text);
     buf_release(&text);
 }
 
@@ -359,5 +361,6 @@ void audit_mixed_scopes(struct audit *c) {
         audit_report(c, AUDIT_SERIOUS, &rows, &sentence);
         buf_release(&sentence);
     }
+    audit_check_text(c, &text);
     buf_release(&text);
 }

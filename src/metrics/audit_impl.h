@@ -82,6 +82,8 @@ struct audit_groups audit_group(struct audit *c, const struct audit_rows *rows, 
 /* Reports a finding about rows (copied) with what text holds. */
 void audit_report(struct audit *c, enum audit_severity severity, const struct audit_rows *rows,
                   const struct buf *text);
+/* Notes that a text in the making failed for want of memory, so that the whole audit does. */
+void audit_check_text(struct audit *c, const struct buf *text);
 /* "Llama 3B lora summ" of row i. */
 void audit_add_name(const struct audit *c, size_t i, struct buf *out);
 

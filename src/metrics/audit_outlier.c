@@ -219,6 +219,7 @@ void audit_outliers(struct audit *c) {
         }
     }
     for (size_t i = 0; i < c->t->n; i++) {
+        audit_check_text(c, &f.text[i]);
         buf_release(&f.text[i]);
     }
 }

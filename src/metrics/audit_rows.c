@@ -67,6 +67,7 @@ void audit_duplicate_rows(struct audit *c) {
     if (twice.n) {
         audit_report(c, AUDIT_WARNING, &twice, &text);
     }
+    audit_check_text(c, &text);
     buf_release(&text);
 }
 

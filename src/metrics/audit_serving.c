@@ -137,6 +137,7 @@ void audit_constant_tokens(struct audit *c) {
     if (same.n) {
         audit_report(c, AUDIT_SERIOUS, &same, &text);
     }
+    audit_check_text(c, &text);
     buf_release(&text);
 }
 
@@ -175,7 +176,9 @@ void audit_impossible_tokens(struct audit *c) {
     buf_init(&text);
     buf_init(&why);
     for (size_t i = 0; wrong.at && i < c->t->n; i++) {
-        if (audit_wanted(c, i) && tokens_are_wrong(&c->t->rows[i], &why)) {
+        bool is_wrong = audit_wanted(c, i) && tokens_are_wrong(&c->t->rows[i], &why);
+        audit_check_text(c, &why);
+        if (is_wrong) {
             wrong.at[wrong.n++] = i;
             if (wrong.n <= 5) {
                 buf_addstr(&text, wrong.n > 1 ? "; " : "");
@@ -365,7 +368,9 @@ void audit_repeat_drift(struct audit *c) {
             const size_t *rows = g.order + g.start[k];
             size_t n = g.start[k + 1] - g.start[k];
             n = n > MOST_REPEATS ? MOST_REPEATS : n;
-            if (!group_moves(c, rows, n, &s, &why)) {
+            bool moves = group_moves(c, rows, n, &s, &why);
+            audit_check_text(c, &why);
+            if (!moves) {
                 continue;
             }
             for (size_t i = 0; i < n; i++) {

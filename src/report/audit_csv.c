@@ -81,7 +81,7 @@ static int note_ignored(struct audit_set *s, const struct layout *l, struct err 
         }
         if (s->n_ignored == s->cap_ignored) {
             size_t want = s->cap_ignored ? 2 * s->cap_ignored : 16;
-            const char **more = reallocarray(s->ignored, want, sizeof(*more));
+            const char **more = realloc(s->ignored, want * sizeof(*more));
             if (!more) {
                 return out_of_memory(e);
             }

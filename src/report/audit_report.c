@@ -77,7 +77,7 @@ static struct totals count(const struct audit_result *r) {
 }
 
 static void add_paragraph(struct buf *out, const char *start, const struct buf *text) {
-    fmt_wrap(out, start, text->data, WIDTH);
+    fmt_wrap_buf(out, start, text, WIDTH);
 }
 
 static void add_rows(const struct audit_set *s, const struct audit_finding *f, struct buf *text) {
@@ -137,7 +137,7 @@ static void add_refused(const struct audit_result *r, struct buf *out) {
                      r->checks[i].refused);
         }
     }
-    if (text.len) {
+    if (text.len || text.failed) {
         buf_addch(out, '\n');
         add_paragraph(out, "could not look: ", &text);
     }
@@ -152,7 +152,7 @@ static void add_clean(const struct audit_result *r, struct buf *out) {
             buf_addf(&text, "%s%s", text.len ? ", " : "", r->checks[i].rule->id);
         }
     }
-    if (text.len) {
+    if (text.len || text.failed) {
         buf_addch(out, '\n');
         add_paragraph(out, "nothing found:  ", &text);
     }
@@ -165,7 +165,7 @@ static void add_ignored(const struct audit_set *s, struct buf *out) {
     for (size_t i = 0; i < s->n_ignored; i++) {
         buf_addf(&text, "%s%s", i ? ", " : "", s->ignored[i]);
     }
-    if (text.len) {
+    if (text.len || text.failed) {
         buf_addch(out, '\n');
         add_paragraph(out, "columns that no rule reads: ", &text);
     }

@@ -86,7 +86,7 @@ void audit_set_free(struct audit_set *s) {
 struct audit_row *audit_set_add(struct audit_set *s, enum audit_stage stage, const char *where) {
     if (s->table.n == s->cap_rows) {
         size_t want = s->cap_rows ? 2 * s->cap_rows : 128;
-        void *more = reallocarray(s->table.rows, want, sizeof(*s->table.rows));
+        void *more = realloc(s->table.rows, want * sizeof(*s->table.rows));
         if (!more) {
             return NULL;
         }
@@ -105,7 +105,7 @@ struct audit_row *audit_set_add(struct audit_set *s, enum audit_stage stage, con
 int audit_set_add_bad(struct audit_set *s, const char *where, const char *what, struct err *e) {
     if (s->table.n_bad_cells == s->cap_bad_cells) {
         size_t want = s->cap_bad_cells ? 2 * s->cap_bad_cells : 16;
-        void *more = reallocarray(s->bad_cells, want, sizeof(*s->bad_cells));
+        void *more = realloc(s->bad_cells, want * sizeof(*s->bad_cells));
         if (!more) {
             return out_of_memory(e);
         }

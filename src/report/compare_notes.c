@@ -69,7 +69,7 @@ static void note_unlike(struct notes *t, text_fn *text, const char *start) {
             }
         }
     }
-    if (n_texts > 1) {
+    if (n_texts > 1 || b.failed) {
         add_note(t, &b);
     }
     buf_release(&b);
@@ -101,6 +101,7 @@ static void note_missing(struct notes *t, enum compare_axis axis) {
         add_note(t, &b);
         buf_release(&b);
     }
+    t->out_of_memory = t->out_of_memory || names.failed;
     buf_release(&names);
 }
 
@@ -130,7 +131,7 @@ static void note_not_run(struct notes *t) {
             buf_addf(&b, "%s%s", b.len ? ", " : "not run: ", t->g->variants[i].name);
         }
     }
-    if (b.len) {
+    if (b.len || b.failed) {
         add_note(t, &b);
     }
     buf_release(&b);

@@ -23,7 +23,7 @@ static void add_machines(const struct compare_set *s, struct buf *out) {
             buf_clear(&b);
             buf_addf(&b, "%s on ", s->runs[r]->run_id);
             summary_machine(machine, &b);
-            fmt_wrap(out, "run      ", b.data, WIDTH);
+            fmt_wrap_buf(out, "run      ", &b, WIDTH);
         }
     }
     if (differ) {
@@ -92,6 +92,7 @@ static void add_variant(const struct compare_group *g, const struct compare_vari
         add_cell(c, (enum compare_axis)k, &cell);
         buf_addch(out, ' ');
         fmt_cell(out, cell.data, widths[k], true);
+        out->failed = out->failed || cell.failed;
     }
     bool has_quality = !isnan(compare_value(c, COMPARE_QUALITY));
     buf_addf(out, "  %s\n", c->dominator < g->n ? "dominated" : has_quality ? "frontier" : "");
@@ -117,7 +118,8 @@ static int add_dominated(const struct compare_group *g, struct buf *out, struct 
             buf_addf(&b, "; its lead in %s is within the error", weak.data);
         }
         buf_addch(&b, '.');
-        fmt_wrap(out, "- ", b.data, WIDTH);
+        out->failed = out->failed || weak.failed;
+        fmt_wrap_buf(out, "- ", &b, WIDTH);
     }
     buf_release(&weak);
     buf_release(&b);
@@ -136,7 +138,7 @@ static void add_differences(const struct compare_group *g, const struct compare_
         if (is_of(g, &d->items[i])) {
             buf_clear(&b);
             compare_sentence(&d->items[i], &b);
-            fmt_wrap(out, "- ", b.data, WIDTH);
+            fmt_wrap_buf(out, "- ", &b, WIDTH);
         }
     }
     buf_release(&b);

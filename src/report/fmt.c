@@ -173,6 +173,11 @@ void fmt_wrap(struct buf *out, const char *first, const char *s, size_t width) {
     buf_addch(out, '\n');
 }
 
+void fmt_wrap_buf(struct buf *out, const char *first, const struct buf *text, size_t width) {
+    fmt_wrap(out, first, text->data, width);
+    out->failed = out->failed || text->failed;
+}
+
 void fmt_csv(struct buf *out, const char *s) {
     if (!s) {
         return;

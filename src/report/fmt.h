@@ -35,6 +35,8 @@ void fmt_cell(struct buf *out, const char *s, size_t width, bool right);
  * by first, the others by the same number of spaces.
  */
 void fmt_wrap(struct buf *out, const char *first, const char *s, size_t width);
+/* The same; a text that failed for want of memory fails out as well, so that one check is enough. */
+void fmt_wrap_buf(struct buf *out, const char *first, const struct buf *text, size_t width);
 
 /* One RFC 4180 field: quoted only where it must be. NULL is an empty field. */
 void fmt_csv(struct buf *out, const char *s);

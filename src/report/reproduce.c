@@ -130,7 +130,7 @@ static void add_claim(const struct claim *c, struct buf *out) {
     buf_addf(&line, "%s %s: ", c->claim, verdict_name(c->verdict));
     buf_addstr(&line, c->detail);
     buf_addch(&line, '.');
-    fmt_wrap(out, "- ", line.data, WIDTH);
+    fmt_wrap_buf(out, "- ", &line, WIDTH);
     buf_release(&line);
 }
 
