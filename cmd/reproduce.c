@@ -22,7 +22,7 @@ int cmd_reproduce(int argc, char **argv) {
         .usage = usage,
         .summary = "Recomputes the metrics of the 72 variants of the EDGE-EVAL paper.",
         .details = "csv has one line a variant and metric with 17 significant digits. text also\n"
-                   "says which claims of the paper's abstract hold on its own rows, and by how "
+                   "says which of the paper's claims hold on its own rows, and by how "
                    "much\nthe others do not.",
         .options = options,
     };
