@@ -21,6 +21,7 @@ RUN_WORDS = 8  # two items share no run of this many words
 NEAR_DUPLICATE = 0.3  # of an item's runs are in another item
 ANSWER_WORDS = 8
 SUMMARY_WORDS = (18, 40)
+COPIED_WORDS = 6  # a summary is in its own words: no run of this many is in its document
 NO_ANSWER_SHARE = (0.2, 0.3)
 OPENING_WORDS = 3
 OPENING_SHARE = 0.02  # of a set's items begin with the same words, or it is one item too few
@@ -29,6 +30,14 @@ CALENDAR = set(
     "Monday Tuesday Wednesday Thursday Friday Saturday Sunday January February March April May "
     "June July August September October November December Dear Ms Mr Mrs Dr Day Step".split()
 )
+
+
+def words_of(text):
+    return re.findall(r"[\w']+", text.lower())
+
+
+def runs_of(words, length):
+    return {tuple(words[i : i + length]) for i in range(len(words) - length + 1)}
 
 
 class Item:
@@ -40,14 +49,10 @@ class Item:
         self.where = f"data/tasks/{task}/{split}.jsonl:{line}"
         self.obj = obj
         self.parts = TEXTS[task](obj)
-        self.words = [re.findall(r"[\w']+", part.lower()) for part in self.parts]
+        self.words = [words_of(part) for part in self.parts]
 
     def runs(self):
-        return {
-            tuple(words[i : i + RUN_WORDS])
-            for words in self.words
-            for i in range(len(words) - RUN_WORDS + 1)
-        }
+        return set().union(*(runs_of(words, RUN_WORDS) for words in self.words))
 
 
 def rag_texts(obj):
@@ -103,6 +108,9 @@ def check_summ(obj):
         yield f"the summary has {n} words, not {low} to {high}"
     if not obj.get("summary", "").endswith((".", '."')):
         yield "the summary does not end with a full stop"
+    texts = (words_of(obj.get(key, "")) for key in ("document", "summary"))
+    for run in set.intersection(*(runs_of(words, COPIED_WORDS) for words in texts)):
+        yield f'the summary copies "{" ".join(run)}" from its document'
 
 
 def check_chat(obj):
