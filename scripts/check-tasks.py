@@ -25,11 +25,7 @@ COPIED_WORDS = 6  # a summary is in its own words: no run of this many is in its
 NO_ANSWER_SHARE = (0.2, 0.3)
 OPENING_WORDS = 3
 OPENING_SHARE = 0.02  # of a set's items begin with the same words, or it is one item too few
-NAME_WORD = r"[A-Z][\w'’-]+"
-CALENDAR = set(
-    "Monday Tuesday Wednesday Thursday Friday Saturday Sunday January February March April May "
-    "June July August September October November December Dear Ms Mr Mrs Dr Day Step".split()
-)
+NAME = re.compile(r"[A-Z][\w-]+(?: (?:& )?[A-Z][\w-]+)+")
 
 
 def words_of(text):
@@ -64,7 +60,7 @@ def summ_texts(obj):
 
 
 def chat_texts(obj):
-    return [m["content"] for m in obj["messages"]]
+    return [m["content"] for m in obj["messages"] if m["role"] != "system"]
 
 
 TEXTS = {"rag": rag_texts, "summ": summ_texts, "chat": chat_texts}
@@ -78,16 +74,21 @@ def want_text(obj, *keys):
             yield f'"{key}" begins or ends with blanks'
 
 
-def check_rag(obj):
-    yield from want_text(obj, "title", "context", "question")
-    answers = obj.get("answers")
-    if not isinstance(answers, dict) or set(answers) != {"text", "answer_start"}:
-        yield '"answers" is not {"text": [...], "answer_start": [...]}'
+def is_list_of(value, kind):
+    return isinstance(value, list) and all(isinstance(v, kind) for v in value)
+
+
+def check_answers(context, answers):
+    if not (
+        isinstance(answers, dict)
+        and is_list_of(answers.get("text"), str)
+        and is_list_of(answers.get("answer_start"), int)
+    ):
+        yield '"answers" is not {"text": [string, ...], "answer_start": [number, ...]}'
         return
     texts, starts = answers["text"], answers["answer_start"]
     if len(texts) != len(starts) or len(set(texts)) != len(texts):
         yield "answers repeat, or not each of them has one start"
-    context = obj.get("context", "")
     for text, start in zip(texts, starts):
         before, after = context[max(start - 1, 0) : start], context[start + len(text) :][:1]
         if not text.strip() or context[start : start + len(text)] != text:
@@ -96,26 +97,29 @@ def check_rag(obj):
             yield f'the answer "{text}" begins or ends inside a word'
         if len(text.split()) > ANSWER_WORDS:
             yield f'the answer "{text}" has more than {ANSWER_WORDS} words'
-    if not obj.get("question", "").endswith("?"):
+
+
+def check_rag(obj):
+    yield from check_answers(obj["context"], obj.get("answers"))
+    if not obj["question"].endswith("?"):
         yield "the question does not end with a question mark"
 
 
 def check_summ(obj):
-    yield from want_text(obj, "document", "summary")
     low, high = SUMMARY_WORDS
-    n = len(obj.get("summary", "").split())
+    n = len(obj["summary"].split())
     if not low <= n <= high:
         yield f"the summary has {n} words, not {low} to {high}"
-    if not obj.get("summary", "").endswith((".", '."')):
+    if not obj["summary"].endswith((".", '."')):
         yield "the summary does not end with a full stop"
-    texts = (words_of(obj.get(key, "")) for key in ("document", "summary"))
+    texts = (words_of(obj[key]) for key in ("document", "summary"))
     for run in set.intersection(*(runs_of(words, COPIED_WORDS) for words in texts)):
         yield f'the summary copies "{" ".join(run)}" from its document'
 
 
 def check_chat(obj):
     messages = obj.get("messages")
-    if not isinstance(messages, list) or len(messages) < 2:
+    if not is_list_of(messages, dict) or len(messages) < 2:
         yield '"messages" does not hold a question and its answer'
         return
     turns = messages[1:] if messages[0].get("role") == "system" else messages
@@ -128,6 +132,16 @@ def check_chat(obj):
 
 
 CHECKS = {"rag": check_rag, "summ": check_summ, "chat": check_chat}
+TEXT_KEYS = {"rag": ("title", "context", "question"), "summ": ("document", "summary"), "chat": ()}
+
+
+def check_item(task, obj):
+    found = list(want_text(obj, "id", "domain", *TEXT_KEYS[task]))
+    if found:
+        return found
+    if obj["domain"] not in DOMAINS:
+        found.append(f'the domain "{obj["domain"]}" is none of {", ".join(DOMAINS)}')
+    return found + list(CHECKS[task](obj))
 
 
 def unique_keys(pairs):
@@ -150,9 +164,7 @@ def load(task, split, path, faults):
         except ValueError as e:
             faults.append(f"{where}: {e}")
             continue
-        found = [*want_text(obj, "id", "domain"), *CHECKS[task](obj)]
-        if obj.get("domain") not in DOMAINS:
-            found.append(f'the domain "{obj.get("domain")}" is none of {", ".join(DOMAINS)}')
+        found = check_item(task, obj)
         faults += [f"{where}: {fault}" for fault in found]
         if not found:
             items.append(Item(task, split, number, obj))
@@ -201,22 +213,26 @@ def check_ids_and_wording(items, faults):
             faults.append(f'{item.where}: {kind} {other.where}: "{" ".join(min(common))}"')
 
 
-def names(item):
-    """Runs of capitalised words, first words of sentences left out: persons, firms, products."""
-    text = re.sub(r"(^|[.?!:;\n]\s+)\S+", r"\1", item.parts[0])
-    found = re.findall(rf"{NAME_WORD}(?: (?:& )?{NAME_WORD})+", text)
-    return {f for f in found if not set(f.split()) & CALENDAR}
+def names(item, ordinary):
+    """Runs of capitalised words, some of which are written so only: persons, firms, products."""
+    found = (m for part in item.parts for m in NAME.findall(part))
+    return {name for name in found if any(w.lower() not in ordinary for w in name.split())}
 
 
 def check_names(items, faults):
     """A name of an eval set comes up in no train set."""
+    texts = [part for item in items for part in item.parts]
+    ordinary = {word for text in texts for word in re.findall(r"\b[a-z][\w-]*", text)}
+    ordinary.update("january february march april may june july august september october".split())
+    ordinary.update("november december monday tuesday wednesday thursday friday".split())
+    ordinary.update("saturday sunday dear mr mrs ms dr".split())
     known = {}
     for item in items:
         if item.split == "eval":
-            known.update(dict.fromkeys(names(item), item.where))
+            known.update(dict.fromkeys(names(item, ordinary), item.where))
     for item in items:
         if item.split == "train":
-            for name in sorted(names(item) & known.keys()):
+            for name in sorted(names(item, ordinary) & known.keys()):
                 faults.append(f'{item.where}: the name "{name}" is also at {known[name]}')
 
 
