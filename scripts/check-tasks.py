@@ -24,7 +24,7 @@ SUMMARY_WORDS = (18, 40)
 COPIED_WORDS = 6  # a summary is in its own words: no run of this many is in its document
 NO_ANSWER_SHARE = (0.2, 0.3)
 OPENING_WORDS = 3
-OPENING_SHARE = 0.02  # of a set's items begin with the same words, or it is one item too few
+OPENING_SHARE = 0.02  # no more of a set's items than this begin with the same words
 NAME = re.compile(r"[A-Z][\w-]+(?: (?:& )?[A-Z][\w-]+)+")
 
 
