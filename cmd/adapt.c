@@ -239,7 +239,8 @@ static int warn_of_overlap(const struct adapt_args *a, struct err *e) {
 
 static int train(struct adapt_args *a, struct err *e) {
     const char *term = getenv("TERM");
-    struct screen screen = {.is_terminal = isatty(STDERR_FILENO) && term && strcmp(term, "dumb"),
+    struct screen screen = {.is_terminal = isatty(STDERR_FILENO) && term &&
+                                           strcmp(term, "dumb") != 0,
                             .quiet = a->quiet};
     const struct train_observer observer = {
         .ctx = &screen, .started = on_started, .stepped = on_stepped};
@@ -251,6 +252,7 @@ static int train(struct adapt_args *a, struct err *e) {
     rc = rc ? rc : warn_of_overlap(a, e);
     stop_on_signals();
     rc = rc ? rc : train_run(&a->o, &arena, &result, e);
+    a->o.observer = NULL;
     end_line(&screen);
     if (!rc) {
         rc = a->as_json ? print_json(&result, &a->o, e) : print_text(&result, &a->o, e);

@@ -58,9 +58,9 @@ static void pack_head(const struct head_rows *r, int64_t token, int64_t n, int h
                                 .b_row_bytes = (size_t)r->row * sizeof(float),
                                 .alpha = 1};
     if (as_columns) {
-        pack_columns(&t, 0, head_dim, 0, n, NULL, out);
+        pack_columns(&t, 0, head_dim, 0, n, out, out); /* F32 needs no buffer */
     } else {
-        pack_rows(&t, head_dim, 0, n, 0, head_dim, NULL, out);
+        pack_rows(&t, head_dim, 0, n, 0, head_dim, out, out);
     }
 }
 

@@ -49,8 +49,8 @@ static void pack_columns(const struct gemm_term *t, int64_t k0, int64_t kc, int6
     for (int64_t p = 0; p < n; p += PANEL) {
         const float *rows[PANEL];
         for (int64_t j = 0; j < PANEL; j++) {
-            /* Past the end: computed and never stored. */
-            rows[j] = p + j < n ? row_values(t, n0 + p + j, k0, kc, buffer + j * GEMM_KC) : rows[0];
+            int64_t column = p + j < n ? p + j : p; /* past the end: computed, never stored */
+            rows[j] = row_values(t, n0 + column, k0, kc, buffer + j * GEMM_KC);
         }
         transpose_panel(rows, kc, t->alpha, out + p * kc);
     }

@@ -14,11 +14,12 @@ const struct cpu_kernels *const cpu_kernel_sets[] = {
 };
 
 const struct cpu_kernels *cpu_kernels_best(void) {
-    const struct cpu_kernels *const *k = cpu_kernel_sets;
-    while (!(*k)->usable()) {
-        k++;
+    for (const struct cpu_kernels *const *k = cpu_kernel_sets; *k; k++) {
+        if ((*k)->usable()) {
+            return *k;
+        }
     }
-    return *k;
+    return &cpu_kernels_any;
 }
 
 size_t cpu_attention_floats(int max_len, int head_dim) {

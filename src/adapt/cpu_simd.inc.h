@@ -6,6 +6,7 @@
 enum { VF_LEN = 16 };
 typedef float vf __attribute__((vector_size(64)));
 typedef int32_t vi __attribute__((vector_size(64)));
+typedef uint32_t vu __attribute__((vector_size(64)));
 typedef uint16_t vh __attribute__((vector_size(32)));
 #define INLINE static inline __attribute__((always_inline, unused))
 
@@ -95,15 +96,15 @@ INLINE vf vsigmoid(vf x) {
 INLINE vf from_halves(const uint16_t *p) {
     vh h;
     __builtin_memcpy(&h, p, sizeof(h));
-    vi bits = __builtin_convertvector(h, vi);
-    vi sign = (bits & 0x8000) << 16;
-    vi rest = (bits & 0x7fff) << 13;
-    vi exponent = rest & (0x7c00 << 13);
-    vi normal = rest + (112 << 23);
-    normal += (exponent == (0x7c00 << 13)) & (112 << 23); /* infinite or no number */
-    vf subnormal = (vf)(rest + (113 << 23)) - splat(6.103515625e-05F);
-    vf value = choose(exponent == 0, subnormal, (vf)normal);
-    return (vf)((vi)value | sign);
+    vu bits = __builtin_convertvector(h, vu);
+    vu sign = (bits & 0x8000U) << 16;
+    vu rest = (bits & 0x7fffU) << 13;
+    vu exponent = rest & (0x7c00U << 13);
+    vu normal = rest + (112U << 23);
+    normal += (vu)(exponent == (0x7c00U << 13)) & (112U << 23); /* infinite or no number */
+    vf subnormal = (vf)(rest + (113U << 23)) - splat(6.103515625e-05F);
+    vf value = choose((vi)(exponent == 0), subnormal, (vf)normal);
+    return (vf)((vu)value | sign);
 }
 
 INLINE void halves_to_floats(const uint16_t *p, float *out, int64_t n) {

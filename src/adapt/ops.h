@@ -104,4 +104,11 @@ struct ops_kind {
 extern const struct ops_kind ops_plain;
 extern const struct ops_kind ops_cpu;
 
+/* kind->linear and kind->linear_back of o. */
+struct ggml_tensor *ops_linear(struct ops *o, const struct linear *l, struct ggml_tensor *x,
+                               struct ggml_tensor **u);
+struct ggml_tensor *ops_linear_back(struct ops *o, const struct linear *l, struct ggml_tensor *x,
+                                    struct ggml_tensor *u, struct ggml_tensor *dy,
+                                    struct ggml_tensor *sum, bool want_dx);
+
 #endif

@@ -4,7 +4,7 @@
 
 #include "adapt/base_model.h"
 
-int ops_cpu_work_create(int n_threads, const struct model_shape *s, int max_segment, void **work,
+int ops_cpu_work_create(int n_threads, const struct model_shape *s, int max_segment, void **out,
                         struct err *e) EE_MUST_CHECK;
 void ops_cpu_work_free(void *work);
 /* Bytes that ops_cpu_work_create allocates. */

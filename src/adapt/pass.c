@@ -352,7 +352,7 @@ static struct ggml_tensor *head_logits(struct pass *p, struct head_chunk *c,
     struct ggml_tensor *u;
     c->x = ggml_get_rows(p->ops.ctx, last, part(p, p->rows, c->from, c->n));
     struct ggml_tensor *normed = p->ops.kind->norm(&p->ops, c->x, m->output_norm, m->shape.rms_eps);
-    return p->ops.kind->linear(&p->ops, &head, normed, &u);
+    return ops_linear(&p->ops, &head, normed, &u);
 }
 
 /* Adds the chunk's loss to the graph; with grad, also the gradient of its rows, set into grad, which
@@ -370,8 +370,7 @@ static struct ggml_tensor *add_head(struct pass *p, struct head_chunk *c, struct
     if (!grad) {
         return NULL;
     }
-    struct ggml_tensor *dnormed = p->ops.kind->linear_back(&p->ops, &head, NULL, NULL, dlogits,
-                                                           NULL, true);
+    struct ggml_tensor *dnormed = ops_linear_back(&p->ops, &head, NULL, NULL, dlogits, NULL, true);
     struct ggml_tensor *dx = p->ops.kind->norm_back(&p->ops, c->x, m->output_norm, m->shape.rms_eps,
                                                     dnormed, NULL);
     return ggml_set_rows(p->ops.ctx, grad, dx, part(p, p->rows, c->from, c->n));
