@@ -327,6 +327,17 @@ static int check_out(const struct trainer *t, struct err *e) {
     return rc;
 }
 
+/* The header tells what can be told of a model before its rows are looked at. */
+static int check_model(const struct trainer *t, struct err *e) {
+    struct base_model m;
+    int rc = base_model_declare(t->opts->model_path, t->matrices, &m, e);
+    if (!rc) {
+        rc = lora_check(&m.shape, t->opts->rank, t->modules, e);
+        base_model_release(&m);
+    }
+    return rc;
+}
+
 int trainer_open(struct trainer *t, const struct train_opts *o, struct train_result *result,
                  struct err *e) {
     *t = (struct trainer){.opts = o, .result = result};
@@ -337,6 +348,7 @@ int trainer_open(struct trainer *t, const struct train_opts *o, struct train_res
     rc = rc ? rc : parse_names(t, e);
     rc = rc ? rc : make_checkpoint_path(t, e);
     rc = rc ? rc : check_out(t, e);
+    rc = rc ? rc : check_model(t, e);
     rc = rc ? rc
             : train_rows_load(o->model_path, o->task, o->data_path, o->max_tokens, o->skip_long,
                               &t->rows, e);

@@ -1,0 +1,103 @@
+"""edge-eval adapt and merge: the commands, a stop and what follows, and what they refuse."""
+
+import json
+import signal
+import unittest
+
+import gguf
+from harness import FAILED, OK, PATIENCE_S, USAGE, Case, f16_model, tiny_model, wait_until
+
+
+def rows(n, words=12):
+    """Summaries of letters; row i has its own document."""
+    return "".join(json.dumps({"id": f"row-{i}", "document": " ".join([f"item{i}"] * (words + i % 3)),
+                               "summary": f"item{i} again"}) + "\n" for i in range(n))
+
+
+class Adapt(Case):
+    def setUp(self):
+        super().setUp()
+        self.model = tiny_model(self.dir)
+        (self.dir / "rows.jsonl").write_text(rows(8))
+
+    def adapt(self, *more, out="a.gguf", code=OK, **kwargs):
+        return self.edge_eval("adapt", self.model, "--task", "summ", "--data", "rows.jsonl", "--out", out,
+                              "--rank", "4", "--epochs", "2", "--batch", "2", "--accumulate", "1", *more,
+                              code=code, **kwargs)
+
+    def test_an_adapter_is_trained_and_merged(self):
+        done = self.adapt("--lr", "5e-3", "--json", "--validation", "0.25", "--warmup", "0")
+        result = json.loads(done.out)
+        self.assertEqual(result["steps"], 6)
+        self.assertEqual([p["step"] for p in result["curve"]], [1, 2, 3, 4, 5, 6])
+        self.assertLess(result["best_validation_loss"], result["first_validation_loss"])
+        self.assertGreater(result["peak_bytes"], 0)
+        self.assertEqual(result["settings"]["rank"], 4)
+        self.assertSays(done.err, "6 rows (2 more held out), 6 steps")
+        adapter = gguf.Gguf.read(self.dir / "a.gguf")
+        self.assertEqual(adapter.kv["general.type"][1], b"adapter")
+        self.assertEqual(adapter.kv["adapter.lora.alpha"][1], 16)
+        out = self.edge_eval("merge", self.model, "a.gguf", "m.gguf", "--json").out
+        merged = json.loads(out)
+        self.assertEqual(merged["merged"], len(adapter.tensors) // 2)
+        self.assertEqual(merged["bytes"], (self.dir / "m.gguf").stat().st_size)
+        base = gguf.Gguf.read(self.model)
+        self.assertEqual([t.name for t in gguf.Gguf.read(self.dir / "m.gguf").tensors],
+                         [t.name for t in base.tensors])
+
+    def test_text_output_and_qlora(self):
+        model = f16_model(self.dir)
+        done = self.edge_eval("adapt", model, "--task", "summ", "--data", "rows.jsonl", "--out", "q.gguf",
+                              "--method", "qlora", "--max-steps", "2", "-q")
+        self.assertRegex(done.out, r"trained  1 steps, \d+ tokens, \d+ tok/s on CPU, base iq4_nl")
+        self.assertRegex(done.out, r"memory   \d+ MiB at most, \d+ forecast")
+        self.assertEqual(done.err, "")
+
+    def test_a_stopped_training_goes_on(self):
+        whole = json.loads(self.adapt("--json", "-q", "--epochs", "30").out)
+        args = ("adapt", self.model, "--task", "summ", "--data", "rows.jsonl", "--out", "s.gguf", "--rank", "4",
+                "--epochs", "30", "--batch", "2", "--accumulate", "1", "--json", "--save-every", "1")
+        going = self.start(*args)
+        checkpoint = self.dir / "s.gguf.checkpoint"
+        wait_until(lambda: checkpoint.exists() or going.process.poll() is not None, "a checkpoint", PATIENCE_S)
+        going.process.send_signal(signal.SIGINT)
+        stopped = going.wait()
+        if stopped.code != OK:
+            self.assertSays(stopped.err, "stopped after step", "--resume goes on")
+            resumed = json.loads(self.edge_eval(*args, "--resume", "-q").out)
+            self.assertGreater(resumed["resumed_from"], 0)
+        else:
+            resumed = json.loads(stopped.out)
+        self.assertEqual([p["loss"] for p in resumed["curve"]], [p["loss"] for p in whole["curve"]])
+
+    def test_refusals(self):
+        for more, code, part in [
+            (["--rank", "100000"], USAGE, "rank is 100000; it can be 1 to 65536"),
+            (["--modules", "q,x"], USAGE, 'unknown module "x"'),
+            (["--max-tokens", "5"], FAILED, "rows are longer than 5 tokens"),
+            (["--device", "nowhere"], FAILED, 'no device "nowhere" here'),
+            (["--resume"], FAILED, "no checkpoint"),
+        ]:
+            with self.subTest(more=more):
+                done = self.adapt(*more, code=code)
+                self.assertEqual(done.out, "")
+                self.assertSays(done.err, part)
+        (self.dir / "a.gguf").write_text("")
+        self.assertSays(self.adapt(code=USAGE).err, "a.gguf exists already; --force replaces it")
+
+    def test_rows_that_are_scored_later_are_counted(self):
+        (self.dir / "eval.jsonl").write_text(rows(3))
+        done = self.adapt("--eval", "eval.jsonl", "--max-steps", "1")
+        self.assertSays(done.err, "3 training rows are also in eval.jsonl")
+
+    def test_other_architectures_are_refused(self):
+        model = gguf.Gguf.read(self.model)
+        model.set("general.architecture", gguf.STRING, "gemma")
+        model.write(self.dir / "gemma.gguf")
+        done = self.edge_eval("adapt", "gemma.gguf", "--task", "summ", "--data", "rows.jsonl", "--out", "g.gguf",
+                              code=FAILED)
+        self.assertSays(done.err, 'of the architecture "gemma"; llama and qwen2 can be adapted')
+
+
+if __name__ == "__main__":
+    unittest.main()
