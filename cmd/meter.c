@@ -48,7 +48,7 @@ static int check_args(const struct meter_args *a, struct err *e) {
     if (a->repeats > 1 && !a->command) {
         return err_set(e, EE_USAGE, "--repeat needs a command that can be run again");
     }
-    if (a->interval_ms < 10 || a->interval_ms > 10000) {
+    if (a->interval_ms && (a->interval_ms < 10 || a->interval_ms > 10000)) {
         return err_set(e, EE_USAGE, "--interval must be 10 to 10000 ms");
     }
     if (a->with_cost && isnan(a->usd_per_kwh)) {
@@ -244,14 +244,14 @@ static int meter_main(const struct meter_args *a, const struct process_fds *fds)
 int cmd_meter(int argc, char **argv) {
     struct process_fds fds;
     process_fds_now(&fds);
-    struct meter_args a = {.interval_ms = 100, .repeats = 1, .usd_per_kwh = NAN};
+    struct meter_args a = {.repeats = 1, .usd_per_kwh = NAN};
     const struct opt options[] = {
         {OPT_FLAG, 0, "json", &a.as_json, NULL, "print JSON", NULL},
         {OPT_STR, 'o', "output", &a.output, "FILE", "write the result there", NULL},
         {OPT_STR, 0, "csv", &a.csv, "FILE", "write the power of every period as a time series",
          NULL},
         {OPT_INT, 'I', "interval", &a.interval_ms, "MS",
-         "the period: sensors are read so often (default 100)", NULL},
+         "the period: sensors are read so often (default 100; 50 for fast sensors)", NULL},
         {OPT_INT, 'r', "repeat", &a.repeats, "N", "run the command N times, and show the spread",
          NULL},
         {OPT_INT, 'p', "pid", &a.pid, "PID", "measure until that process ends, or Ctrl-C", NULL},

@@ -19,6 +19,7 @@
 
 static struct fake_root root;
 static char library[128];
+static void (*set_up)(unsigned n);
 static struct fake_nvml *fake; /* NULL: there is no compiler to build it with */
 
 static int build_library(void) {
@@ -47,9 +48,11 @@ static int setup_library(void **state) {
     }
     void *lib = dlopen(library, RTLD_NOW | RTLD_LOCAL);
     void *symbol = lib ? dlsym(lib, "fake_nvml_state") : NULL;
+    void *set_up_symbol = lib ? dlsym(lib, "fake_nvml_set_up") : NULL;
     fake_nvml_state_fn *state_of;
     memcpy(&state_of, &symbol, sizeof(symbol));
-    if (!symbol) {
+    memcpy(&set_up, &set_up_symbol, sizeof(set_up_symbol));
+    if (!symbol || !set_up_symbol) {
         print_error("%s\n", dlerror());
         return -1;
     }
@@ -63,25 +66,13 @@ static int teardown_library(void **state) {
     return 0;
 }
 
-static const struct fake_gpu ordinary = {
-    .energy_mj = 5000000000ULL,
-    .usage_mw = 90000,
-    .instant_mw = 100000,
-    .instant_type = NVML_TYPE_UINT,
-    .average_mw = 90000,
-    .module_rc = NVML_RC_NOT_SUPPORTED,
-};
-
 static int reset(void **state) {
     (void)state;
     if (!fake) {
         return 0;
     }
-    memset(fake, 0, sizeof(*fake));
+    set_up(FAKE_GPUS);
     fake->n = 2;
-    for (size_t i = 0; i < FAKE_GPUS; i++) {
-        fake->gpu[i] = ordinary;
-    }
     return 0;
 }
 
@@ -202,9 +193,31 @@ static void without_a_counter_power_is_integrated(void **state) {
     start(&c, NULL);
     window(&c, 10, &r);
     assert_int_equal(r.c[0].quality, METER_INTEGRATED);
+    assert_string_equal(r.c[0].source, "nvml average power");
+    assert_close(r.c[0].joules, 900);
+    assert_close(r.c[0].coverage, 1);
+    assert_close(r.c[0].edge_j, 90 * 1.1); /* the mean of a second, renewed every 100 ms */
+    meter_stop(c.m);
+}
+
+/* It looks at a quarter of the time: what it may not have seen is in the interval. */
+static void instant_power_alone_is_wide_once_it_has_moved(void **state) {
+    (void)state;
+    NEED_LIBRARY();
+    struct fake_clock c = FAKE_CLOCK_INIT;
+    struct meter_reading r;
+    fake->n = 1;
+    fake->gpu[0].energy_rc = fake->gpu[0].average_rc = fake->gpu[0].usage_rc =
+        NVML_RC_NOT_SUPPORTED;
+    start(&c, NULL);
+    window(&c, 10, &r);
     assert_string_equal(r.c[0].source, "nvml instant power");
-    assert_close(r.c[0].joules, 1000);
-    assert_close(r.c[0].coverage, 0.25); /* it looks at a quarter of the time */
+    assert_close(r.c[0].coverage, 0.25);
+    assert_close(r.c[0].edge_j, 100 * 0.1);
+    fake->gpu[0].instant_mw = 500000;
+    run(&c, 1);
+    window(&c, 10, &r);
+    assert_close(r.c[0].edge_j, 500 * 0.1 + 0.75 * (500 - 100) / 2 * 10);
     meter_stop(c.m);
 }
 
@@ -212,20 +225,19 @@ static void without_a_counter_power_is_integrated(void **state) {
 static void power_is_taken_from_what_answers(void **state) {
     (void)state;
     NEED_LIBRARY();
+    enum { YES = NVML_RC_SUCCESS, NO = NVML_RC_NOT_SUPPORTED };
     static const struct {
-        nvml_rc instant_rc, average_rc;
-        unsigned type;
+        nvml_rc energy_rc, instant_rc, average_rc, usage_rc;
+        unsigned type; /* of the instant power */
         const char *source;
         double joules;
         int64_t update_ns;
     } cases[] = {
-        {0, 0, NVML_TYPE_UINT, "nvml instant power", 1500, 100 * NS_PER_MS},
-        {0, 0, NVML_TYPE_DOUBLE, "nvml instant power", 1500, 100 * NS_PER_MS},
-        {0, 0, NVML_TYPE_ULLONG, "nvml instant power", 1500, 100 * NS_PER_MS},
-        {NVML_RC_NOT_SUPPORTED, 0, NVML_TYPE_UINT, "nvml average power", 1350, NS_PER_S},
-        {0, 0, 77, "nvml average power", 1350, NS_PER_S}, /* a type of the future */
-        {NVML_RC_NOT_SUPPORTED, NVML_RC_NOT_SUPPORTED, NVML_TYPE_UINT, "nvml power", 1350,
-         NS_PER_S},
+        {NO, YES, YES, YES, NVML_TYPE_UINT, "nvml average power", 1200, 1100 * NS_PER_MS},
+        {NO, YES, NO, YES, NVML_TYPE_UINT, "nvml power", 1350, 1100 * NS_PER_MS},
+        {NO, YES, NO, NO, NVML_TYPE_UINT, "nvml instant power", 1500, 100 * NS_PER_MS},
+        {NO, YES, NO, NO, NVML_TYPE_DOUBLE, "nvml instant power", 1500, 100 * NS_PER_MS},
+        {NO, YES, NO, NO, NVML_TYPE_ULLONG, "nvml instant power", 1500, 100 * NS_PER_MS},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct fake_clock c = FAKE_CLOCK_INIT;
@@ -233,16 +245,48 @@ static void power_is_taken_from_what_answers(void **state) {
         struct meter_component info;
         reset(NULL);
         fake->n = 1;
-        fake->gpu[0].energy_rc = NVML_RC_NOT_SUPPORTED;
+        fake->gpu[0].energy_rc = cases[i].energy_rc;
         fake->gpu[0].instant_rc = cases[i].instant_rc;
         fake->gpu[0].instant_type = cases[i].type;
         fake->gpu[0].average_rc = cases[i].average_rc;
+        fake->gpu[0].average_mw = 80000;
+        fake->gpu[0].usage_rc = cases[i].usage_rc;
         start(&c, NULL);
         window(&c, 15, &r);
         meter_component_info(c.m, 0, &info);
         assert_string_equal(r.c[0].source, cases[i].source);
         assert_close(r.c[0].joules, cases[i].joules);
         assert_int_equal(info.update_ns, cases[i].update_ns);
+        meter_stop(c.m);
+    }
+}
+
+/* Beside a counter, what follows the load: seen once the counter is gone. */
+static void beside_a_counter_power_is_instant(void **state) {
+    (void)state;
+    NEED_LIBRARY();
+    static const struct {
+        nvml_rc instant_rc;
+        unsigned type;
+        const char *source;
+    } cases[] = {
+        {NVML_RC_SUCCESS, NVML_TYPE_UINT, "nvml instant power"},
+        {NVML_RC_NOT_SUPPORTED, NVML_TYPE_UINT, "nvml average power"},
+        {NVML_RC_SUCCESS, 77, "nvml average power"}, /* a type of the future */
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct fake_clock c = FAKE_CLOCK_INIT;
+        struct meter_reading r;
+        reset(NULL);
+        fake->n = 1;
+        fake->gpu[0].instant_rc = cases[i].instant_rc;
+        fake->gpu[0].instant_type = cases[i].type;
+        start(&c, NULL);
+        window(&c, 15, &r);
+        assert_string_equal(r.c[0].source, "nvml counter");
+        fake->gpu[0].energy_rc = NVML_RC_UNKNOWN;
+        window(&c, 15, &r);
+        assert_string_equal(r.c[0].source, cases[i].source);
         meter_stop(c.m);
     }
 }
@@ -521,7 +565,9 @@ int main(void) {
         CASE(gpus_are_chosen_by_lasting_names),
         CASE(a_gpu_that_is_not_there_is_an_error),
         CASE(without_a_counter_power_is_integrated),
+        CASE(instant_power_alone_is_wide_once_it_has_moved),
         CASE(power_is_taken_from_what_answers),
+        CASE(beside_a_counter_power_is_instant),
         CASE(a_gpu_lost_in_a_window_is_missing),
         CASE(a_lost_counter_leaves_the_power),
         CASE(a_driver_reload_is_no_energy),

@@ -7,6 +7,8 @@
 #include <string.h>
 
 #define DEFAULT_PERIOD_MS 100
+#define FASTEST_DEFAULT_NS (50 * NS_PER_MS)
+#define JITTER_SEED 20250806
 #define FULL_READ_NS NS_PER_S
 
 static const char *const quality_names[] = {"counter", "integrated", "modelled", "missing"};
@@ -58,7 +60,7 @@ void meter_sample(struct meter *m, enum sensor_depth depth) {
         v.counter = v.power = SENSOR_ABSENT;
         v.counter_why[0] = v.power_why[0] = '\0';
         ch->sensor->ops->read(ch->sensor, ch->index, depth, &v);
-        struct series_step step = series_advance(&ch->series, c, &v, m->period_ns);
+        struct series_step step = series_advance(&ch->series, c, &v);
         if (step.valid) {
             note_peak(m, i, &step);
             trace_take(m, i, &step);
@@ -92,27 +94,36 @@ static void wait_for_deadline(struct meter *m, int64_t t_ns) {
     }
 }
 
+static void set_deadline(struct meter *m) {
+    double share = m->jitters ? rng_uniform(&m->rng) : 0;
+    m->due_ns = m->slot_ns + (int64_t)(share * (double)m->period_ns);
+}
+
+void meter_plan_next(struct meter *m, int64_t now_ns) {
+    m->slot_ns += m->period_ns;
+    int64_t lost_ns = now_ns - m->slot_ns - (m->jitters ? m->period_ns : 0);
+    if (lost_ns >= 0) {
+        int64_t lost = lost_ns / m->period_ns + 1;
+        m->stats.missed_deadlines += (uint64_t)lost;
+        m->slot_ns += lost * m->period_ns;
+    }
+    set_deadline(m);
+}
+
 static void *sampler(void *arg) {
     struct meter *m = arg;
     pthread_mutex_lock(&m->lock);
-    int64_t due_ns = m->start_ns + m->period_ns;
     for (;;) {
-        wait_for_deadline(m, due_ns);
+        wait_for_deadline(m, m->due_ns);
         if (m->stopping) {
             break;
         }
-        int64_t late_ns = meter_now_ns(m) - due_ns;
+        int64_t late_ns = meter_now_ns(m) - m->due_ns;
         if (late_ns > m->stats.worst_late_ns) {
             m->stats.worst_late_ns = late_ns;
         }
         sample_periodic(m);
-        due_ns += m->period_ns;
-        int64_t behind_ns = meter_now_ns(m) - due_ns;
-        if (behind_ns >= 0) {
-            int64_t missed = behind_ns / m->period_ns + 1;
-            m->stats.missed_deadlines += (uint64_t)missed;
-            due_ns += missed * m->period_ns;
-        }
+        meter_plan_next(m, meter_now_ns(m));
     }
     pthread_mutex_unlock(&m->lock);
     return NULL;
@@ -121,7 +132,7 @@ static void *sampler(void *arg) {
 /* ---- start and stop ---- */
 
 static struct meter *allocate(const struct meter_opts *opts, const struct meter_clock *clock) {
-    static const struct meter_clock real = {real_now_ns, real_wait_until, NULL, false};
+    static const struct meter_clock real = {.now_ns = real_now_ns, .wait_until = real_wait_until};
     struct meter *m = calloc(1, sizeof(*m));
     if (!m) {
         return NULL;
@@ -137,6 +148,31 @@ static struct meter *allocate(const struct meter_opts *opts, const struct meter_
     pthread_condattr_destroy(&attr);
     pthread_mutex_init(&m->lock, NULL);
     return m;
+}
+
+/*
+ * A power sensor that is faster than the sampling shows a part of the time only, and a load whose
+ * period divides the sampling's would be seen at one phase alone. So samples come as fast as is
+ * cheap, and where that is not enough at random moments.
+ */
+static void plan_sampling(struct meter *m, bool is_default) {
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t i = 0; i < m->n; i++) {
+            const struct sensor_component *c = meter_component_of(&m->ch[i]);
+            bool is_faster = c->power_source[0] && !c->counter_source[0] &&
+                             c->power_update_ns < m->period_ns;
+            if (pass == 0 && is_faster && is_default) {
+                m->period_ns = FASTEST_DEFAULT_NS;
+            }
+            m->jitters = m->jitters || (pass == 1 && is_faster);
+        }
+    }
+    rng_init(&m->rng, JITTER_SEED);
+    m->slot_ns = m->start_ns + m->period_ns;
+    set_deadline(m);
+    for (size_t i = 0; i < m->n; i++) {
+        series_init(&m->ch[i].series, m->period_ns);
+    }
 }
 
 static int start_thread(struct meter *m, struct err *e) {
@@ -169,6 +205,7 @@ int meter_start_clocked(struct meter **out, const struct meter_opts *opts,
     int rc = meter_select(m, opts, e);
     if (rc == 0) {
         m->start_ns = meter_now_ns(m);
+        plan_sampling(m, opts->period_ms == 0);
         meter_sample(m, SENSOR_FULL);
         rc = start_thread(m, e);
     }

@@ -2,7 +2,8 @@
  * Energy meter: joules of named, nesting windows, one figure per component (a GPU, the CPU
  * packages, DRAM), each with its interval, its source and a quality label.
  *
- * One thread samples every sensor against absolute CLOCK_MONOTONIC deadlines and adds each
+ * One thread samples every sensor against absolute CLOCK_MONOTONIC deadlines (at a random moment of
+ * each period where a power sensor is faster than the period, so that no load stays in step) and adds each
  * sensor's energy to a running total since meter_start. A window is the difference of two totals,
  * read by the calling thread at the window's edges, so its length is unlimited and nothing is
  * lost between two samples. All memory is taken in meter_start and meter_trace_begin; while
@@ -118,7 +119,7 @@ struct component_reading {
     double joules;
     double low_j, high_j; /* docs/energy.md, E1: gain, edge and gap parts added linearly */
     double gain;          /* relative, systematic: one draw per device, not per window */
-    double edge_j;        /* per window: one update period (or averaging window) of mean power */
+    double edge_j;        /* of this window alone: its edges, and what happened between samples */
     double gap_less_j, gap_more_j; /* bounds for time between samples too far apart; mostly 0 */
     double mean_w, peak_w;
     double coverage; /* share of the window that readings stand for, 0..1 */

@@ -5,6 +5,7 @@
 #ifndef ENERGY_METER_IMPL_H
 #define ENERGY_METER_IMPL_H
 
+#include "base/rng.h"
 #include "energy/meter.h"
 #include "energy/sensor.h"
 #include "energy/series.h"
@@ -13,13 +14,17 @@
 
 #define METER_MAX_SENSORS 8
 
-/* Time as the meter sees it. With `manual` there is no thread: the test calls meter_step. */
+/*
+ * Time as the meter sees it, and in simulations the sensor too. With `manual` there is no thread:
+ * the test calls meter_step.
+ */
 struct meter_clock {
     int64_t (*now_ns)(void *ctx);
     /* Returns at or after t_ns. Called without the meter's lock. */
     void (*wait_until)(void *ctx, int64_t t_ns);
-    void *ctx;
+    void *ctx; /* also the probe's now_ctx */
     bool manual;
+    const struct sensor_ops *sensor; /* instead of what the options name; NULL: none */
 };
 
 struct channel {
@@ -74,6 +79,9 @@ struct sample_ring {
 struct meter {
     struct meter_clock clock;
     int64_t period_ns, start_ns, last_full_ns;
+    bool jitters;            /* samples at a random moment of each period */
+    int64_t slot_ns, due_ns; /* of the thread: the period under way, and its moment */
+    struct rng rng;
     const volatile sig_atomic_t *stop;
     struct sensor *sensors[METER_MAX_SENSORS]; /* owned */
     size_t n_sensors;
@@ -101,6 +109,9 @@ int meter_start_clocked(struct meter **out, const struct meter_opts *opts,
 int meter_select(struct meter *m, const struct meter_opts *opts, struct err *e) EE_MUST_CHECK;
 /* One periodic sample now: what the thread does at each deadline. */
 void meter_step(struct meter *m);
+
+/* The next sampling deadline after that one was kept at now_ns; counts those that are lost. */
+void meter_plan_next(struct meter *m, int64_t now_ns);
 
 /* The rest expects the lock to be held. */
 void meter_sample(struct meter *m, enum sensor_depth depth);

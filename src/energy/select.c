@@ -147,6 +147,11 @@ int meter_select(struct meter *m, const struct meter_opts *opts, struct err *e) 
     };
     const char *source = opts->source ? opts->source : "auto";
     unsigned covered = 0;
+    if (m->clock.sensor) {
+        struct sensor *s;
+        int rc = sensor_open(&s, m->clock.sensor, &env, e);
+        return rc ? rc : adopt(m, s, e);
+    }
     if (strcmp(source, "null") == 0) {
         return 0;
     }

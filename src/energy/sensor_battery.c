@@ -20,7 +20,8 @@
 #define CLASS_DIR "/sys/class/power_supply"
 #define MAX_BATTERIES 8
 #define GAIN_BATTERY 0.05
-#define UPDATE_NS (2 * NS_PER_S) /* firmware asks the gauge every second or two */
+/* The gauge averages for about a second and firmware asks it every second or two. */
+#define UPDATE_NS (3 * NS_PER_S)
 #define MAX_LAPTOP_W 1000
 
 struct battery {

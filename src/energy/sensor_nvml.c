@@ -4,11 +4,11 @@
  * What a GPU offers is found by asking it, never from its model's name:
  *   1. its energy counter, in steps of 100 ms. A read takes some 4 ms (17 ms seen), so it is read
  *      at window edges and about once a second;
- *   2. its power, preferring POWER_INSTANT: on an H100 its integral over 16 s with a step of load
- *      inside came to within 0.5 % of the counter, while the one-second averages of POWER_AVERAGE
- *      and nvmlDeviceGetPowerUsage lagged and came out 2.9 % short.
- * POWER_INSTANT looks at about a quarter of the time, which the coverage of a figure made from it
- * says. On a module (Grace Hopper) the counter holds CPU and memory too: it is told by the module
+ *   2. its power. Beside a counter POWER_INSTANT, which follows the load: on an H100 its integral
+ *      over 16 s with a step inside came to within 0.5 % of the counter, while the one-second
+ *      averages of POWER_AVERAGE and nvmlDeviceGetPowerUsage lagged and came out 2.9 % short.
+ *      Without a counter POWER_AVERAGE: its lag is bounded by the interval, but POWER_INSTANT looks
+ *      at about a quarter of the time only and may be in step with the load. On a module (Grace Hopper) the counter holds CPU and memory too: it is told by the module
  * scope of the power fields, which other GPUs refuse.
  */
 #include "energy/counter.h"
@@ -28,7 +28,7 @@
 #define DEFAULT_LIBRARY "libnvidia-ml.so.1"
 #define GAIN_NVML 0.05
 #define UPDATE_NS (100 * NS_PER_MS)
-#define AVERAGING_NS NS_PER_S
+#define AVERAGING_NS (1100 * NS_PER_MS) /* a second, renewed every 100 ms */
 #define INSTANT_DUTY 0.25
 #define MAX_GPU_W 5000 /* above any module: tells a jump of the counter from energy */
 
@@ -122,25 +122,31 @@ static nvml_rc gpu_power(const struct nvml_api *api, const struct gpu *g, double
 
 /* ---- probing ---- */
 
+enum { WAY_INSTANT, WAY_AVERAGE, WAY_USAGE, N_WAYS };
+
+static const struct {
+    unsigned field; /* 0: nvmlDeviceGetPowerUsage */
+    const char *source;
+    int64_t update_ns;
+    double duty;
+} ways[N_WAYS] = {
+    [WAY_INSTANT] = {NVML_FIELD_POWER_INSTANT, "nvml instant power", UPDATE_NS, INSTANT_DUTY},
+    [WAY_AVERAGE] = {NVML_FIELD_POWER_AVERAGE, "nvml average power", AVERAGING_NS, 1},
+    [WAY_USAGE] = {0, "nvml power", AVERAGING_NS, 1},
+};
+
 /* What the GPU answers with, in order of preference; false when it tells no power. */
 static bool choose_power(const struct nvml_api *api, struct gpu *g, struct sensor_component *c) {
-    static const struct {
-        unsigned field;
-        const char *source;
-        int64_t update_ns;
-        double duty;
-    } ways[] = {
-        {NVML_FIELD_POWER_INSTANT, "nvml instant power", UPDATE_NS, INSTANT_DUTY},
-        {NVML_FIELD_POWER_AVERAGE, "nvml average power", AVERAGING_NS, 1},
-        {0, "nvml power", AVERAGING_NS, 1},
-    };
-    for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+    static const int beside_counter[N_WAYS] = {WAY_INSTANT, WAY_AVERAGE, WAY_USAGE};
+    static const int alone[N_WAYS] = {WAY_AVERAGE, WAY_USAGE, WAY_INSTANT};
+    for (int i = 0; i < N_WAYS; i++) {
+        int way = g->has_counter ? beside_counter[i] : alone[i];
         double mw;
-        g->power_field = ways[i].field;
+        g->power_field = ways[way].field;
         if (gpu_power(api, g, &mw) == NVML_RC_SUCCESS && mw > 0) {
-            note_set(c->power_source, sizeof(c->power_source), "%s", ways[i].source);
-            c->power_update_ns = ways[i].update_ns;
-            c->power_duty = ways[i].duty;
+            note_set(c->power_source, sizeof(c->power_source), "%s", ways[way].source);
+            c->power_update_ns = ways[way].update_ns;
+            c->power_duty = ways[way].duty;
             return true;
         }
     }
@@ -265,8 +271,8 @@ static void add_gpu(struct sensor *s, const char *name, nvml_device d, const cha
     struct gpu *g = &nv->gpus[s->n - 1];
     *g = (struct gpu){.handle = d, .scope = module ? NVML_SCOPE_MODULE : NVML_SCOPE_GPU};
     c->info.gain = GAIN_NVML;
-    bool has_power = choose_power(&nv->api, g, c);
     nvml_rc rc = choose_counter(&nv->api, g, c);
+    bool has_power = choose_power(&nv->api, g, c);
     if (!has_power && !g->has_counter) {
         explain_silence(&nv->api, d, rc, c);
     }

@@ -33,7 +33,9 @@
 
 #define GAIN_WALL 0.05
 #define ASK_NS NS_PER_S
-#define UPDATE_NS (2 * NS_PER_S) /* the controller's own second, and ours between two questions */
+/* The controller averages for a second, renews its answer each second and takes up to one to give
+ * it, and we ask once a second. */
+#define UPDATE_NS (4 * NS_PER_S)
 #define TIMEOUT_NS (10 * NS_PER_S)
 #define STALE_NS (15 * NS_PER_S)
 #define STOP_POLL_NS (50 * NS_PER_MS)

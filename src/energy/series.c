@@ -6,6 +6,9 @@
 #include <math.h>
 #include <string.h>
 
+/* For 95 % of the windows; more than two, because a few samples know their spread badly. */
+#define SAMPLING_SIGMAS 2.5
+
 /* A counter that stands still this long is not counting: no powered device draws 0 W. */
 #define FROZEN_MIN_NS (2 * NS_PER_S)
 #define SHORT_WINDOW_NS (5 * NS_PER_S)
@@ -16,6 +19,12 @@ static int64_t max_ns(int64_t a, int64_t b) {
 
 static int64_t frozen_limit_ns(const struct sensor_component *c) {
     return max_ns(FROZEN_MIN_NS, 10 * c->counter_update_ns);
+}
+
+void series_init(struct series *s, int64_t period_ns) {
+    memset(s, 0, sizeof(*s));
+    s->period_ns = period_ns;
+    s->low_w = s->high_w = NAN;
 }
 
 /* Intervals longer than this say little about what happened inside. */
@@ -47,7 +56,7 @@ static void restart_counter(struct series_counter *k, const struct sensor_value 
 }
 
 static struct series_step advance_counter(struct series *s, const struct sensor_component *c,
-                                          const struct sensor_value *v, int64_t period_ns) {
+                                          const struct sensor_value *v) {
     struct series_step step = {0};
     struct series_counter *k = &s->now.counter;
     if (v->counter == SENSOR_FAILED) {
@@ -72,7 +81,7 @@ static struct series_step advance_counter(struct series *s, const struct sensor_
 
     /* Readings at window edges come right after a sample: too close for a mean power. */
     int64_t span_ns = k->t_ns - k->mark_ns;
-    if (span_ns > 0 && 2 * span_ns >= max_ns(period_ns, c->counter_update_ns)) {
+    if (span_ns > 0 && 2 * span_ns >= max_ns(s->period_ns, c->counter_update_ns)) {
         step.has_peak = true;
         step.peak_start_ns = k->mark_ns;
         step.peak_w = (k->joules - k->mark_j) / clock_ns_to_s(span_ns);
@@ -83,7 +92,7 @@ static struct series_step advance_counter(struct series *s, const struct sensor_
 }
 
 static struct series_step advance_power(struct series *s, const struct sensor_component *c,
-                                        const struct sensor_value *v, int64_t period_ns) {
+                                        const struct sensor_value *v) {
     struct series_step step = {0};
     struct series_power *p = &s->now.power;
     if (v->power == SENSOR_FAILED) {
@@ -98,9 +107,12 @@ static struct series_step advance_power(struct series *s, const struct sensor_co
         /* E2: trapezoid over the time that really passed. */
         double joules = (p->watts + v->power_w) / 2 * clock_ns_to_s(span_ns);
         p->joules += joules;
-        if (span_ns > gap_limit_ns(c, period_ns)) {
+        double change_j = (v->power_w - p->watts) * clock_ns_to_s(span_ns);
+        if (span_ns > gap_limit_ns(c, s->period_ns)) {
             p->gap_ns += span_ns;
             p->gap_j += joules;
+        } else {
+            p->rough_j2 += change_j * change_j;
         }
         step = (struct series_step){
             .valid = true,
@@ -115,13 +127,15 @@ static struct series_step advance_power(struct series *s, const struct sensor_co
     p->valid = true;
     p->t_ns = v->power_ns;
     p->watts = v->power_w;
+    s->low_w = v->power_w >= s->low_w ? s->low_w : v->power_w;
+    s->high_w = v->power_w <= s->high_w ? s->high_w : v->power_w;
     return step;
 }
 
 struct series_step series_advance(struct series *s, const struct sensor_component *c,
-                                  const struct sensor_value *v, int64_t period_ns) {
-    struct series_step counter = advance_counter(s, c, v, period_ns);
-    struct series_step power = advance_power(s, c, v, period_ns);
+                                  const struct sensor_value *v) {
+    struct series_step counter = advance_counter(s, c, v);
+    struct series_step power = advance_power(s, c, v);
     if (c->power_source[0]) {
         s->watts = s->now.power.watts;
         s->has_watts = s->now.power.valid;
@@ -222,10 +236,43 @@ static bool refuse(struct component_reading *r, double seconds, int64_t update_n
     return true;
 }
 
+/* The highest power near an edge, as far as readings tell. */
+static double edge_power_w(const struct component_reading *r, const struct series_mark *open) {
+    double w = r->peak_w > r->mean_w ? r->peak_w : r->mean_w;
+    return open->power.valid && open->power.watts > w ? open->power.watts : w;
+}
+
+/* E1a: a counter that is asked more rarely than it moves shows means over longer than its steps. */
+static double counter_edge_j(const struct series *s, const struct series_mark *open,
+                             const struct sensor_component *c, const struct component_reading *r) {
+    bool sees_steps = c->power_source[0] || s->period_ns <= c->counter_update_ns;
+    return (sees_steps ? 1 : 2) * clock_ns_to_s(c->counter_update_ns) * edge_power_w(r, open);
+}
+
+/* Share of the time that power readings stand for. */
+static double duty_of(const struct series *s, const struct sensor_component *c) {
+    double seen = (double)c->power_update_ns / (double)s->period_ns;
+    return c->power_duty * (seen < 1 ? seen : 1);
+}
+
+/*
+ * E1b: the edges; what sampling may have missed, from how far one reading differs from the next;
+ * and where the sensor itself looks only now and then, what it could not see of a load in step
+ * with it, from the range of its readings.
+ */
+static double power_edge_j(const struct series *s, const struct series_mark *open,
+                           const struct sensor_component *c, const struct component_reading *r,
+                           double seconds) {
+    double rough_j2 = s->now.power.rough_j2 - open->power.rough_j2;
+    double missed_j = SAMPLING_SIGMAS * sqrt(rough_j2 > 0 ? rough_j2 / 2 : 0);
+    double unseen_j = (1 - c->power_duty) * (s->high_w - s->low_w) / 2 * seconds;
+    return clock_ns_to_s(c->power_update_ns) * edge_power_w(r, open) + missed_j + unseen_j;
+}
+
 /* E1: J +- (gain * J + edge), widened by the bounds of what happened in gaps (E3). */
-static void set_interval(struct component_reading *r, double edge_s, double gap_j, double gap_s) {
+static void set_interval(struct component_reading *r, double edge_j, double gap_j, double gap_s) {
     double gap_more_j = r->peak_w * gap_s - gap_j;
-    r->edge_j = edge_s * r->mean_w;
+    r->edge_j = edge_j;
     r->gap_less_j = gap_j;
     r->gap_more_j = gap_more_j > 0 ? gap_more_j : 0;
     double half_j = r->gain * r->joules + r->edge_j;
@@ -293,7 +340,7 @@ void series_reading(const struct series *s, const struct series_mark *open,
         gap_s = clock_ns_to_s(s->now.power.gap_ns - open->power.gap_ns);
         gap_j = s->now.power.gap_j - open->power.gap_j;
         out->quality = METER_INTEGRATED;
-        out->coverage = c->power_duty * (1 - gap_s / seconds);
+        out->coverage = duty_of(s, c) * (1 - gap_s / seconds);
         memcpy(out->source, c->power_source, sizeof(out->source));
         note_set(out->reason, sizeof(out->reason), "%s", counter.why);
     }
@@ -312,7 +359,10 @@ void series_reading(const struct series *s, const struct series_mark *open,
         double power_w = power.joules / clock_ns_to_s(power.span_ns);
         out->disagreement = power_w / out->mean_w - 1;
     }
-    set_interval(out, clock_ns_to_s(update_ns), gap_j, gap_s);
+    set_interval(out,
+                 counter.usable ? counter_edge_j(s, open, c, out)
+                                : power_edge_j(s, open, c, out, seconds),
+                 gap_j, gap_s);
 }
 
 void series_subtract_idle(struct component_reading *r,

@@ -27,6 +27,7 @@ struct series_power {
     double joules; /* since start, trapezoid */
     double gap_j;  /* part of joules from intervals too long to trust */
     int64_t gap_ns;
+    double rough_j2; /* sum of squares of (change of power * time): what sampling may have missed */
     uint32_t breaks;
 };
 
@@ -42,6 +43,8 @@ struct series {
     char power_why[256];
     double watts; /* newest power, or mean power between counter readings */
     bool has_watts;
+    int64_t period_ns;    /* of sampling */
+    double low_w, high_w; /* of all power readings so far; NAN before the first */
 };
 
 /* The interval that a reading completed. From power where the component has it, else counter. */
@@ -55,9 +58,10 @@ struct series_step {
     double peak_w;
 };
 
-/* Takes one reading; returns the interval it completed. period_ns is the sampling period. */
+void series_init(struct series *s, int64_t period_ns);
+/* Takes one reading; returns the interval it completed. */
 struct series_step series_advance(struct series *s, const struct sensor_component *c,
-                                  const struct sensor_value *v, int64_t period_ns);
+                                  const struct sensor_value *v);
 
 /* Joules since start from the better series, for live figures and batches. */
 double series_joules(const struct series *s);

@@ -38,7 +38,7 @@ static void wait_until(void *ctx, int64_t t_ns) {
 }
 
 struct meter_clock fake_clock_hooks(struct fake_clock *c) {
-    return (struct meter_clock){now_ns, wait_until, c, true};
+    return (struct meter_clock){now_ns, wait_until, c, true, NULL};
 }
 
 void fake_step_ns(struct fake_clock *c, int64_t ns) {

@@ -11,6 +11,19 @@ struct fake_nvml *fake_nvml_state(void) {
     return &state;
 }
 
+void fake_nvml_set_up(unsigned n) {
+    memset(&state, 0, sizeof(state));
+    state.n = n;
+    for (unsigned i = 0; i < n && i < FAKE_GPUS; i++) {
+        state.gpu[i] = (struct fake_gpu){.energy_mj = 5000000000ULL,
+                                         .usage_mw = 90000,
+                                         .instant_mw = 100000,
+                                         .instant_type = NVML_TYPE_UINT,
+                                         .average_mw = 90000,
+                                         .module_rc = NVML_RC_NOT_SUPPORTED};
+    }
+}
+
 static struct fake_gpu *gpu_of(nvml_device d) {
     return d;
 }

@@ -7,7 +7,7 @@
 
 #include "energy/nvml_api.h"
 
-#define FAKE_GPUS 4
+#define FAKE_GPUS 8
 
 struct fake_gpu {
     nvml_rc handle_rc;
@@ -40,6 +40,8 @@ struct fake_nvml {
 };
 
 struct fake_nvml *fake_nvml_state(void);
+/* n GPUs that tell counter and power. */
+void fake_nvml_set_up(unsigned n);
 typedef struct fake_nvml *fake_nvml_state_fn(void);
 
 #endif
