@@ -4,6 +4,8 @@
 
 #include "base/clock.h"
 #include "base/fs.h"
+#include "energy/baseline.h"
+#include "energy/note.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -23,7 +25,7 @@ enum { MAX_REPEATS = 1000, CANNOT_RUN_STATUS = 126, NOT_FOUND_STATUS = 127 };
 
 struct meter_args {
     bool as_json, with_cost;
-    const char *output, *csv, *openmetrics, *source, *gpus;
+    const char *output, *csv, *openmetrics, *source, *gpus, *idle;
     int64_t interval_ms, repeats, pid;
     double duration_s, usd_per_kwh;
     char *const *command;
@@ -159,10 +161,39 @@ static int close_csv(const struct meter_args *a, FILE *csv, struct err *e) {
 }
 
 /* A repeat that a signal cut short is no repeat of the others. */
+/*
+ * By default a baseline that is there is used, and none is measured: that takes up to a minute, in
+ * which a person waits for a command that has not begun.
+ */
+static int set_idle(const struct meter_args *a, struct meter *meter, struct baseline *b,
+                    struct measurement *m, struct err *e) {
+    struct err missing = ERR_INIT;
+    bool measures = a->idle && strcmp(a->idle, "measure") == 0;
+    const struct baseline_opts opts = {.use = measures ? BASELINE_MEASURE : BASELINE_CACHED};
+    if ((a->idle && strcmp(a->idle, "none") == 0) || meter_n_components(meter) == 0) {
+        return 0;
+    }
+    if (measures) {
+        fputs("edge-eval: measuring idle power, for a minute at most\n", stderr);
+    }
+    int rc = baseline_get(meter, &opts, b, &missing);
+    m->idle_note = b->note;
+    if (rc == 0) {
+        m->has_idle = true;
+        m->idle_is_settled = b->idle.settled;
+        m->idle_age_s = b->age_s;
+        meter_set_idle(meter, &b->idle);
+    } else if (measures) {
+        return err_set(e, missing.code, "%s", missing.msg);
+    } else {
+        note_set(b->note, sizeof(b->note), "%.180s: --idle measure does it", missing.msg);
+    }
+    return 0;
+}
+
 static int measure(const struct meter_args *a, struct meter_job *job, struct measurement *m,
                    struct err *e) {
     int rc = 0;
-    meter_job_catch_signals();
     for (int64_t k = 0; k < a->repeats && !rc && !meter_job_is_stopped(); k++) {
         job->run = (size_t)k;
         rc = meter_job_run(job, &m->runs[k], e);
@@ -186,8 +217,10 @@ static int command_status(const struct meter_args *a, const struct measurement *
 
 static int run(const struct meter_args *a, struct meter_job *job, struct measurement *m,
                struct err *e) {
-    const struct meter_opts opts = {
-        .period_ms = (int)a->interval_ms, .source = a->source, .gpus = a->gpus};
+    const struct meter_opts opts = {.period_ms = (int)a->interval_ms,
+                                    .source = a->source,
+                                    .gpus = a->gpus,
+                                    .stop = meter_job_stop_flag()};
     int rc = meter_start(&job->meter, &opts, e);
     if (rc) {
         return rc;
@@ -196,7 +229,10 @@ static int run(const struct meter_args *a, struct meter_job *job, struct measure
     for (size_t i = 0; i < m->n_components; i++) {
         meter_component_info(job->meter, i, &m->components[i]);
     }
-    rc = open_csv(a, job->meter, &job->csv, e);
+    struct baseline *idle = calloc(1, sizeof(*idle));
+    meter_job_catch_signals();
+    rc = idle ? set_idle(a, job->meter, idle, m, e) : err_set(e, EE_NOMEM, "out of memory");
+    rc = rc ? rc : open_csv(a, job->meter, &job->csv, e);
     rc = rc ? rc : measure(a, job, m, e);
     int csv_rc = close_csv(a, job->csv, rc ? NULL : e);
     if (m->n_runs > 0) {
@@ -204,6 +240,7 @@ static int run(const struct meter_args *a, struct meter_job *job, struct measure
         rc = rc ? rc : out_rc;
     }
     meter_stop(job->meter);
+    free(idle);
     return rc ? rc : csv_rc;
 }
 
@@ -241,6 +278,8 @@ static int meter_main(const struct meter_args *a, const struct process_fds *fds)
     return status;
 }
 
+static const char *const idle_modes[] = {"cached", "measure", "none", NULL};
+
 int cmd_meter(int argc, char **argv) {
     struct process_fds fds;
     process_fds_now(&fds);
@@ -263,6 +302,8 @@ int cmd_meter(int argc, char **argv) {
          "write OpenMetrics text, for a node exporter's textfile collector", NULL},
         {OPT_STR, 0, "source", &a.source, "LIST", "energy sources (docs/energy.md; default auto)",
          NULL},
+        {OPT_CHOICE, 0, "idle", &a.idle, "MODE", "idle baseline: cached (default), measure or none",
+         idle_modes},
         {OPT_STR, 0, "gpus", &a.gpus, "LIST", "only these GPUs: UUIDs, bus ids, gpu0 (default all)",
          NULL},
         {.kind = OPT_END},

@@ -52,6 +52,10 @@ void meter_job_catch_signals(void) {
     prctl(PR_SET_CHILD_SUBREAPER, 1);
 }
 
+const volatile sig_atomic_t *meter_job_stop_flag(void) {
+    return &stop_signal;
+}
+
 bool meter_job_is_stopped(void) {
     return stop_signal != 0;
 }

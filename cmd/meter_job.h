@@ -9,6 +9,7 @@
 #include "base/process.h"
 #include "energy/measurement.h"
 
+#include <signal.h>
 #include <stdio.h>
 
 struct meter_job {
@@ -25,6 +26,8 @@ struct meter_job {
 
 /* Installs the handlers. Call once, before the first repeat. */
 void meter_job_catch_signals(void);
+/* Non-zero once such a signal came; for what else has to stop then. */
+const volatile sig_atomic_t *meter_job_stop_flag(void);
 /* Whether the user wants no further repeat. */
 bool meter_job_is_stopped(void);
 void meter_job_csv_header(struct meter *m, FILE *csv);

@@ -40,8 +40,9 @@ struct measurement {
     struct meter_component components[METER_MAX_COMPONENTS];
     struct measurement_gpu gpus[METER_MAX_COMPONENTS]; /* beside components */
     double usd_per_kwh;                                /* NAN: no cost */
-    bool idle_is_settled, has_idle;
-    double idle_age_s;
+    bool has_idle, idle_is_settled;
+    double idle_age_s;     /* 0: measured for this */
+    const char *idle_note; /* why there is no baseline, or what casts doubt on it; borrowed */
     struct meter_stats stats;
     double meter_cpu_s; /* used by the meter itself */
 };

@@ -128,6 +128,9 @@ int measurement_json(const struct measurement *m, const struct measurement_summa
             o, "idle",
             json_pack("{s:b, s:f}", "settled", (int)m->idle_is_settled, "age_s", m->idle_age_s));
     }
+    if (m->idle_note) {
+        put_text(o, "idle_note", m->idle_note);
+    }
     if (isfinite(m->usd_per_kwh)) {
         put(o, "usd_per_kwh", m->usd_per_kwh);
         put(o, "usd", s->usd);

@@ -278,9 +278,11 @@ static void note_meter(const struct measurement *m, struct buf *out) {
                  (unsigned long long)(m->stats.samples + m->stats.missed_deadlines),
                  (double)m->stats.worst_late_ns / 1e6);
     }
-    if (m->has_idle && !m->idle_is_settled) {
-        buf_addstr(out, " the idle baseline did not settle: the machine was not idle, or its power "
-                        "drifted\n");
+    if (m->idle_note && m->idle_note[0]) {
+        buf_addf(out, " idle: %s\n", m->idle_note);
+    }
+    if (m->has_idle && m->idle_age_s > 0) {
+        buf_addf(out, " idle: the baseline was measured %.1f h ago\n", m->idle_age_s / 3600);
     }
 }
 

@@ -231,6 +231,25 @@ class Results(Meter):
         self.assertIn('gpu0: missing: power: GPU is "lost"', done.err)
         self.assertIn("cost: none, because the total is missing", done.err)
 
+    def test_an_idle_baseline_is_measured_once_and_subtracted(self):
+        env = environment(XDG_CACHE_HOME=str(self.dir / "cache"))
+        source = ["--source", self.constant(40)]
+        before = self.meter(*source, "--", "sleep", "0.3", env=env)
+        self.assertIn(" idle: no idle baseline has been measured: --idle measure does it", before.err)
+        self.assertNotIn("above idle", before.err)
+        first = self.meter(*source, "--idle", "measure", "--", "sleep", "0.3", env=env)
+        self.assertIn("measuring idle power", first.err)
+        self.assertEqual(len(list((self.dir / "cache/edge-eval/idle").iterdir())), 1)
+        self.meter(*source, "--json", "-o", "out", "--", "sleep", "0.3", env=env)
+        out = json.loads((self.dir / "out").read_text())
+        c = out["components"][0]
+        self.assertAlmostEqual(c["idle_w"], 40, places=3)
+        self.assertAlmostEqual(c["above_idle_j"], 0, delta=0.1)
+        self.assertLess(c["above_idle_low_j"], c["above_idle_high_j"])
+        self.assertTrue(out["idle"]["settled"])
+        without = self.meter(*source, "--idle", "none", "--", "sleep", "0.3", env=env)
+        self.assertNotIn("idle", without.err)
+
     def test_no_sensor_at_all(self):
         done = self.meter("--source", "null", "--", "true")
         self.assertIn("total: missing: no energy sensor is in use", done.err)
