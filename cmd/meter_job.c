@@ -1,6 +1,7 @@
 #include "meter_job.h"
 
 #include "base/clock.h"
+#include "energy/cputime.h"
 #include "energy/proctree.h"
 
 #include <math.h>
@@ -134,6 +135,12 @@ static void tick(struct watch *w) {
     w->next_tick_ns = clock_mono_ns() + TICK_NS;
 }
 
+/* CPU time of the whole machine until now; NAN where it is not told. */
+static double machine_cpu_s(void) {
+    int64_t ns;
+    return cputime_machine_ns("/proc/stat", &ns) == 0 ? clock_ns_to_s(ns) : NAN;
+}
+
 /* ---- a command ---- */
 
 /* How many processes live on that became ours when their parents ended. */
@@ -203,6 +210,7 @@ static int run_command(struct meter_job *job, struct watch *w, int window,
     command_pid = 0;
     process_poll(&p);
     describe_end(&p, out);
+    out->job_cpu_s = out->cpu_s;
     return rc;
 }
 
@@ -234,6 +242,8 @@ static int wait_for_process(struct meter_job *job, struct watch *w, int window,
     rc = rc ? rc : meter_window_close(job->meter, window, &out->reading, e);
     if (job->pid) {
         meter_unwatch_pid(job->meter, job->pid);
+        proctree_update(w->tree, true);
+        out->job_cpu_s = clock_ns_to_s(w->tree->cpu_ns);
     }
     return rc;
 }
@@ -246,6 +256,8 @@ int meter_job_run(struct meter_job *job, struct measurement_run *out, struct err
     struct proctree *tree = w.tree;
     proctree_init(tree, "");
     memset(out, 0, sizeof(*out));
+    const double busy_s = machine_cpu_s();
+    out->job_cpu_s = NAN;
     int rc = job->csv ? meter_samples_begin(job->meter, RING_ROWS, e) : 0;
     int window = rc ? rc : meter_window_open(job->meter, "meter", METER_NO_PARENT, e);
     if (window < 0) {
@@ -256,6 +268,7 @@ int meter_job_run(struct meter_job *job, struct measurement_run *out, struct err
         rc = job->command ? run_command(job, &w, window, out, e)
                           : wait_for_process(job, &w, window, out, e);
     }
+    out->machine_cpu_s = machine_cpu_s() - busy_s;
     if (!rc) {
         look_at_gpus(&w);
     }

@@ -254,6 +254,23 @@ static void what_a_reader_must_know_is_told(void **state) {
     assert_says(f, " the command ended and left 2 processes running");
 }
 
+static void a_job_is_told_its_share_of_a_measured_cpu(void **state) {
+    struct fixture *f = *state;
+    struct component_reading *c = &f->runs[0].reading.c[2];
+    f->runs[0].job_cpu_s = 2;
+    f->runs[0].machine_cpu_s = 8;
+    assert_silent(f, "of the machine's CPU time");
+    assert_non_null(strstr(f->s.share.reason, "without an idle baseline"));
+    c->has_idle = true;
+    c->above_idle_j = 800;
+    c->above_idle_low_j = 700;
+    c->above_idle_high_j = 900;
+    assert_says(f, " cpu: 25 % of the machine's CPU time was this job's: 200.0 J (100.0..360.0) of "
+                   "what is above idle\n");
+    f->runs[0].job_cpu_s = NAN;
+    assert_silent(f, "of the machine's CPU time");
+}
+
 static void looks_at_a_gpu_add_up(void **state) {
     (void)state;
     struct measurement_gpu g = {.n_looks = 0};
@@ -328,6 +345,7 @@ int main(void) {
         CASE(the_table_reads_as_written),
         CASE(what_is_above_idle_has_columns_of_its_own),
         CASE(what_a_reader_must_know_is_told),
+        CASE(a_job_is_told_its_share_of_a_measured_cpu),
         CASE(looks_at_a_gpu_add_up),
         CASE(json_leaves_out_what_is_missing),
         CASE(openmetrics_escapes_and_leaves_out),

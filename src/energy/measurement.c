@@ -174,27 +174,16 @@ static void component_row(const struct measurement *m, size_t i, double *joules,
 
 /* ---- the total ---- */
 
-static bool is_gpu(const struct measurement *m, size_t i) {
-    return strcmp(m->components[i].scope, "gpu") == 0;
-}
-
 /*
- * A job pays for the GPUs that its processes were seen on and for what is no GPU. Where it was seen
- * on none, the driver may have hidden it (a container shows other process numbers): then all count.
+ * Where the job was seen on no GPU the driver may have hidden it (a container shows other process
+ * numbers): then all count.
  */
 static size_t choose_names(const struct measurement *m, const char **names) {
-    size_t n = 0;
-    size_t n_used = 0;
-    size_t n_gpus = 0;
+    bool is_used[METER_MAX_COMPONENTS];
     for (size_t i = 0; i < m->n_components; i++) {
-        bool gpu = is_gpu(m, i);
-        n_gpus += gpu;
-        n_used += gpu && m->gpus[i].is_used;
-        if (!m->components[i].whole && (!gpu || m->gpus[i].is_used)) {
-            names[n++] = m->components[i].name;
-        }
+        is_used[i] = m->gpus[i].is_used;
     }
-    return n_used > 0 && n_used < n_gpus ? n : 0;
+    return attribution_components(m->components, is_used, m->n_components, names);
 }
 
 static void total_row(const struct measurement *m, const char *const *names, size_t n_names,
@@ -211,6 +200,30 @@ static void total_row(const struct measurement *m, const char *const *names, siz
         memcpy(row->scope, t.scope, sizeof(row->scope));
     }
     row_end(row, joules, m->n_runs);
+}
+
+static void share_of_cpu(const struct measurement *m, struct measurement_summary *s) {
+    double job_s = 0;
+    double machine_s = 0;
+    struct component_reading mean = {.quality = METER_MISSING};
+    note_set(mean.reason, sizeof(mean.reason), "no CPU is measured");
+    for (size_t k = 0; k < m->n_runs; k++) {
+        job_s += m->runs[k].job_cpu_s;
+        machine_s += m->runs[k].machine_cpu_s;
+    }
+    for (size_t i = 0; i < s->n; i++) {
+        const struct measurement_row *row = &s->rows[i];
+        if (strcmp(row->name, "cpu") == 0) {
+            mean.quality = row->quality;
+            mean.modelled = row->quality == METER_MODELLED;
+            mean.has_idle = row->has_idle;
+            mean.above_idle_j = row->above_idle_j;
+            mean.above_idle_low_j = row->above_idle_low_j;
+            mean.above_idle_high_j = row->above_idle_high_j;
+            note_set(mean.reason, sizeof(mean.reason), "%s", row->reason);
+        }
+    }
+    attribution_share(&mean, job_s, machine_s, &s->share);
 }
 
 int measurement_summarise(const struct measurement *m, struct measurement_summary *out,
@@ -232,6 +245,7 @@ int measurement_summarise(const struct measurement *m, struct measurement_summar
         const struct meter_reading *r = &m->runs[k].reading;
         out->seconds += clock_ns_to_s(r->end_ns - r->start_ns) / (double)m->n_runs;
     }
+    share_of_cpu(m, out);
     out->usd = out->total.joules / J_PER_KWH * m->usd_per_kwh;
     out->usd_low = out->total.low_j / J_PER_KWH * m->usd_per_kwh;
     out->usd_high = out->total.high_j / J_PER_KWH * m->usd_per_kwh;

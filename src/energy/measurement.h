@@ -7,6 +7,7 @@
 #define ENERGY_MEASUREMENT_H
 
 #include "base/buf.h"
+#include "energy/attribution.h"
 #include "energy/meter.h"
 
 /* One repeat. */
@@ -16,7 +17,8 @@ struct measurement_run {
     int exit_status;  /* 128 + n where signal n killed it */
     double cpu_s;
     uint64_t max_rss_bytes;
-    size_t n_left; /* processes it started that ran on after its end */
+    size_t n_left;                   /* processes it started that ran on after its end */
+    double job_cpu_s, machine_cpu_s; /* while it was measured; NAN where not known */
 };
 
 /* What was seen of a GPU while it was measured, by looking about once a second. */
@@ -75,6 +77,7 @@ struct measurement_summary {
     struct measurement_row total;
     bool total_is_chosen;          /* of the GPUs, only those that the job used are in the total */
     double seconds;                /* mean */
+    struct attr_share share;       /* of the job in what a measured CPU drew above idle */
     double usd, usd_low, usd_high; /* of the total of one repeat; NAN without a price or a total */
 };
 

@@ -94,6 +94,16 @@ static json_t *gpu_json(const struct meter_component *c, const struct measuremen
     return o;
 }
 
+static json_t *share_json(const struct attr_share *s) {
+    json_t *o = json_object();
+    put(o, "share", s->share.value);
+    put(o, "joules", s->joules.value);
+    put(o, "low_j", s->joules.low);
+    put(o, "high_j", s->joules.high);
+    put_text(o, "reason", s->reason);
+    return o;
+}
+
 static json_t *meter_json(const struct measurement *m) {
     return json_pack("{s:I, s:I, s:f, s:f, s:f}", "samples", (json_int_t)m->stats.samples,
                      "missed_deadlines", (json_int_t)m->stats.missed_deadlines, "worst_late_s",
@@ -121,6 +131,7 @@ int measurement_json(const struct measurement *m, const struct measurement_summa
     json_object_set_new(o, "components", components);
     json_object_set_new(o, "total", row_json(&s->total));
     put_flag(o, "total_of_used_gpus", s->total_is_chosen);
+    json_object_set_new(o, "cpu_share", share_json(&s->share));
     json_object_set_new(o, "runs", runs);
     json_object_set_new(o, "gpus", gpus);
     if (m->has_idle) {

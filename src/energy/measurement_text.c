@@ -251,6 +251,22 @@ static void note_total(const struct measurement *m, const struct measurement_sum
     }
 }
 
+static void note_share(const struct measurement_summary *s, struct buf *out) {
+    if (s->share.refused) {
+        return;
+    }
+    char value[40];
+    char low[40];
+    char high[40];
+    number(value, sizeof(value), s->share.joules.value);
+    number(low, sizeof(low), s->share.joules.low);
+    number(high, sizeof(high), s->share.joules.high);
+    buf_addf(out,
+             " cpu: %.0f %% of the machine's CPU time was this job's: %s J (%s..%s) of what is "
+             "above idle\n",
+             100 * s->share.share.value, value, low, high);
+}
+
 static void note_processes(const struct measurement *m, struct buf *out) {
     size_t n_left = 0;
     for (size_t k = 0; k < m->n_runs; k++) {
@@ -309,6 +325,7 @@ void measurement_text(const struct measurement *m, const struct measurement_summ
         note_row(&s->rows[i], out);
         note_gpu(m, i, out);
     }
+    note_share(s, out);
     note_total(m, s, out);
     note_processes(m, out);
     note_meter(m, out);

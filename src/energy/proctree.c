@@ -1,4 +1,5 @@
 #include "energy/proctree.h"
+#include "energy/cputime.h"
 #include "energy/sysfile.h"
 
 #include "base/clock.h"
@@ -22,7 +23,7 @@ void proctree_init(struct proctree *t, const char *root) {
     memset(t, 0, sizeof(*t));
     t->root = root;
     t->clocks = root[0] == '\0';
-    t->tick_ns = NS_PER_S / sysconf(_SC_CLK_TCK);
+    t->tick_ns = cputime_tick_ns();
 }
 
 static bool clock_of(const struct proctree *t, pid_t pid, int64_t *ns) {

@@ -9,6 +9,7 @@
  * last power instead. The model is good to +-40 % at best, and the label says so.
  */
 #include "energy/cpu_tdp.h"
+#include "energy/cputime.h"
 #include "energy/note.h"
 #include "energy/proctree.h"
 #include "energy/sensor.h"
@@ -18,10 +19,10 @@
 #include "base/clock.h"
 #include "base/fs.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define GAIN_MODEL 0.40
 #define DEFAULT_THREAD_W 4
@@ -36,7 +37,6 @@ struct model {
     char root[SYSFILE_PATH_MAX];
     double tdp_w;
     int threads;
-    int64_t tick_ns;
     struct proctree tree;
     int64_t next_scan_ns;
 
@@ -49,29 +49,13 @@ struct model {
 
 /* ---- CPU time ---- */
 
-/* Busy time of all hardware threads since boot: user, nice, system, irq and softirq. */
-static int machine_cpu_ns(const struct model *md, int64_t *out) {
-    char text[512];
-    unsigned long long user, nice, system, idle, iowait, irq = 0, softirq = 0;
-    long len = sysfile_read(md->stat_path, text, sizeof(text));
-    if (len < 0) {
-        return (int)len;
-    }
-    if (sscanf(text, "cpu %llu %llu %llu %llu %llu %llu %llu", &user, &nice, &system, &idle,
-               &iowait, &irq, &softirq) < 4) {
-        return -1;
-    }
-    *out = (int64_t)(user + nice + system + irq + softirq) * md->tick_ns;
-    return 0;
-}
-
 static bool scan_due(struct model *md, int64_t now_ns, enum sensor_depth depth) {
     return depth == SENSOR_FULL || now_ns >= md->next_scan_ns;
 }
 
 static int cpu_time_ns(struct model *md, int64_t now_ns, enum sensor_depth depth, int64_t *out) {
     if (md->tree.n_roots == 0) {
-        return machine_cpu_ns(md, out);
+        return cputime_machine_ns(md->stat_path, out);
     }
     if (scan_due(md, now_ns, depth)) {
         int64_t began_ns = clock_mono_ns();
@@ -117,7 +101,7 @@ static void model_read(struct sensor *s, size_t i, enum sensor_depth depth,
         md->started = false;
         out->counter = SENSOR_FAILED;
         note_set(out->counter_why, sizeof(out->counter_why), "cannot read %s: %s", md->stat_path,
-                 rc == -1 ? "unknown format" : strerror(-rc));
+                 rc == -EINVAL ? "unknown format" : strerror(-rc));
         return;
     }
     if (!md->started) {
@@ -273,7 +257,6 @@ static int model_probe(struct sensor *s, const struct sensor_env *env, struct er
     }
     note_set(md->root, sizeof(md->root), "%s", env->root);
     note_set(md->stat_path, sizeof(md->stat_path), "%s/proc/stat", env->root);
-    md->tick_ns = NS_PER_S / sysconf(_SC_CLK_TCK);
     proctree_init(&md->tree, md->root);
 
     struct sensor_component *c = sensor_add(s, "cpu", "cpu");

@@ -1,0 +1,15 @@
+/* CPU time of the whole machine, by /proc/stat. */
+#ifndef ENERGY_CPUTIME_H
+#define ENERGY_CPUTIME_H
+
+#include <stdint.h>
+
+/* Nanoseconds of one tick of /proc/stat. */
+int64_t cputime_tick_ns(void);
+/*
+ * Busy time of all hardware threads since boot (user, nice, system, irq and softirq), in ticks of
+ * 10 ms. 0, -errno, or -EINVAL where the file has another format. Allocates nothing.
+ */
+int cputime_machine_ns(const char *stat_path, int64_t *out);
+
+#endif
