@@ -1,13 +1,28 @@
 #include "bench_text.h"
 
+#include "base/json.h"
+#include "serve/measure.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-/* Three significant digits, "-" where there is no figure. */
+/* A number in nested objects, NAN where there is none: get(o, "a", "b", NULL). */
+static double get(const json_t *o, const char *key, const char *inner) {
+    if (inner) {
+        return json_num_or(json_object_get(o, key), inner, (double)NAN);
+    }
+    return json_num_or(o, key, (double)NAN);
+}
+
+static long long whole(const json_t *o, const char *key) {
+    return (long long)json_int_or(o, key, 0);
+}
+
+/* Three significant digits, "-" where v is not finite. */
 static const char *show(double v, char *buf, size_t size) {
     if (!isfinite(v)) {
-        snprintf(buf, size, "%s", isinf(v) ? "inf" : "-");
+        snprintf(buf, size, "-");
     } else if (v != 0 && fabs(v) < 0.001) {
         snprintf(buf, size, "%.1e", v);
     } else {
@@ -17,146 +32,202 @@ static const char *show(double v, char *buf, size_t size) {
     return buf;
 }
 
-static void print_latencies(const struct measures *m) {
+static void print_latencies(const json_t *latency) {
     printf("\n%-26s %9s %9s %9s %9s %9s %9s %9s\n", "ms", "n", "mean", "p50", "p90", "p95", "p99",
            "p99.9");
     for (int f = 0; f < FIGURES; f++) {
-        const struct summary *s = &m->figures[f];
-        if (s->n == 0 && figure_infos[f].is_rare) {
+        const json_t *s = json_object_get(latency, figure_infos[f].id);
+        if (!s) {
             continue;
         }
-        char mean[32];
-        printf("%-26s %9zu %9s", figure_infos[f].title, s->n,
-               show(1e3 * s->mean, mean, sizeof(mean)));
+        char text[32];
+        printf("%-26s %9lld %9s", figure_infos[f].title, whole(s, "n"),
+               show(1e3 * get(s, "mean_s", NULL), text, sizeof(text)));
         for (int i = 0; i < PERCENTILES; i++) {
-            char text[32];
-            printf(" %9s", show(1e3 * s->p[i], text, sizeof(text)));
+            char key[24];
+            char high[24];
+            char cell[40];
+            snprintf(key, sizeof(key), "p%g_s", 100 * percentiles[i]);
+            snprintf(high, sizeof(high), "p%g_high_s", 100 * percentiles[i]);
+            double v = get(s, key, NULL);
+            /* ">": so few values cannot bound it from above. */
+            bool open = isfinite(v) && json_is_null(json_object_get(s, high)) &&
+                        !json_is_null(json_object_get(s, "mean_low_s"));
+            snprintf(cell, sizeof(cell), "%s%s", open ? ">" : "",
+                     show(1e3 * v, text, sizeof(text)));
+            printf(" %9s", cell);
         }
         printf("\n");
     }
 }
 
-static void print_rates(const char *name, double seconds, double out, double in, double requests) {
-    char a[32];
-    char b[32];
-    char c[32];
-    char s[32];
+static void print_rates(const char *name, double seconds, const json_t *o) {
+    char text[4][32];
     printf("%-11s %s output tok/s, %s input tok/s, %s requests/s (%s s)\n", name,
-           show(out, a, sizeof(a)), show(in, b, sizeof(b)), show(requests, c, sizeof(c)),
-           show(seconds, s, sizeof(s)));
+           show(get(o, "output_tokens_per_s", NULL), text[0], 32),
+           show(get(o, "input_tokens_per_s", NULL), text[1], 32),
+           show(get(o, "requests_per_s", NULL), text[2], 32), show(seconds, text[3], 32));
 }
 
-static void print_throughput(const struct measures *m) {
-    const struct window *w = &m->window;
-    if (w->is_steady) {
-        print_rates("steady", w->end_s - w->begin_s, w->output_rate, w->input_rate,
-                    w->request_rate);
+static void print_throughput(const json_t *result) {
+    const json_t *t = json_object_get(result, "throughput");
+    const json_t *steady = json_object_get(t, "steady");
+    const json_t *all = json_object_get(t, "whole");
+    if (json_is_true(json_object_get(steady, "found"))) {
+        print_rates("steady", get(steady, "end_s", NULL) - get(steady, "begin_s", NULL), steady);
     } else {
-        printf("%-11s no steady state: %s\n", "steady", w->reason);
+        printf("%-11s no steady state: %s\n", "steady", json_str_or(steady, "reason", ""));
     }
-    print_rates("whole run", m->whole_s, m->output_rate, m->input_rate, m->request_rate);
-    if (m->slos.n > 0) {
+    print_rates("whole run", get(all, "seconds", NULL), all);
+    const json_t *g = json_object_get(result, "goodput");
+    if (g) {
         char rate[32];
+        const char *figure;
+        json_t *limit;
         printf("%-11s %s requests/s met every limit:", "goodput",
-               show(m->goodput, rate, sizeof(rate)));
-        for (size_t i = 0; i < m->slos.n; i++) {
-            printf(" %s <= %g ms", figure_infos[m->slos.at[i].figure].id,
-                   1e3 * m->slos.at[i].limit_s);
+               show(get(g, "requests_per_s", NULL), rate, sizeof(rate)));
+        json_object_foreach(json_object_get(g, "limits_s"), figure, limit) {
+            printf(" %s <= %g ms", figure, 1e3 * json_number_value(limit));
         }
-        printf("; %.1f %% of requests\n", 100 * m->attained);
+        printf("; %.1f %% of requests\n", 100 * get(g, "attained", NULL));
     }
 }
 
-static void print_outcomes(const struct measures *m) {
-    printf("%-11s %zu measured: %zu ok, %zu failed", "requests", m->n_measured,
-           m->outcomes[OUTCOME_OK], m->n_failed);
-    if (m->outcomes[OUTCOME_CUT]) {
-        printf(", %zu cut at the end", m->outcomes[OUTCOME_CUT]);
-    }
-    if (m->n_warmup) {
-        printf("; %zu of the warm-up not counted", m->n_warmup);
-    }
-    printf("\n");
-    for (int i = 0; i < OUTCOMES; i++) {
-        if (m->outcomes[i] == 0 || !outcome_is_failure((enum outcome)i)) {
+static void print_failures(const json_t *requests) {
+    const char *kind;
+    json_t *row;
+    json_object_foreach(json_object_get(requests, "outcomes"), kind, row) {
+        if (!outcome_is_failure(outcome_from_name(kind))) {
             continue;
         }
-        printf("%-11s %zu x %s: %s", "failed", m->outcomes[i], outcome_name((enum outcome)i),
-               outcome_meaning((enum outcome)i));
-        for (size_t k = 0; i == OUTCOME_STATUS && k < 16 && m->statuses[k].n; k++) {
-            printf("%s%d x %zu", k ? ", " : " (", m->statuses[k].status, m->statuses[k].n);
+        printf("%-11s %lld x %s: %s", "failed", whole(row, "n"), kind,
+               json_str_or(row, "meaning", ""));
+        if (!strcmp(kind, "status")) {
+            const char *status;
+            json_t *n;
+            const char *between = " (";
+            json_object_foreach(json_object_get(requests, "statuses"), status, n) {
+                printf("%s%s x %lld", between, status, (long long)json_integer_value(n));
+                between = ", ";
+            }
+            printf(")");
         }
-        printf("%s", i == OUTCOME_STATUS ? ")" : "");
-        printf(m->messages[i][0] ? "; first: \"%s\"\n" : "%s\n", m->messages[i]);
+        const char *first = json_str_or(row, "first_message", NULL);
+        printf(first ? "; first: \"%s\"\n" : "\n", first);
     }
 }
 
-static void print_tokens(const struct bench *b) {
-    const struct measures *m = &b->measures;
-    const struct token_check *c = &m->check;
-    if (m->n_no_usage > 0) {
-        printf("%-11s %zu answers came without usage: no token rates (the server must support "
+static void print_requests(const json_t *requests) {
+    printf("%-11s %lld measured: %lld ok, %lld failed", "requests", whole(requests, "measured"),
+           whole(requests, "ok"), whole(requests, "failed"));
+    if (whole(requests, "cut")) {
+        printf(", %lld cut at the end", whole(requests, "cut"));
+    }
+    if (whole(requests, "warmup")) {
+        printf("; %lld of the warm-up not counted", whole(requests, "warmup"));
+    }
+    printf("\n");
+    print_failures(requests);
+}
+
+static void print_tokens(const json_t *tokens) {
+    const json_t *check = json_object_get(tokens, "check");
+    if (whole(tokens, "answers_without_usage") > 0) {
+        printf("%-11s %lld answers came without usage: no token rates (the server must support "
                "stream_options.include_usage)\n",
-               "tokens", m->n_no_usage);
+               "tokens", whole(tokens, "answers_without_usage"));
     }
-    if (m->n_no_event_tokens > 0) {
-        printf("%-11s %zu answers have other numbers of events and tokens: not in ITL per token\n",
-               "tokens", m->n_no_event_tokens);
+    if (whole(tokens, "answers_without_event_tokens") > 0) {
+        printf("%-11s %lld answers have other numbers of events and tokens: not in ITL per token\n",
+               "tokens", whole(tokens, "answers_without_event_tokens"));
     }
-    if (c->n_prompts > 0) {
-        printf("%-11s prompts: %zu of %zu as long as by the vocabulary (difference %+lld)\n",
-               "tokens", c->n_prompts_equal, c->n_prompts, (long long)c->prompt_difference);
+    static const char *const kinds[][3] = {
+        {"prompts", "prompts_equal", "prompt_difference"},
+        {"answers", "answers_equal", "answer_difference"},
+    };
+    for (int i = 0; i < 2 && check; i++) {
+        if (whole(check, kinds[i][0]) > 0) {
+            printf("%-11s %s: %lld of %lld as long as by the vocabulary (difference %+lld)\n",
+                   "tokens", kinds[i][0], whole(check, kinds[i][1]), whole(check, kinds[i][0]),
+                   whole(check, kinds[i][2]));
+        }
     }
-    if (c->n_answers > 0) {
-        printf("%-11s answers: %zu of %zu as long as by the vocabulary (difference %+lld)\n",
-               "tokens", c->n_answers_equal, c->n_answers, (long long)c->answer_difference);
-    }
-    if (m->n_coalesced > 0) {
+    if (whole(tokens, "coalesced_events") > 0) {
         printf("%-11s %.1f %% came in one read with others: gaps are between reads\n", "events",
-               100.0 * (double)m->n_coalesced / (double)m->n_events);
+               100.0 * (double)whole(tokens, "coalesced_events") / (double)whole(tokens, "events"));
     }
 }
 
-static void print_client(const struct bench *b) {
-    const struct verdict *v = &b->verdict;
-    const struct calibration *c = &v->calibration;
+static void print_client(const json_t *result) {
+    const json_t *client = json_object_get(result, "client");
+    const json_t *c = json_object_get(client, "calibration");
+    const char *verdict = json_str_or(client, "verdict", "unknown");
+    const char *reasons = json_str_or(client, "reasons", "");
+    const json_t *lag = json_object_get(json_object_get(result, "latency"), "send_lag");
     printf("%-11s %s", "client",
-           v->validity == VALID     ? "valid"
-           : v->validity == INVALID ? "NOT VALID"
-                                    : "not known");
-    if (v->reasons[0]) {
-        printf(": %s", v->reasons);
+           !strcmp(verdict, "valid")     ? "valid"
+           : !strcmp(verdict, "invalid") ? "NOT VALID"
+                                         : "not known");
+    printf(*reasons ? ": %s" : "", reasons);
+    printf("; busy %.0f %%", 100 * get(client, "busy", NULL));
+    if (isfinite(get(client, "send_lag_p99_s", NULL))) {
+        printf(", send lag p50 %.0f us p99 %.0f us", 1e6 * get(lag, "p50_s", NULL),
+               1e6 * get(lag, "p99_s", NULL));
     }
-    printf("; busy %.0f %%", 100 * v->busy);
-    if (isfinite(v->lag_p99_s)) {
-        const struct summary *s = &b->measures.figures[FIG_SEND_LAG];
-        printf(", send lag p50 %.0f us p99 %.0f us", 1e6 * s->p[0], 1e6 * s->p[3]);
-    }
-    if (c->done) {
-        printf("; floor p50 %.0f us p99 %.0f us%s", 1e6 * c->delivery.p[0], 1e6 * c->delivery.p[3],
-               c->shared_cpu ? " (on a shared core)" : "");
+    if (json_is_true(json_object_get(c, "done"))) {
+        printf("; floor p50 %.0f us p99 %.0f us%s", 1e6 * get(c, "delivery", "p50_s"),
+               1e6 * get(c, "delivery", "p99_s"),
+               json_is_true(json_object_get(c, "shared_cpu")) ? " (on a shared core)" : "");
     }
     printf("\n");
 }
 
-void bench_print(const struct bench *b) {
-    const struct bench_opts *o = &b->opts;
-    char load[160];
-    bench_describe_load(o, load, sizeof(load));
-    if (o->ops) {
-        printf("%-11s %s://%s:%s%s, model %s, %s\n", "server", o->target.scheme, o->target.host,
-               o->target.port, o->target.path, o->workload.model, o->ops->name);
+static void print_head(const json_t *result) {
+    const json_t *t = json_object_get(result, "target");
+    const json_t *s = json_object_get(result, "settings");
+    if (*json_str_or(t, "host", "")) {
+        printf("%-11s %s://%s:%s%s, model %s, %s\n", "server", json_str_or(t, "scheme", ""),
+               json_str_or(t, "host", ""), json_str_or(t, "port", ""), json_str_or(t, "path", ""),
+               json_str_or(t, "model", ""), json_str_or(t, "transport", ""));
     } else {
-        printf("%-11s %s, in process\n", "model", o->workload.model);
+        printf("%-11s %s, in process\n", "model", json_str_or(t, "model", ""));
     }
-    printf("%-11s %s; %s; seed %llu\n", "load", load, b->workload->description,
-           (unsigned long long)o->seed);
-    if (b->result.stopped) {
+    printf("%-11s %s; %s; seed %lld\n", "load", json_str_or(s, "load", ""),
+           json_str_or(s, "prompts", ""), whole(s, "seed"));
+    if (json_is_true(json_object_get(result, "stopped"))) {
         printf("%-11s by the user: figures are of what was measured until then\n", "stopped");
     }
-    print_outcomes(&b->measures);
-    print_throughput(&b->measures);
-    print_tokens(b);
-    print_client(b);
-    print_latencies(&b->measures);
+}
+
+static void print_compat(const json_t *compat) {
+    size_t i;
+    json_t *row;
+    printf("\n%s\n%-26s %9s %9s %9s %9s %9s\n", json_str_or(compat, "title", ""), "", "n", "mean",
+           "median", "p90", "p99");
+    json_array_foreach(json_object_get(compat, "figures"), i, row) {
+        static const char *const keys[] = {"mean", "median", "p90", "p99"};
+        char label[64];
+        const char *unit = json_str_or(row, "unit", "");
+        snprintf(label, sizeof(label), *unit ? "%s, %s" : "%s", json_str_or(row, "figure", ""),
+                 unit);
+        printf("%-26s %9lld", label, whole(row, "n"));
+        for (int k = 0; k < 4; k++) {
+            char text[32];
+            printf(" %9s", show(get(row, keys[k], NULL), text, sizeof(text)));
+        }
+        printf("\n");
+    }
+}
+
+void bench_print(const json_t *result) {
+    print_head(result);
+    print_requests(json_object_get(result, "requests"));
+    print_throughput(result);
+    print_tokens(json_object_get(result, "tokens"));
+    print_client(result);
+    print_latencies(json_object_get(result, "latency"));
+    const json_t *compat = json_object_get(result, "compat");
+    if (compat) {
+        print_compat(compat);
+    }
 }

@@ -104,8 +104,7 @@ int bench_run(struct bench *b, const struct bench_opts *opts, struct workload *w
                                                             (int64_t)(opts->warmup_s * 1e9),
                                         .slos = opts->slos,
                                         .workload = w,
-                                        .vocabulary = opts->workload.vocabulary,
-                                        .seed = opts->seed};
+                                        .vocabulary = opts->workload.vocabulary};
         rc = measure(&b->result, &mo, &b->measures, e);
     }
     if (rc) {

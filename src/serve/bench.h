@@ -57,5 +57,16 @@ void bench_describe_load(const struct bench_opts *o, char *buf, size_t size);
 
 /* Settings, environment of the measurement, and all figures. */
 json_t *bench_json(const struct bench *b);
+/* The figures alone: requests, tokens, throughput, goodput and latency. */
+json_t *measures_json(const struct measures *m, bool has_vocabulary);
+/*
+ * Measures the records of a file (raw.h) again, with other limits if wanted: *document is what was
+ * stored with the figures as they are now. The caller releases all three.
+ */
+int bench_reread(const char *path, const struct slo_set *slos, json_t **document,
+                 struct load_result *load, struct measures *m, struct err *e) EE_MUST_CHECK;
+
+/* One line a request, with a header, in CSV. */
+int bench_csv(const struct measures *m, struct buf *out, struct err *e) EE_MUST_CHECK;
 
 #endif

@@ -2,7 +2,9 @@
 #include "serve/bench.h"
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/machine.h"
+#include "serve/raw.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -224,8 +226,34 @@ static json_t *goodput_json(const struct measures *m) {
                      "attained", num(m->attained), "requests_per_s", num(m->goodput));
 }
 
+json_t *measures_json(const struct measures *m, bool has_vocabulary) {
+    json_t *o = json_object();
+    put(o, "requests", requests_json(m));
+    put(o, "tokens", tokens_json(m, has_vocabulary));
+    put(o, "throughput", throughput_json(m));
+    if (m->slos.n > 0) {
+        put(o, "goodput", goodput_json(m));
+    }
+    json_t *latency = json_object();
+    for (int f = 0; f < FIGURES; f++) {
+        if (m->figures[f].n > 0 || !figure_infos[f].is_rare) {
+            put(latency, figure_infos[f].id, summary_json(&m->figures[f]));
+        }
+    }
+    put(o, "latency", latency);
+    return o;
+}
+
+/* What measuring the records again needs beside them. */
+static json_t *raw_json(const struct bench *b) {
+    const struct load_result *l = &b->result;
+    int64_t measured_from_ns = l->start_ns + (int64_t)(b->opts.warmup_s * 1e9);
+    return json_pack("{s:I, s:I, s:I, s:I}", "start_ns", (json_int_t)l->start_ns,
+                     "measured_from_ns", (json_int_t)measured_from_ns, "last_begin_ns",
+                     (json_int_t)l->last_begin_ns, "end_ns", (json_int_t)l->end_ns);
+}
+
 json_t *bench_json(const struct bench *b) {
-    const struct measures *m = &b->measures;
     struct machine machine;
     machine_describe(&machine);
     json_t *o = json_object();
@@ -240,18 +268,39 @@ json_t *bench_json(const struct bench *b) {
     put(o, "client", client_json(b));
     put(o, "stopped", json_boolean(b->result.stopped));
     put(o, "load_s", seconds_of(b->result.start_ns, b->result.end_ns));
-    put(o, "requests", requests_json(m));
-    put(o, "tokens", tokens_json(m, b->opts.workload.vocabulary != NULL));
-    put(o, "throughput", throughput_json(m));
-    if (m->slos.n > 0) {
-        put(o, "goodput", goodput_json(m));
-    }
-    json_t *latency = json_object();
-    for (int f = 0; f < FIGURES; f++) {
-        if (m->figures[f].n > 0 || !figure_infos[f].is_rare) {
-            put(latency, figure_infos[f].id, summary_json(&m->figures[f]));
-        }
-    }
-    put(o, "latency", latency);
+    json_t *figures = measures_json(&b->measures, b->opts.workload.vocabulary != NULL);
+    json_object_update(o, figures);
+    json_decref(figures);
+    put(o, "raw", raw_json(b));
     return o;
+}
+
+int bench_reread(const char *path, const struct slo_set *slos, json_t **document,
+                 struct load_result *load, struct measures *m, struct err *e) {
+    int rc = raw_read(path, document, load, e);
+    if (rc) {
+        return rc;
+    }
+    const json_t *raw = json_object_get(*document, "raw");
+    load->start_ns = json_int_or(raw, "start_ns", 0);
+    load->last_begin_ns = json_int_or(raw, "last_begin_ns", 0);
+    load->end_ns = json_int_or(raw, "end_ns", 0);
+    struct measure_opts mo = {.measured_from_ns = json_int_or(raw, "measured_from_ns", 0),
+                              .slos = *slos};
+    rc = measure(load, &mo, m, e);
+    if (rc) {
+        load_result_release(load);
+        json_decref(*document);
+        *document = NULL;
+        return rc;
+    }
+    json_t *check = json_incref(json_object_get(json_object_get(*document, "tokens"), "check"));
+    json_t *figures = measures_json(m, false);
+    json_object_update(*document, figures);
+    if (check) { /* the vocabulary is not at hand again */
+        json_object_set(json_object_get(*document, "tokens"), "check", check);
+    }
+    json_decref(check);
+    json_decref(figures);
+    return 0;
 }

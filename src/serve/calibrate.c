@@ -124,7 +124,7 @@ static int run_load(const struct calibrate_opts *o, int port, struct calibration
     }
     struct load_result result = {0};
     struct measures m = {0};
-    const struct measure_opts mo = {.seed = o->seed};
+    const struct measure_opts mo = {0};
     rc = rc ? rc : load_run(&load, &result, e);
     rc = rc ? rc : measure(&result, &mo, &m, e);
     if (!rc) {

@@ -83,6 +83,8 @@ struct gate {
 struct load_memory {
     struct loop *loops;
     int n_loops;
+    struct record *records; /* of results that no loop made */
+    void *bytes;
 };
 
 /* ---- queues and records ---- */
@@ -611,9 +613,33 @@ void load_result_release(struct load_result *r) {
     }
     if (r->memory) {
         free(r->memory->loops);
+        free(r->memory->records);
+        free(r->memory->bytes);
     }
     free(r->memory);
     free(r->records);
     free(r->loops);
     *r = (struct load_result){0};
+}
+
+int load_result_reserve(struct load_result *r, size_t n, struct err *e) {
+    *r = (struct load_result){.n = n};
+    r->memory = calloc(1, sizeof(*r->memory));
+    r->records = reallocarray(NULL, n + 1, sizeof(void *));
+    r->loops = calloc(1, sizeof(*r->loops));
+    if (r->memory) {
+        r->memory->records = calloc(n + 1, sizeof(*r->memory->records));
+    }
+    if (!r->memory || !r->records || !r->loops || !r->memory->records) {
+        load_result_release(r);
+        return err_set(e, EE_NOMEM, "%zu requests: out of memory", n);
+    }
+    for (size_t i = 0; i <= n; i++) {
+        r->records[i] = &r->memory->records[i];
+    }
+    return 0;
+}
+
+void load_result_keep_bytes(struct load_result *r, void *bytes) {
+    r->memory->bytes = bytes;
 }

@@ -69,5 +69,9 @@ struct load_result {
  */
 int load_run(const struct load *load, struct load_result *out, struct err *e) EE_MUST_CHECK;
 void load_result_release(struct load_result *r);
+/* For results from elsewhere: n zeroed records, in one array that records[0] begins. */
+int load_result_reserve(struct load_result *r, size_t n, struct err *e) EE_MUST_CHECK;
+/* Hands over malloc'ed bytes that logs lie in. */
+void load_result_keep_bytes(struct load_result *r, void *bytes);
 
 #endif

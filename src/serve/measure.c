@@ -390,11 +390,15 @@ static void rates(struct pass *s) {
     m->attained = m->slos.n && good + m->n_failed > 0
                       ? (double)m->n_met / (double)(good + m->n_failed)
                       : none();
+}
+
+static void find_window(struct pass *s) {
+    struct measures *m = s->m;
     double ratio = s->counted_events > 0 ? s->counted_tokens / s->counted_events : none();
-    window_find(&s->bins, s->load->start_ns,
-                s->opts->measured_from_ns > s->load->start_ns ? s->opts->measured_from_ns
-                                                              : s->load->start_ns,
-                s->load->last_begin_ns, ratio, &m->window);
+    int64_t from_ns = s->opts->measured_from_ns > s->load->start_ns ? s->opts->measured_from_ns
+                                                                    : s->load->start_ns;
+    window_find(&s->bins, s->load->start_ns, from_ns, s->load->last_begin_ns, ratio,
+                m->figures[FIG_E2E].p[0], &m->window);
 }
 
 int measure(const struct load_result *load, const struct measure_opts *opts, struct measures *m,
@@ -415,7 +419,10 @@ int measure(const struct load_result *load, const struct measure_opts *opts, str
     for (int f = 0; f < FIGURES; f++) {
         m->pools[f] = s.pools[f].x;
         m->pool_n[f] = s.pools[f].n;
-        rc = rc ? rc : summarize(m->pools[f], m->pool_n[f], opts->seed, &m->figures[f], e);
+        rc = rc ? rc : summarize(m->pools[f], m->pool_n[f], &m->figures[f], e);
+    }
+    if (!rc) {
+        find_window(&s);
     }
     free(s.bins.tokens);
     reply_reader_release(&s.reader);

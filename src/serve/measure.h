@@ -97,7 +97,6 @@ struct measure_opts {
     struct slo_set slos;
     const struct workload *workload; /* for prompt token counts; or NULL */
     struct engine *vocabulary;       /* or NULL */
-    uint64_t seed;                   /* of the intervals */
 };
 
 struct measures {
@@ -137,7 +136,6 @@ int measure(const struct load_result *load, const struct measure_opts *opts, str
 void measures_release(struct measures *m);
 
 /* Mean, spread and percentiles of n values in order of time. */
-int summarize(const double *x, size_t n, uint64_t seed, struct summary *out,
-              struct err *e) EE_MUST_CHECK;
+int summarize(const double *x, size_t n, struct summary *out, struct err *e) EE_MUST_CHECK;
 
 #endif

@@ -23,18 +23,22 @@ void reply_reader_release(struct reply_reader *r) {
     buf_release(&r->reply.content);
     buf_release(&r->last_data);
     free(r->reply.events);
+    free(r->reply.choice_ns);
     r->reply.events = NULL;
+    r->reply.choice_ns = NULL;
 }
 
 static void restart(struct reply_reader *r, const struct record *record) {
     struct reply *p = &r->reply;
     struct reply_event *events = p->events;
+    int64_t *choice_ns = p->choice_ns;
     struct buf text = p->text;
     struct buf content = p->content;
     buf_clear(&text);
     buf_clear(&content);
     *p = (struct reply){.outcome = (enum outcome)record->outcome,
                         .events = events,
+                        .choice_ns = choice_ns,
                         .prompt_tokens = -1,
                         .output_tokens = -1,
                         .reasoning_tokens = -1,
@@ -51,6 +55,21 @@ static void judge(struct reply *p, enum outcome o) {
     if (p->outcome == OUTCOME_OK) {
         p->outcome = o;
     }
+}
+
+static bool add_choice(struct reply_reader *r) {
+    struct reply *p = &r->reply;
+    if (p->n_choices == r->cap_choices) {
+        size_t cap = r->cap_choices ? 2 * r->cap_choices : 256;
+        int64_t *grown = realloc(p->choice_ns, cap * sizeof(*grown));
+        if (!grown) {
+            return false;
+        }
+        p->choice_ns = grown;
+        r->cap_choices = cap;
+    }
+    p->choice_ns[p->n_choices++] = r->log.ns;
+    return true;
 }
 
 static bool add_event(struct reply_reader *r, uint32_t parts, uint32_t tokens) {
@@ -203,6 +222,9 @@ static bool take_chunk(struct reply_reader *r, const json_t *chunk) {
         return true;
     }
     uint32_t parts = choice ? take_choice(p, choice) : 0;
+    if (choice && !add_choice(r)) {
+        return false;
+    }
     uint32_t tokens = json_is_object(usage) ? take_usage(r, usage) : 0;
     if (!(parts & REPLY_TOKENS)) {
         return true;
@@ -223,6 +245,9 @@ static bool take_data(struct reply_reader *r) {
         return true;
     }
     if (is_same_shape(r, &value, &len)) {
+        if (!add_choice(r)) {
+            return false;
+        }
         if (len == 0) {
             return true;
         }

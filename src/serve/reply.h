@@ -36,6 +36,8 @@ struct reply {
     struct reply_event *events; /* those with tokens, in order */
     size_t n_events;
     size_t n_coalesced;
+    int64_t *choice_ns; /* every chunk with a choice, tokens or not: what other tools time by */
+    size_t n_choices;
     int64_t first_event_ns;  /* whatever it held; 0: none */
     int64_t first_token_ns;  /* first event with tokens */
     int64_t first_output_ns; /* first that is not reasoning alone */
@@ -58,7 +60,7 @@ struct reply_reader {
     struct reply reply;
     struct event_reader log;
     struct sse_message message;
-    size_t cap_events;
+    size_t cap_events, cap_choices;
     size_t value_at;   /* the last chunk's text in its data, for chunks that differ in it alone; */
     size_t value_tail; /* bytes behind the text; 0: there is none */
     struct buf last_data; /* that chunk's data */

@@ -15,8 +15,8 @@ static double batch(const double *x, size_t k) {
 
 size_t mser5(const double *x, size_t n) {
     size_t m = n / MSER_BATCH;
-    double best = INFINITY;
-    size_t best_d = m;
+    double best = (double)INFINITY;
+    size_t best_d = 0;
     double sum = 0;
     double squares = 0;
     /* From the end, so that each candidate adds one batch to the sums. */
@@ -26,12 +26,12 @@ size_t mser5(const double *x, size_t n) {
         squares += b * b;
         double mean = sum / (double)left;
         double error = (squares / (double)left - mean * mean) / (double)left;
-        if (left >= 5 && error <= best) {
+        if (2 * left >= m && error <= best) {
             best = error;
             best_d = m - left;
         }
     }
-    return best_d == m ? n : best_d * MSER_BATCH;
+    return best_d * MSER_BATCH;
 }
 
 static double sum_of(const double *x, size_t from, size_t to) {
@@ -47,7 +47,7 @@ static double none(void) {
 }
 
 void window_find(const struct bins *b, int64_t start_ns, int64_t from_ns, int64_t to_ns,
-                 double tokens_an_event, struct window *out) {
+                 double tokens_an_event, double request_s, struct window *out) {
     *out = (struct window){.output_rate = none(), .input_rate = none(), .request_rate = none()};
     out->begin_s = out->end_s = none();
     if (b->n == 0 || to_ns <= from_ns) {
@@ -57,7 +57,8 @@ void window_find(const struct bins *b, int64_t start_ns, int64_t from_ns, int64_
     size_t from = (size_t)((from_ns - b->begin_ns + b->width_ns - 1) / b->width_ns);
     size_t to = (size_t)((to_ns - b->begin_ns) / b->width_ns);
     to = to < b->n ? to : b->n;
-    if (to < from + WINDOW_MIN_BINS) {
+    if (to < from + WINDOW_MIN_BINS ||
+        !(clock_ns_to_s(to_ns - from_ns) >= WINDOW_MIN_REQUEST_TIMES * request_s)) {
         out->reason = "the load was on for too short a time";
         return;
     }
@@ -67,7 +68,7 @@ void window_find(const struct bins *b, int64_t start_ns, int64_t from_ns, int64_
                         (isnan(tokens_an_event) ? 1 : tokens_an_event) * b->events[i];
     }
     size_t drop = mser5(all, to - from);
-    if (drop * 2 > to - from) {
+    if ((double)drop > 0.45 * (double)(to - from)) {
         out->reason = "output had not settled by the middle of the load";
         return;
     }

@@ -5,8 +5,9 @@
  * The window ends when the last request was begun: nothing refilled the places afterwards. Its
  * begin is the end of the warm-up, or later where that shows a transient: the truncation point of
  * MSER-5 (White, Simulation 69:323, 1997), which minimises the standard error of what is left, over
- * token counts in bins of equal time. No steady state is claimed when that point lies in the second
- * half, or when there are too few bins.
+ * token counts in bins of equal time. Points in the second half are not looked at, because a few last
+ * values are alike by chance. No steady state is claimed when the best point is the last tenth of
+ * those looked at, nor when the load was on for less than three median request times.
  */
 #ifndef SERVE_WINDOW_H
 #define SERVE_WINDOW_H
@@ -15,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { WINDOW_MAX_BINS = 2000, WINDOW_MIN_BINS = 50, MSER_BATCH = 5 };
+enum { WINDOW_MAX_BINS = 500, WINDOW_MIN_BINS = 50, WINDOW_MIN_REQUEST_TIMES = 3, MSER_BATCH = 5 };
 
 /* Counts over time. */
 struct bins {
@@ -35,14 +36,15 @@ struct window {
     double output_rate, input_rate, request_rate; /* a second; NAN where not known */
 };
 
-/* The MSER-5 truncation point of n values: how many to drop; n when there is none. */
+/* The MSER-5 truncation point of n values, at most n / 2: how many to drop. */
 size_t mser5(const double *x, size_t n);
 
 /*
  * start_ns: the load's; from_ns: end of the warm-up; to_ns: when the last request was begun.
- * tokens_an_event turns events into tokens; NAN when it is not known.
+ * tokens_an_event turns events into tokens; NAN when it is not known. request_s: the median
+ * request's time.
  */
 void window_find(const struct bins *b, int64_t start_ns, int64_t from_ns, int64_t to_ns,
-                 double tokens_an_event, struct window *out);
+                 double tokens_an_event, double request_s, struct window *out);
 
 #endif

@@ -1,0 +1,54 @@
+/* Between the files of the bench command. */
+#ifndef CMD_BENCH_CMD_H
+#define CMD_BENCH_CMD_H
+
+#include "serve/bench.h"
+
+#include <signal.h>
+
+enum { BENCH_MAX_LIST = 64 };
+
+struct bench_args {
+    const char *target;
+    const char *api, *model, *auth_env, *ca_file;
+    bool http2, insecure;
+    const char *concurrency, *rate, *arrival;
+    double cv, step_s, duration_s, warmup_s, drain_s;
+    int64_t burst, count, seed;
+    const char *task, *prompts, *trace, *input, *output, *turn_input, *extra, *tokenizer;
+    double trace_speed, think_s, temperature;
+    int64_t prefix, prefix_groups, n_prompts, turns;
+    bool force_length, send_ids;
+    double connect_timeout_s, stall_s, timeout_s;
+    int64_t max_connections, connections, loops;
+    const char *sources, *cpus;
+    const char *slo, *csv, *out, *from, *compat;
+    bool as_json, no_calibration, quiet, no_out;
+};
+
+/* Everything that the arguments ask for, and what it owns. */
+struct setup {
+    struct bench_opts o;
+    struct workload workload;
+    struct engine *vocabulary;
+    char *auth, *data_dir, *model, *source_text;
+    const char *sources[BENCH_MAX_LIST];
+    int cpus[BENCH_MAX_LIST];
+};
+
+extern volatile sig_atomic_t bench_stop; /* Ctrl-C */
+
+int bench_set_up(const struct bench_args *a, struct setup *s, struct err *e) EE_MUST_CHECK;
+void bench_setup_release(struct setup *s);
+
+/* Prints the result with what else was asked for, and writes the table of requests. */
+int bench_show(const struct bench_args *a, json_t *result, const struct load_result *load,
+               const struct measures *m, struct err *e) EE_MUST_CHECK;
+/* A new directory for results, where they are to be kept: *dir is the caller's, or NULL. */
+int bench_out_dir(const struct bench_args *a, const char *started_utc, char **dir,
+                  struct err *e) EE_MUST_CHECK;
+/* Writes NAME.json and NAME.eebench. */
+int bench_keep(const char *dir, const char *name, const json_t *result,
+               const struct load_result *load, struct err *e) EE_MUST_CHECK;
+
+#endif
