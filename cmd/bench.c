@@ -11,6 +11,7 @@
 
 static const char *const usage[] = {
     "bench URL [--rate R | --concurrency N] [--task NAME | --input N] [--output N]",
+    "bench MODEL.gguf [--rate R | --concurrency N] [--task NAME | --input N] [--output N]",
     "bench --from FILE [--compat TOOL] [--slo LIMITS] [--csv FILE]",
     NULL,
 };
@@ -30,13 +31,8 @@ static void raise_descriptor_limit(void) {
     }
 }
 
-struct ticker {
-    bool is_terminal;
-    double total_s;
-};
-
-static void show_progress(void *ctx, double elapsed_s, uint64_t begun, uint64_t ended,
-                          uint64_t failed) {
+void bench_show_progress(void *ctx, double elapsed_s, uint64_t begun, uint64_t ended,
+                         uint64_t failed) {
     const struct ticker *t = ctx;
     if (t->is_terminal) {
         fprintf(stderr, "\r%7.1f s  %llu sent, %llu in flight, %llu failed \033[K", elapsed_s,
@@ -45,7 +41,17 @@ static void show_progress(void *ctx, double elapsed_s, uint64_t begun, uint64_t 
     }
 }
 
-static int calibrate_for(const struct setup *s, struct calibration *out, struct err *e) {
+bool bench_is_terminal(void) {
+    return isatty(STDERR_FILENO);
+}
+
+void bench_end_progress(const struct ticker *t) {
+    if (t->is_terminal) {
+        fprintf(stderr, "\r\033[K");
+    }
+}
+
+int bench_calibrate(const struct setup *s, struct calibration *out, struct err *e) {
     const struct bench_opts *o = &s->o;
     double level = levels_max(&o->levels);
     const struct calibrate_opts c = {
@@ -67,16 +73,14 @@ static int calibrate_for(const struct setup *s, struct calibration *out, struct 
 
 static int run(const struct bench_args *a, struct setup *s, struct err *e) {
     struct calibration c = {.reason = "not asked to"};
-    struct ticker ticker = {.is_terminal = !a->quiet && isatty(STDERR_FILENO)};
+    struct ticker ticker = {.is_terminal = !a->quiet && bench_is_terminal()};
     struct bench b = {0};
     char *dir = NULL;
-    int rc = a->no_calibration ? 0 : calibrate_for(s, &c, e);
-    s->o.progress = show_progress;
+    int rc = a->no_calibration ? 0 : bench_calibrate(s, &c, e);
+    s->o.progress = bench_show_progress;
     s->o.progress_ctx = &ticker;
     rc = rc ? rc : bench_run(&b, &s->o, &s->workload, &c, e);
-    if (ticker.is_terminal) {
-        fprintf(stderr, "\r\033[K");
-    }
+    bench_end_progress(&ticker);
     if (rc) {
         return rc;
     }
@@ -130,7 +134,8 @@ int cmd_bench(int argc, char **argv) {
                            .stall_s = 120,
                            .timeout_s = 600,
                            .max_connections = 4096,
-                           .loops = 1};
+                           .loops = 1,
+                           .attain = 0.95};
     const struct opt options[] = {
         {OPT_STR, 'c', "concurrency", &a.concurrency, "N",
          "closed loop: so many in flight (1); "
@@ -172,6 +177,9 @@ int cmd_bench(int argc, char **argv) {
          "and a check of the server's counts",
          NULL},
         {OPT_STR, 0, "slo", &a.slo, "LIMITS", "goodput: ttft=200ms,tpot=25ms,e2e=5s", NULL},
+        {OPT_FLAG, 0, "sweep", &a.sweep, NULL,
+         "search the highest good load, from --rate or --concurrency on", NULL},
+        {OPT_NUM, 0, "attain", &a.attain, "X", "sweep: share that must meet --slo (0.95)", NULL},
         {OPT_CHOICE, 0, "api", &a.api, "KIND", "chat (default) or text completions", apis},
         {OPT_STR, 'm', "model", &a.model, "NAME", "in requests (the first the server lists)", NULL},
         {OPT_STR, 0, "auth-env", &a.auth_env, "NAME", "variable that holds the API key", NULL},
@@ -184,6 +192,12 @@ int cmd_bench(int argc, char **argv) {
         {OPT_INT, 0, "connections", &a.connections, "N", "opened before the load begins", NULL},
         {OPT_INT, 0, "max-connections", &a.max_connections, "N", "(4096)", NULL},
         {OPT_STR, 0, "source", &a.sources, "ADDR,...", "addresses to connect from, in turn", NULL},
+        {OPT_INT, 0, "parallel", &a.parallel, "N", "model file: requests worked on at once", NULL},
+        {OPT_INT, 0, "threads", &a.threads, "N", "model file: of the engine (all)", NULL},
+        {OPT_INT, 0, "gpu-layers", &a.gpu_layers, "N", "model file: layers on a GPU, -1 all (0)",
+         NULL},
+        {OPT_INT, 0, "batch", &a.batch, "N", "model file: tokens a step (512)", NULL},
+        {OPT_INT, 0, "context", &a.context, "N", "model file: tokens a request may have", NULL},
         {OPT_INT, 0, "loops", &a.loops, "N", "event loops, each a thread (1)", NULL},
         {OPT_STR, 0, "cpus", &a.cpus, "N,...", "CPUs the loops are bound to", NULL},
         {OPT_FLAG, 0, "no-calibration", &a.no_calibration, NULL, "do not measure the client first",
@@ -227,9 +241,12 @@ int cmd_bench(int argc, char **argv) {
     sigaction(SIGINT, &act, NULL);
     sigaction(SIGTERM, &act, NULL);
     raise_descriptor_limit();
+    if (bench_is_model(&a)) {
+        return bench_model(&a, &e) ? cmd_fail(&e) : EXIT_OK;
+    }
     struct setup s = {0};
     int rc = bench_set_up(&a, &s, &e);
-    rc = rc ? rc : run(&a, &s, &e);
+    rc = rc ? rc : a.sweep ? bench_sweep(&a, &s, &e) : run(&a, &s, &e);
     bench_setup_release(&s);
     return rc ? cmd_fail(&e) : EXIT_OK;
 }

@@ -6,6 +6,16 @@
 
 #include <signal.h>
 
+/* Progress on stderr, when that is a terminal. */
+struct ticker {
+    bool is_terminal;
+};
+
+void bench_show_progress(void *ctx, double elapsed_s, uint64_t begun, uint64_t ended,
+                         uint64_t failed);
+void bench_end_progress(const struct ticker *t);
+bool bench_is_terminal(void);
+
 enum { BENCH_MAX_LIST = 64 };
 
 struct bench_args {
@@ -23,7 +33,9 @@ struct bench_args {
     int64_t max_connections, connections, loops;
     const char *sources, *cpus;
     const char *slo, *csv, *out, *from, *compat;
-    bool as_json, no_calibration, quiet, no_out;
+    int64_t parallel, threads, gpu_layers, batch, context;
+    double attain;
+    bool as_json, no_calibration, quiet, no_out, sweep;
 };
 
 /* Everything that the arguments ask for, and what it owns. */
@@ -36,10 +48,21 @@ struct setup {
     int cpus[BENCH_MAX_LIST];
 };
 
+/* Whether the target is a model file, to be measured in process. */
+bool bench_is_model(const struct bench_args *a);
+/* The benchmark of a model file, in a process of its own. */
+int bench_model(const struct bench_args *a, struct err *e) EE_MUST_CHECK;
+
 extern volatile sig_atomic_t bench_stop; /* Ctrl-C */
 
+/* For a model file there are neither target nor connections nor prompts yet. */
 int bench_set_up(const struct bench_args *a, struct setup *s, struct err *e) EE_MUST_CHECK;
 void bench_setup_release(struct setup *s);
+
+/* Calibrates the client for the load that s asks for. */
+int bench_calibrate(const struct setup *s, struct calibration *out, struct err *e) EE_MUST_CHECK;
+/* Many levels, to find the highest that is good. */
+int bench_sweep(const struct bench_args *a, struct setup *s, struct err *e) EE_MUST_CHECK;
 
 /* Prints the result with what else was asked for, and writes the table of requests. */
 int bench_show(const struct bench_args *a, json_t *result, const struct load_result *load,

@@ -87,6 +87,12 @@ static int check_numbers(const struct bench_args *a, struct err *e) {
         {"--max-connections", (double)a->max_connections, 1, 1e6},
         {"--connections", (double)a->connections, 0, 1e6},
         {"--loops", (double)a->loops, 1, 256},
+        {"--attain", a->attain, 0, 1},
+        {"--parallel", (double)a->parallel, 0, 4096},
+        {"--threads", (double)a->threads, 0, 4096},
+        {"--gpu-layers", (double)a->gpu_layers, -1, 1e6},
+        {"--batch", (double)a->batch, 0, 1e6},
+        {"--context", (double)a->context, 0, 1e8},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         if (!(rows[i].v >= rows[i].min && rows[i].v <= rows[i].max)) {
@@ -187,7 +193,8 @@ out:
     return rc;
 }
 
-static int set_workload(const struct bench_args *a, struct setup *s, struct err *e) {
+/* What to ask; how long, where that was left open. */
+static int set_prompts(const struct bench_args *a, struct setup *s, struct err *e) {
     struct workload_opts *w = &s->o.workload;
     *w = (struct workload_opts){.task = a->task,
                                 .data_dir = s->data_dir,
@@ -206,27 +213,27 @@ static int set_workload(const struct bench_args *a, struct setup *s, struct err 
                                 .seed = (uint64_t)a->seed,
                                 .extra = a->extra,
                                 .auth = s->auth,
-                                .vocabulary = s->vocabulary};
+                                .vocabulary = s->vocabulary,
+                                .model = s->model};
     int rc = a->input ? length_range_parse(a->input, "--input", &w->input, e) : 0;
     rc = rc || !a->output ? rc : length_range_parse(a->output, "--output", &w->output, e);
     rc = rc || !a->turn_input
              ? rc
              : length_range_parse(a->turn_input, "--turn-input", &w->turn_input, e);
-    if (!rc && a->model) {
-        s->model = strdup(a->model);
-    } else if (!rc) {
-        rc = ask_model(s, e);
-    }
-    w->model = s->model;
     if (!rc && s->o.count == 0 && s->o.duration_s <= 0 && !a->task && !a->prompts && !a->trace) {
         s->o.duration_s = 30;
-        rc = set_load(a, s, e) ? e->code : 0;
-    }
-    rc = rc ? rc : workload_make(w, &s->o.target, &s->workload, e);
-    if (!rc && s->o.count == 0 && s->o.duration_s <= 0 && !a->trace) {
-        s->o.count = s->workload.n;
+        rc = set_load(a, s, e);
     }
     return rc;
+}
+
+static int set_model(const struct bench_args *a, struct setup *s, struct err *e) {
+    if (!a->model && !bench_is_model(a)) {
+        return ask_model(s, e);
+    }
+    const char *slash = strrchr(a->target, '/');
+    s->model = strdup(a->model ? a->model : slash ? slash + 1 : a->target);
+    return s->model ? 0 : err_set(e, EE_NOMEM, "out of memory");
 }
 
 void bench_setup_release(struct setup *s) {
@@ -238,19 +245,33 @@ void bench_setup_release(struct setup *s) {
     free(s->source_text);
 }
 
-int bench_set_up(const struct bench_args *a, struct setup *s, struct err *e) {
-    int rc = check_numbers(a, e);
-    enum api api = !strcmp(a->api, "text") ? API_TEXT : API_CHAT;
-    rc = rc ? rc : target_parse(a->target, api, &s->o.target, e);
+/* The server, and what to send to it. */
+static int set_target(const struct bench_args *a, struct setup *s, struct err *e) {
+    int rc = target_parse(a->target, s->o.target.api, &s->o.target, e);
     rc = rc ? rc : fetch_global_init(e);
     rc = rc || !a->auth_env ? rc : read_auth(a->auth_env, &s->auth, e);
+    rc = rc ? rc : set_transport(a, s, e);
+    rc = rc || !a->tokenizer ? rc : engine_open_vocabulary(a->tokenizer, &s->vocabulary, e);
+    return rc ? rc : target_resolve(&s->o.target, e);
+}
+
+int bench_set_up(const struct bench_args *a, struct setup *s, struct err *e) {
+    bool in_process = bench_is_model(a);
+    s->o.target.api = !strcmp(a->api, "text") ? API_TEXT : API_CHAT;
+    s->o.stop = &bench_stop;
+    int rc = check_numbers(a, e);
     rc = rc || !a->slo ? rc : slo_parse(a->slo, &s->o.slos, e);
     rc = rc ? rc : set_load(a, s, e);
-    rc = rc ? rc : set_transport(a, s, e);
     rc = rc || !a->task ? rc : cmd_data_dir(&s->data_dir, e);
-    rc = rc || !a->tokenizer ? rc : engine_open_vocabulary(a->tokenizer, &s->vocabulary, e);
-    rc = rc ? rc : target_resolve(&s->o.target, e);
-    rc = rc ? rc : set_workload(a, s, e);
-    s->o.stop = &bench_stop;
+    rc = rc || in_process ? rc : set_target(a, s, e);
+    rc = rc ? rc : set_model(a, s, e);
+    rc = rc ? rc : set_prompts(a, s, e);
+    if (rc || in_process) {
+        return rc;
+    }
+    rc = workload_make(&s->o.workload, &s->o.target, &s->workload, e);
+    if (!rc && s->o.count == 0 && s->o.duration_s <= 0 && !a->trace) {
+        s->o.count = s->workload.n;
+    }
     return rc;
 }

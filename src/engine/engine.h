@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -121,6 +122,7 @@ struct engine_request {
     size_t n_prompt;
     int max_tokens;    /* of the answer */
     bool force_length; /* go on past the end of the answer until max_tokens */
+    int64_t arrive_ns; /* not taken before this time; 0: at once. Ascending over the requests */
 };
 
 enum engine_finish {
@@ -136,7 +138,7 @@ struct engine_result {
     size_t n_tokens;   /* of the answer, without the token that ended it */
     int32_t *tokens;
     int64_t *token_ns; /* when each was known */
-    int64_t queued_ns; /* when a place in the batch was free for it */
+    int64_t queued_ns; /* when it had come and a place in the batch was free for it */
     int64_t started_ns;
     int64_t done_ns;
 };
@@ -158,6 +160,8 @@ struct engine_workload {
     struct engine_sampling sampling;
     engine_progress_fn *progress; /* called now and then; or NULL */
     void *progress_ctx;
+    int64_t until_ns;                  /* none is taken later; 0: all are */
+    const volatile sig_atomic_t *stop; /* ends the run at once when it is not zero; or NULL */
 };
 
 /*
@@ -165,12 +169,15 @@ struct engine_workload {
  * one ends. Places are given by step, lowest place first, never by clock, so that equal workloads
  * build equal batches and, with greedy sampling, equal answers. Prompts are prefilled in chunks
  * beside the tokens of running answers.
- * A request that fails alone is reported in its result; 0 means the workload as a whole ran.
+ * A request that fails alone is reported in its result; 0 means the workload as a whole ran. A
+ * request that was never taken has queued_ns 0, one that was stopped done_ns 0.
  */
 int engine_run(struct engine *g, const struct engine_workload *work, struct arena *a,
                struct engine_result *results, struct engine_run_stats *stats,
                struct err *e) EE_MUST_CHECK;
 
+/* Appends the token's own bytes, which may be a part of a character. */
+void engine_token_bytes(const struct engine *g, int32_t token, struct buf *out);
 /* The answer as UTF-8; bytes that are not valid UTF-8 become U+FFFD. */
 int engine_answer_text(const struct engine *g, const struct engine_result *result, struct buf *out,
                        struct err *e) EE_MUST_CHECK;

@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { STOP_LOOK_MS = 50 }; /* so often a run that waits looks whether it is to stop */
+
 struct place {
     bool busy;
     size_t request;
@@ -139,15 +141,36 @@ static void finish(struct run *r, size_t request, enum engine_finish how, int64_
     r->n_done++;
 }
 
+/* Room for the request's answer. */
+static int make_result(struct run *r, size_t request, int64_t now_ns, struct err *e) {
+    const struct engine_request *q = &r->work->requests[request];
+    size_t room = q->max_tokens > 0 ? (size_t)q->max_tokens : 0;
+    struct engine_result *res = &r->results[request];
+    res->tokens = arena_array(r->arena, room, sizeof(int32_t));
+    res->token_ns = arena_array(r->arena, room, sizeof(int64_t));
+    res->queued_ns = now_ns;
+    return res->tokens && res->token_ns ? 0 : err_set(e, EE_NOMEM, "answers: out of memory");
+}
+
+/* Whether the next request may be taken now. */
+static bool has_next(const struct run *r, int64_t now_ns) {
+    const struct engine_workload *w = r->work;
+    return r->next_request < w->n_requests && (w->until_ns == 0 || now_ns < w->until_ns) &&
+           w->requests[r->next_request].arrive_ns <= now_ns;
+}
+
 /* Fills free places, lowest first, with the next requests. */
 static int admit(struct run *r, struct err *e) {
     int64_t now_ns = clock_mono_ns();
     for (int i = 0; i < r->work->concurrency; i++) {
         struct place *p = &r->places[i];
-        while (!p->busy && r->next_request < r->work->n_requests) {
+        while (!p->busy && has_next(r, now_ns)) {
             size_t request = r->next_request++;
             struct engine_result *res = &r->results[request];
-            res->queued_ns = now_ns;
+            int rc = make_result(r, request, now_ns, e);
+            if (rc) {
+                return rc;
+            }
             res->error = refuse_request(r, &r->work->requests[request]);
             if (res->error) {
                 res->started_ns = now_ns;
@@ -155,7 +178,7 @@ static int admit(struct run *r, struct err *e) {
                 continue;
             }
             *p = (struct place){.busy = true, .request = request, .sampler = p->sampler};
-            int rc = reseed(r, p, e);
+            rc = reseed(r, p, e);
             if (rc) {
                 return rc;
             }
@@ -343,21 +366,6 @@ static int step(struct run *r, struct err *e) {
     return 0;
 }
 
-static int prepare(struct run *r, struct err *e) {
-    for (size_t i = 0; i < r->work->n_requests; i++) {
-        const struct engine_request *q = &r->work->requests[i];
-        size_t room = q->max_tokens > 0 ? (size_t)q->max_tokens : 0;
-        r->results[i] = (struct engine_result){
-            .tokens = arena_array(r->arena, room, sizeof(int32_t)),
-            .token_ns = arena_array(r->arena, room, sizeof(int64_t)),
-        };
-        if (!r->results[i].tokens || !r->results[i].token_ns) {
-            return err_set(e, EE_NOMEM, "answers: out of memory");
-        }
-    }
-    return 0;
-}
-
 static void add_piece(const struct llama_vocab *vocab, llama_token token, struct buf *out) {
     int32_t room = 64;
     for (int tries = 0; tries < 2 && buf_reserve(out, (size_t)room); tries++) {
@@ -371,6 +379,10 @@ static void add_piece(const struct llama_vocab *vocab, llama_token token, struct
     }
 }
 
+void engine_token_bytes(const struct engine *g, int32_t token, struct buf *out) {
+    add_piece(g->vocab, token, out);
+}
+
 int engine_answer_text(const struct engine *g, const struct engine_result *result, struct buf *out,
                        struct err *e) {
     struct buf raw;
@@ -382,6 +394,43 @@ int engine_answer_text(const struct engine *g, const struct engine_result *resul
     int rc = buf_check(&raw, "answer", e);
     buf_release(&raw);
     return rc ? rc : buf_check(out, "answer", e);
+}
+
+static bool is_idle(const struct run *r) {
+    for (int i = 0; i < r->work->concurrency; i++) {
+        if (r->places[i].busy) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Nothing is in flight: waits for the next request. False when none comes any more. */
+static bool wait_for_next(const struct run *r) {
+    const struct engine_workload *w = r->work;
+    int64_t now_ns = clock_mono_ns();
+    if (r->next_request >= w->n_requests || (w->until_ns && now_ns >= w->until_ns)) {
+        return false;
+    }
+    int64_t next_ns = w->requests[r->next_request].arrive_ns;
+    int64_t look_ns = now_ns + STOP_LOOK_MS * NS_PER_MS;
+    clock_sleep_until_ns(next_ns < look_ns ? next_ns : look_ns);
+    return true;
+}
+
+/* Takes requests and steps until all are done, or the workload's end. */
+static int run_all(struct run *r, struct err *e) {
+    const struct engine_workload *w = r->work;
+    int rc = 0;
+    while (!rc && r->n_done < w->n_requests && !(w->stop && *w->stop)) {
+        rc = admit(r, e);
+        if (!rc && !is_idle(r)) {
+            rc = step(r, e);
+        } else if (!rc && !wait_for_next(r)) {
+            break;
+        }
+    }
+    return rc;
 }
 
 int engine_run(struct engine *g, const struct engine_workload *work, struct arena *a,
@@ -398,15 +447,10 @@ int engine_run(struct engine *g, const struct engine_workload *work, struct aren
     }
     r.batch = llama_batch_init(g->n_batch, 0, 1);
     llama_memory_clear(llama_get_memory(g->ctx), true);
-    int rc = prepare(&r, e);
-    rc = rc ? rc : attach_samplers(&r, e);
+    memset(results, 0, work->n_requests * sizeof(*results));
+    int rc = attach_samplers(&r, e);
     stats->begin_ns = clock_mono_ns();
-    while (!rc && r.n_done < work->n_requests) {
-        rc = admit(&r, e);
-        if (!rc && r.n_done < work->n_requests) {
-            rc = step(&r, e);
-        }
-    }
+    rc = rc ? rc : run_all(&r, e);
     stats->end_ns = clock_mono_ns();
     detach_samplers(&r);
     llama_batch_free(r.batch);

@@ -28,7 +28,7 @@ void bench_describe_load(const struct bench_opts *o, char *buf, size_t size) {
     }
 }
 
-static int make_schedule(struct bench *b, struct err *e) {
+int bench_schedule(struct bench *b, struct err *e) {
     const struct bench_opts *o = &b->opts;
     if (!o->open_loop) {
         return 0;
@@ -90,7 +90,16 @@ static int prepare(struct bench *b, struct err *e) {
         b->load.follow_up_ctx = b->workload;
     }
     b->load.preconnect = o->preconnect ? o->preconnect : default_preconnect(b);
-    return make_schedule(b, e);
+    return bench_schedule(b, e);
+}
+
+int bench_measure(struct bench *b, struct err *e) {
+    const struct measure_opts mo = {.measured_from_ns = b->result.start_ns +
+                                                        (int64_t)(b->opts.warmup_s * 1e9),
+                                    .slos = b->opts.slos,
+                                    .workload = b->workload,
+                                    .vocabulary = b->opts.workload.vocabulary};
+    return measure(&b->result, &mo, &b->measures, e);
 }
 
 int bench_run(struct bench *b, const struct bench_opts *opts, struct workload *w,
@@ -99,14 +108,7 @@ int bench_run(struct bench *b, const struct bench_opts *opts, struct workload *w
     clock_wall_iso8601(b->started_utc, sizeof(b->started_utc));
     int rc = prepare(b, e);
     rc = rc ? rc : load_run(&b->load, &b->result, e);
-    if (!rc) {
-        const struct measure_opts mo = {.measured_from_ns = b->result.start_ns +
-                                                            (int64_t)(opts->warmup_s * 1e9),
-                                        .slos = opts->slos,
-                                        .workload = w,
-                                        .vocabulary = opts->workload.vocabulary};
-        rc = measure(&b->result, &mo, &b->measures, e);
-    }
+    rc = rc ? rc : bench_measure(b, e);
     if (rc) {
         bench_release(b);
         return rc;

@@ -51,6 +51,9 @@ struct bench {
 int bench_run(struct bench *b, const struct bench_opts *opts, struct workload *w,
               const struct calibration *calibration, struct err *e) EE_MUST_CHECK;
 void bench_release(struct bench *b);
+/* The two halves of it that a load by other means shares: b->load's schedule, b->measures. */
+int bench_schedule(struct bench *b, struct err *e) EE_MUST_CHECK;
+int bench_measure(struct bench *b, struct err *e) EE_MUST_CHECK;
 
 /* "closed loop, concurrency 8" or "poisson, 20/s". */
 void bench_describe_load(const struct bench_opts *o, char *buf, size_t size);

@@ -85,6 +85,7 @@ struct load_memory {
     int n_loops;
     struct record *records; /* of results that no loop made */
     void *bytes;
+    struct log_store logs;
 };
 
 /* ---- queues and records ---- */
@@ -615,6 +616,7 @@ void load_result_release(struct load_result *r) {
         free(r->memory->loops);
         free(r->memory->records);
         free(r->memory->bytes);
+        log_store_release(&r->memory->logs);
     }
     free(r->memory);
     free(r->records);
@@ -642,4 +644,9 @@ int load_result_reserve(struct load_result *r, size_t n, struct err *e) {
 
 void load_result_keep_bytes(struct load_result *r, void *bytes) {
     r->memory->bytes = bytes;
+}
+
+void load_result_keep_logs(struct load_result *r, struct log_store *store) {
+    r->memory->logs = *store;
+    *store = (struct log_store){0};
 }

@@ -73,5 +73,7 @@ void load_result_release(struct load_result *r);
 int load_result_reserve(struct load_result *r, size_t n, struct err *e) EE_MUST_CHECK;
 /* Hands over malloc'ed bytes that logs lie in. */
 void load_result_keep_bytes(struct load_result *r, void *bytes);
+/* Takes over a store that logs lie in, and empties it. */
+void load_result_keep_logs(struct load_result *r, struct log_store *store);
 
 #endif
