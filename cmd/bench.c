@@ -1,7 +1,9 @@
 /* edge-eval bench: load on a server, and figures that can be believed. */
+#include "bench_around.h"
 #include "bench_cmd.h"
 #include "cmd.h"
 
+#include "base/clock.h"
 #include "serve/compat.h"
 
 #include <math.h>
@@ -71,22 +73,36 @@ int bench_calibrate(const struct setup *s, struct calibration *out, struct err *
     return calibrate(&c, out, e);
 }
 
-static int run(const struct bench_args *a, struct setup *s, struct err *e) {
-    struct calibration c = {.reason = "not asked to"};
-    struct ticker ticker = {.is_terminal = !a->quiet && bench_is_terminal()};
+struct progress_ctx {
+    struct ticker ticker;
+    struct around *around;
+};
+
+static void on_progress(void *ctx, double elapsed_s, uint64_t begun, uint64_t ended,
+                        uint64_t failed) {
+    struct progress_ctx *p = ctx;
+    bench_show_progress(&p->ticker, elapsed_s, begun, ended, failed);
+    around_tick(p->around);
+}
+
+/* Load, measure, keep, show. */
+static int measure_once(const struct bench_args *a, struct setup *s, struct around *around,
+                        const char *dir, const struct calibration *c, struct err *e) {
+    struct progress_ctx p = {.ticker = {.is_terminal = !a->quiet && bench_is_terminal()},
+                             .around = around};
     struct bench b = {0};
-    char *dir = NULL;
-    int rc = a->no_calibration ? 0 : bench_calibrate(s, &c, e);
-    s->o.progress = bench_show_progress;
-    s->o.progress_ctx = &ticker;
-    rc = rc ? rc : bench_run(&b, &s->o, &s->workload, &c, e);
-    bench_end_progress(&ticker);
+    s->o.progress = on_progress;
+    s->o.progress_ctx = &p;
+    s->o.edge = around_edge;
+    s->o.edge_ctx = around;
+    int rc = bench_run(&b, &s->o, &s->workload, c, e);
+    bench_end_progress(&p.ticker);
     if (rc) {
         return rc;
     }
     json_t *result = bench_json(&b);
-    rc = bench_out_dir(a, b.started_utc, &dir, e);
-    rc = rc || !dir ? rc : bench_keep(dir, "requests", result, &b.result, e);
+    around_add(around, &b.measures, result);
+    rc = dir ? bench_keep(dir, "requests", result, &b.result, e) : 0;
     int shown = bench_show(a, result, &b.result, &b.measures, rc ? NULL : e);
     rc = rc ? rc : shown;
     if (!rc && dir && !a->quiet) {
@@ -97,8 +113,28 @@ static int run(const struct bench_args *a, struct setup *s, struct err *e) {
         rc = err_set(e, EE_FAIL, "no request was answered");
     }
     json_decref(result);
-    free(dir);
     bench_release(&b);
+    return rc;
+}
+
+static int run(const struct bench_args *a, struct setup *s, struct err *e) {
+    struct calibration c = {.reason = "not asked to"};
+    struct around around = {.args = a};
+    char started[24];
+    char *dir = NULL;
+    clock_wall_iso8601(started, sizeof(started));
+    int rc = bench_out_dir(a, started, &dir, e);
+    rc = rc || a->no_calibration ? rc : bench_calibrate(s, &c, e);
+    rc = rc ? rc : around_begin(&around, a, &s->o.target, s->auth, dir, e);
+    rc = rc ? rc : bench_set_up_prompts(a, s, e);
+    rc = rc ? rc : around_first_token(&around, s->model, e);
+    if (!rc && a->sweep) {
+        rc = bench_sweep(a, s, dir, e);
+    } else if (!rc) {
+        rc = measure_once(a, s, &around, dir, &c, e);
+    }
+    around_end(&around);
+    free(dir);
     return rc;
 }
 
@@ -135,7 +171,8 @@ int cmd_bench(int argc, char **argv) {
                            .timeout_s = 600,
                            .max_connections = 4096,
                            .loops = 1,
-                           .attain = 0.95};
+                           .attain = 0.95,
+                           .ready_timeout_s = 300};
     const struct opt options[] = {
         {OPT_STR, 'c', "concurrency", &a.concurrency, "N",
          "closed loop: so many in flight (1); "
@@ -180,6 +217,18 @@ int cmd_bench(int argc, char **argv) {
         {OPT_FLAG, 0, "sweep", &a.sweep, NULL,
          "search the highest good load, from --rate or --concurrency on", NULL},
         {OPT_NUM, 0, "attain", &a.attain, "X", "sweep: share that must meet --slo (0.95)", NULL},
+        {OPT_STR, 0, "server", &a.server, "COMMAND", "start this server, and stop it at the end",
+         NULL},
+        {OPT_STR, 0, "ready", &a.ready, "PATH", "answers 200 once it is ready (/health)", NULL},
+        {OPT_NUM, 0, "ready-timeout", &a.ready_timeout_s, "S", "longest start (300)", NULL},
+        {OPT_FLAG, 0, "energy", &a.energy, NULL, "measure this machine's energy (on with --server)",
+         NULL},
+        {OPT_STR, 0, "energy-source", &a.energy_source, "NAME", "of edge-eval meter (auto)", NULL},
+        {OPT_NUM, 0, "idle", &a.idle_s, "S", "measure idle power first (0: no)", NULL},
+        {OPT_STR, 0, "metrics", &a.metrics, "PATH",
+         "scrape Prometheus metrics there (/metrics with "
+         "--server)",
+         NULL},
         {OPT_CHOICE, 0, "api", &a.api, "KIND", "chat (default) or text completions", apis},
         {OPT_STR, 'm', "model", &a.model, "NAME", "in requests (the first the server lists)", NULL},
         {OPT_STR, 0, "auth-env", &a.auth_env, "NAME", "variable that holds the API key", NULL},
@@ -246,7 +295,7 @@ int cmd_bench(int argc, char **argv) {
     }
     struct setup s = {0};
     int rc = bench_set_up(&a, &s, &e);
-    rc = rc ? rc : a.sweep ? bench_sweep(&a, &s, &e) : run(&a, &s, &e);
+    rc = rc ? rc : run(&a, &s, &e);
     bench_setup_release(&s);
     return rc ? cmd_fail(&e) : EXIT_OK;
 }

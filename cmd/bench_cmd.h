@@ -34,7 +34,9 @@ struct bench_args {
     const char *sources, *cpus;
     const char *slo, *csv, *out, *from, *compat;
     int64_t parallel, threads, gpu_layers, batch, context;
-    double attain;
+    double attain, ready_timeout_s, idle_s;
+    const char *server, *ready, *metrics, *energy_source;
+    bool energy;
     bool as_json, no_calibration, quiet, no_out, sweep;
 };
 
@@ -55,14 +57,17 @@ int bench_model(const struct bench_args *a, struct err *e) EE_MUST_CHECK;
 
 extern volatile sig_atomic_t bench_stop; /* Ctrl-C */
 
-/* For a model file there are neither target nor connections nor prompts yet. */
+/* Checks the arguments and finds the server; nothing is sent to it yet. */
 int bench_set_up(const struct bench_args *a, struct setup *s, struct err *e) EE_MUST_CHECK;
+/* The model's name, which the server may be asked for, and the prompts. Not for a model file. */
+int bench_set_up_prompts(const struct bench_args *a, struct setup *s, struct err *e) EE_MUST_CHECK;
 void bench_setup_release(struct setup *s);
 
 /* Calibrates the client for the load that s asks for. */
 int bench_calibrate(const struct setup *s, struct calibration *out, struct err *e) EE_MUST_CHECK;
 /* Many levels, to find the highest that is good. */
-int bench_sweep(const struct bench_args *a, struct setup *s, struct err *e) EE_MUST_CHECK;
+int bench_sweep(const struct bench_args *a, struct setup *s, const char *dir,
+                struct err *e) EE_MUST_CHECK;
 
 /* Prints the result with what else was asked for, and writes the table of requests. */
 int bench_show(const struct bench_args *a, json_t *result, const struct load_result *load,

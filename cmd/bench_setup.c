@@ -88,6 +88,8 @@ static int check_numbers(const struct bench_args *a, struct err *e) {
         {"--connections", (double)a->connections, 0, 1e6},
         {"--loops", (double)a->loops, 1, 256},
         {"--attain", a->attain, 0, 1},
+        {"--ready-timeout", a->ready_timeout_s, 0.1, 1e5},
+        {"--idle", a->idle_s, 0, 3600},
         {"--parallel", (double)a->parallel, 0, 4096},
         {"--threads", (double)a->threads, 0, 4096},
         {"--gpu-layers", (double)a->gpu_layers, -1, 1e6},
@@ -211,10 +213,7 @@ static int set_prompts(const struct bench_args *a, struct setup *s, struct err *
                                 .send_ids = a->send_ids,
                                 .temperature = a->temperature,
                                 .seed = (uint64_t)a->seed,
-                                .extra = a->extra,
-                                .auth = s->auth,
-                                .vocabulary = s->vocabulary,
-                                .model = s->model};
+                                .extra = a->extra};
     int rc = a->input ? length_range_parse(a->input, "--input", &w->input, e) : 0;
     rc = rc || !a->output ? rc : length_range_parse(a->output, "--output", &w->output, e);
     rc = rc || !a->turn_input
@@ -263,13 +262,22 @@ int bench_set_up(const struct bench_args *a, struct setup *s, struct err *e) {
     rc = rc || !a->slo ? rc : slo_parse(a->slo, &s->o.slos, e);
     rc = rc ? rc : set_load(a, s, e);
     rc = rc || !a->task ? rc : cmd_data_dir(&s->data_dir, e);
-    rc = rc || in_process ? rc : set_target(a, s, e);
-    rc = rc ? rc : set_model(a, s, e);
     rc = rc ? rc : set_prompts(a, s, e);
-    if (rc || in_process) {
+    if (!rc && in_process) {
+        rc = set_model(a, s, e);
+        s->o.workload.model = s->model;
         return rc;
     }
-    rc = workload_make(&s->o.workload, &s->o.target, &s->workload, e);
+    return rc ? rc : set_target(a, s, e);
+}
+
+int bench_set_up_prompts(const struct bench_args *a, struct setup *s, struct err *e) {
+    int rc = set_model(a, s, e);
+    struct workload_opts *w = &s->o.workload;
+    w->model = s->model;
+    w->auth = s->auth;
+    w->vocabulary = s->vocabulary;
+    rc = rc ? rc : workload_make(w, &s->o.target, &s->workload, e);
     if (!rc && s->o.count == 0 && s->o.duration_s <= 0 && !a->trace) {
         s->o.count = s->workload.n;
     }

@@ -2,7 +2,6 @@
 #include "bench_cmd.h"
 #include "cmd.h"
 
-#include "base/clock.h"
 #include "base/json.h"
 #include "serve/sweep.h"
 
@@ -133,21 +132,17 @@ static int one_level(const struct bench_args *a, struct setup *s, double level, 
     return rc;
 }
 
-int bench_sweep(const struct bench_args *a, struct setup *s, struct err *e) {
+int bench_sweep(const struct bench_args *a, struct setup *s, const char *dir, struct err *e) {
     struct sweep sweep;
-    char started[24];
-    char *dir = NULL;
     json_t *runs = json_array();
     double first = s->o.levels.steps[0].from;
     double level;
     sweep_init(&sweep, s->o.open_loop, s->o.slos.n > 0, a->attain,
                s->o.open_loop ? 1e5 : (double)a->max_connections);
-    clock_wall_iso8601(started, sizeof(started));
     int rc = s->o.duration_s > 0 && s->o.levels.n == 1
                  ? 0
                  : err_set(e, EE_USAGE,
                            "a sweep needs --duration, of each level, and one level to begin with");
-    rc = rc ? rc : bench_out_dir(a, started, &dir, e);
     if (!rc && !a->as_json) {
         print_header(&sweep);
     }
@@ -169,6 +164,5 @@ int bench_sweep(const struct bench_args *a, struct setup *s, struct err *e) {
         print_end(&sweep);
     }
     json_decref(runs);
-    free(dir);
     return rc;
 }

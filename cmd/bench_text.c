@@ -182,6 +182,47 @@ static void print_client(const json_t *result) {
     printf("\n");
 }
 
+static void print_joules(const char *name, const json_t *o) {
+    char text[5][32];
+    if (json_is_null(json_object_get(o, "joules"))) {
+        printf("%-11s not known: %s\n", name, json_str_or(o, "reason", ""));
+        return;
+    }
+    printf("%-11s %s J (%s to %s), %s, %s", name, show(get(o, "joules", NULL), text[0], 32),
+           show(get(o, "low_j", NULL), text[1], 32), show(get(o, "high_j", NULL), text[2], 32),
+           json_str_or(o, "quality", ""), json_str_or(o, "scope", ""));
+    if (json_object_get(o, "per_request_j")) {
+        printf("; %s J a request, %s J an output token",
+               show(get(o, "per_request_j", NULL), text[3], 32),
+               show(get(o, "per_output_token_j", NULL), text[4], 32));
+    }
+    printf(json_is_true(json_object_get(o, "short")) ? " (a short window)\n" : "\n");
+}
+
+static void print_around(const json_t *result) {
+    const json_t *s = json_object_get(result, "server");
+    const json_t *energy = json_object_get(result, "energy");
+    const json_t *metrics = json_object_get(result, "server_metrics");
+    if (s) {
+        printf("%-11s port open after %.3f s, ready after %.3f s, first token %.3f s later\n",
+               "cold start", get(s, "port_open_s", NULL), get(s, "ready_s", NULL),
+               get(s, "first_request_ttft_s", NULL));
+    }
+    if (json_object_get(energy, "cold_start")) {
+        print_joules("its energy", json_object_get(energy, "cold_start"));
+    }
+    if (json_object_get(energy, "load")) {
+        print_joules("energy", json_object_get(energy, "load"));
+    }
+    if (metrics && whole(metrics, "scrapes") == 0) {
+        printf("%-11s none: %s\n", "metrics", json_str_or(metrics, "error", ""));
+    } else if (metrics) {
+        printf("%-11s %zu counters and %zu gauges of the server, %lld scrapes (see --json)\n",
+               "metrics", json_object_size(json_object_get(metrics, "counters")),
+               json_object_size(json_object_get(metrics, "gauges")), whole(metrics, "scrapes"));
+    }
+}
+
 static void print_head(const json_t *result) {
     const json_t *t = json_object_get(result, "target");
     const json_t *s = json_object_get(result, "settings");
@@ -224,6 +265,7 @@ void bench_print(const json_t *result) {
     print_requests(json_object_get(result, "requests"));
     print_throughput(result);
     print_tokens(json_object_get(result, "tokens"));
+    print_around(result);
     print_client(result);
     print_latencies(json_object_get(result, "latency"));
     const json_t *compat = json_object_get(result, "compat");

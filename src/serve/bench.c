@@ -107,7 +107,12 @@ int bench_run(struct bench *b, const struct bench_opts *opts, struct workload *w
     *b = (struct bench){.opts = *opts, .workload = w};
     clock_wall_iso8601(b->started_utc, sizeof(b->started_utc));
     int rc = prepare(b, e);
-    rc = rc ? rc : load_run(&b->load, &b->result, e);
+    rc = rc || !opts->edge ? rc : opts->edge(opts->edge_ctx, true, e);
+    if (!rc) {
+        rc = load_run(&b->load, &b->result, e);
+        int edge = opts->edge ? opts->edge(opts->edge_ctx, false, rc ? NULL : e) : 0;
+        rc = rc ? rc : edge;
+    }
     rc = rc ? rc : bench_measure(b, e);
     if (rc) {
         bench_release(b);

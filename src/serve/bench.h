@@ -33,6 +33,9 @@ struct bench_opts {
     void (*progress)(void *ctx, double elapsed_s, uint64_t n_begun, uint64_t n_ended,
                      uint64_t n_failed);
     void *progress_ctx;
+    /* Called just before the load and just after it, to open and close what measures it; or NULL. */
+    int (*edge)(void *ctx, bool begins, struct err *e);
+    void *edge_ctx;
 };
 
 struct bench {

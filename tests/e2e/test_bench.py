@@ -306,7 +306,7 @@ class Faults(BenchCase):
 class BadUsage(BenchCase):
     def test_each_is_refused_with_what_to_do(self):
         cases = [
-            ([], "URL"),
+            ([], "address of a server"),
             (["ftp://x"], "must begin with http"),
             (["http://"], "no host"),
             (["http://u:p@h/"], "user name or password"),
