@@ -47,6 +47,7 @@ static void restart(struct reply_reader *r, const struct record *record) {
                         .content = content};
     r->value_tail = 0;
     r->usage_so_far = -1;
+    r->read_number = r->token_read = 0;
     event_reader_begin(&r->log, record->log, record->log_len, record->sent_ns);
 }
 
@@ -83,7 +84,8 @@ static bool add_event(struct reply_reader *r, uint32_t parts, uint32_t tokens) {
         p->events = grown;
         r->cap_events = cap;
     }
-    bool coalesced = !r->log.new_read && p->n_events > 0;
+    bool coalesced = p->n_events > 0 && r->token_read == r->read_number;
+    r->token_read = r->read_number;
     p->events[p->n_events++] = (struct reply_event){.ns = r->log.ns,
                                                     .parts = parts,
                                                     .tokens = tokens,
@@ -289,6 +291,7 @@ const struct reply *reply_read(struct reply_reader *r, const struct record *reco
     struct reply *p = &r->reply;
     restart(r, record);
     while (event_reader_next(&r->log)) {
+        r->read_number += r->log.new_read;
         if (r->log.rest) {
             take_rest(r);
             continue;

@@ -28,7 +28,7 @@ struct reply_event {
     uint32_t parts;
     uint32_t tokens;   /* that it brought; 0: not known */
     uint32_t text_end; /* length of the answer's text, reasoning included, up to here */
-    bool coalesced;    /* came in one read with the event before: its gap is not known */
+    bool coalesced;    /* came in one read with the one before: its gap is not known */
 };
 
 struct reply {
@@ -66,6 +66,8 @@ struct reply_reader {
     struct buf last_data; /* that chunk's data */
     uint32_t last_parts;
     int64_t usage_so_far; /* completion tokens, where each chunk says */
+    uint64_t read_number; /* of the read that the current event came in */
+    uint64_t token_read;  /* of the last event with tokens */
 };
 
 void reply_reader_init(struct reply_reader *r);
