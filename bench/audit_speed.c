@@ -22,7 +22,7 @@ static const char *const tasks[] = {"rag", "summ", "chat"};
 static const char *const precisions[] = {"fp16", "int8", "int4"};
 
 static struct audit_row *add(struct audit_table *t, enum audit_stage stage, size_t variant,
-                             char *family) {
+                             const char *family) {
     struct audit_row *r = &t->rows[t->n++];
     audit_row_init(r, stage, "bench");
     r->text[AUDIT_FAMILY] = family;
@@ -40,7 +40,8 @@ static void set_window(struct audit_row *r, struct rng *rng, double seconds) {
     r->x[AUDIT_ENERGY_J] = r->x[AUDIT_POWER_MEAN_W] * r->x[AUDIT_DURATION_S];
 }
 
-static void add_variant(struct audit_table *t, struct rng *rng, size_t variant, char *family) {
+static void add_variant(struct audit_table *t, struct rng *rng, size_t variant,
+                        const char *family) {
     set_window(add(t, AUDIT_ADAPT, variant, family), rng, 5000);
     set_window(add(t, AUDIT_QUANTIZE, variant, family), rng, 50);
     for (int repeat = -1; repeat < REPEATS; repeat++) {
@@ -80,6 +81,8 @@ int main(int argc, char **argv) {
     char(*families)[16] = calloc(n / 54 + 1, sizeof(*families));
     if (!rows || !families) {
         fprintf(stderr, "audit_speed: out of memory\n");
+        free(rows);
+        free(families);
         return 1;
     }
     struct audit_table t = {.rows = rows};

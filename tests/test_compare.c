@@ -537,7 +537,8 @@ static void text_fits_100_columns(void **state) {
     dirs[0] = RUN(*state, "a-run-with-quite-a-long-name", three[0], three[1], three[2]);
     dirs[1] = RUN(*state, "another-run-with-quite-a-long-name", three[0], three[1], three[2]);
     char *text = compare_text_of(dirs, 2, NULL, NULL);
-    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+    char *rest = NULL;
+    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
         size_t columns = 0;
         for (const char *p = line; *p; p++) {
             columns += ((unsigned char)*p & 0xC0) != 0x80;

@@ -14,6 +14,7 @@
 
 static int read(const char *yaml, struct arena *a, struct plan_cost *c, struct err *e) {
     struct ydoc *doc = NULL;
+    *c = (struct plan_cost){0};
     int rc = ydoc_load_bytes(yaml, strlen(yaml), "plan.yaml", &doc, e);
     rc = rc ? rc : plan_cost_read(ymap_get(ydoc_root(doc), "cost"), a, c, e);
     ydoc_free(doc);

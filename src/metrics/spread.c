@@ -100,7 +100,7 @@ static double *draw_accepted(struct calc *c, size_t n) {
     opts.bound = 1;
     struct stats_interval share = stats_no_interval(NAN, 0, NULL);
     double *good = malloc(items->n * sizeof(*good));
-    double *out = malloc(n * sizeof(*out));
+    double *out = calloc(n, sizeof(*out));
     for (size_t i = 0; good && i < items->n; i++) {
         good[i] = (items->scores[i] - c->in->score_min) / range >= costing->accept;
     }
