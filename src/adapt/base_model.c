@@ -1,12 +1,14 @@
 #include "adapt/base_model.h"
 
 #include "base/fs.h"
+#include "base/machine.h"
 #include "engine/gguf_info.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -348,28 +350,66 @@ static int read_at(struct loading *l, size_t offset, size_t len, struct err *e) 
     return 0;
 }
 
-/* n values of the file's type into the type they are held in. */
+/* Some rows of a chunk: those that one thread converts. */
+struct rows_part {
+    const struct loading *l;
+    enum ggml_type from, to;
+    int64_t first, end; /* rows */
+    int64_t row;        /* values in one */
+};
+
+static void *convert_part(void *arg) {
+    const struct rows_part *p = arg;
+    const int64_t n = (p->end - p->first) * p->row;
+    const char *raw = (const char *)p->l->raw + (size_t)p->first * ggml_row_size(p->from, p->row);
+    char *held = (char *)p->l->held + (size_t)p->first * ggml_row_size(p->to, p->row);
+    const float *values = (const float *)(const void *)raw;
+    if (p->from != GGML_TYPE_F32) {
+        float *out = p->l->values + p->first * p->row;
+        ggml_get_type_traits(p->from)->to_float(raw, out, n);
+        values = out;
+    }
+    if (p->to == GGML_TYPE_F32) {
+        memcpy(held, values, (size_t)n * sizeof(*values));
+    } else {
+        ggml_quantize_chunk(p->to, values, held, 0, p->end - p->first, p->row, NULL);
+    }
+    return NULL;
+}
+
+/* The chunk's rows in the type they are held in. Four-bit types take long to choose their scales, so
+ * all threads share the rows. */
 static const void *convert(struct loading *l, enum ggml_type from, enum ggml_type to, int64_t rows,
                            int64_t row) {
+    enum { MAX_THREADS = 64 };
     if (from == to) {
         return l->raw;
     }
-    const float *values = l->raw;
-    if (from != GGML_TYPE_F32) {
-        ggml_get_type_traits(from)->to_float(l->raw, l->values, rows * row);
-        values = l->values;
+    struct rows_part parts[MAX_THREADS];
+    pthread_t threads[MAX_THREADS];
+    bool started[MAX_THREADS] = {false};
+    int n = machine_hw_threads();
+    n = n < 1 ? 1 : n > MAX_THREADS ? MAX_THREADS : n;
+    ggml_quantize_init(to);
+    for (int i = 0; i < n; i++) {
+        parts[i] = (struct rows_part){l, from, to, rows * i / n, rows * (i + 1) / n, row};
+        started[i] = i > 0 && parts[i].end > parts[i].first &&
+                     pthread_create(&threads[i], NULL, convert_part, &parts[i]) == 0;
     }
-    if (to == GGML_TYPE_F32) {
-        return values;
+    for (int i = 0; i < n; i++) {
+        if (started[i]) {
+            pthread_join(threads[i], NULL);
+        } else if (parts[i].end > parts[i].first) {
+            convert_part(&parts[i]);
+        }
     }
-    ggml_quantize_chunk(to, values, l->held, 0, rows, row, NULL);
     return l->held;
 }
 
 /* Reads tensor t of the file, rows at a time, into its place. */
 static int read_tensor(struct loading *l, struct ggml_tensor *t, enum ggml_type from, size_t offset,
                        struct err *e) {
-    const size_t chunk_bytes = 4U << 20;
+    const size_t chunk_bytes = 16U << 20;
     size_t from_row = ggml_row_size(from, t->ne[0]);
     size_t to_row = ggml_row_size(t->type, t->ne[0]);
     int64_t n_rows = t->ne[1];
