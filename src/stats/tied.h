@@ -1,8 +1,8 @@
 /*
  * Paired scores that mostly agree, as those of a model and its quantized copy do: many items have
  * the same score twice, and a few decide the difference. Resampling such items badly understates
- * the error (BCa: 31 to 87 % coverage at 40 items), because the sample may hold no item, or few, of
- * the kind that matters.
+ * the error (docs/intervals.md: BCa covered 70 % where it gave an interval at all), because the
+ * sample may hold no item, or few, of the kind that matters.
  *
  * So two items are added, as Bonett and Price (2012) add them for right-or-wrong scores: one
  * that differs by +d, one by -d. d is the root mean square of the differences seen, one of the
