@@ -271,9 +271,7 @@ struct bca {
     double acceleration;
 };
 
-/*
- * The bias correction z0 when at is the estimate: the normal quantile of the share of draws below.
- */
+/* The share of draws below, ties counted half. */
 static double share_below(const struct bca *b, double at) {
     double count = 0;
     for (size_t i = 0; i < b->n_draws; i++) {
@@ -300,7 +298,7 @@ static void bca_bounds(struct bca *b, double confidence, double null_value,
     out->method = "BCa";
 }
 
-/* Adds sums of cubes and squares of (their mean - jackknife value). */
+/* sum(d^3) / (6 sum(d^2)^1.5) of the deviations d of jackknife values from their mean. */
 static double acceleration(const double *jackknife, size_t n) {
     double mean = stats_mean(jackknife, n);
     double squares = 0;
