@@ -36,7 +36,6 @@ struct adapt_args {
     int64_t max_tokens;
     int64_t patience;
     int64_t threads;
-    int64_t seed;
     bool no_recompute;
     bool force;
     bool as_json;
@@ -145,7 +144,6 @@ static struct adapt_args defaults(void) {
     a.epochs = a.o.epochs;
     a.batch = a.o.batch;
     a.accumulate = a.o.accumulate;
-    a.seed = (int64_t)a.o.seed;
     return a;
 }
 
@@ -203,7 +201,6 @@ static int check_args(struct adapt_args *a, struct err *e) {
     }
     a->o.all_tokens = strcmp(a->loss, "all") == 0;
     a->o.recompute = !a->no_recompute;
-    a->o.seed = (uint64_t)a->seed;
     int rc = task_kind_from_name(a->task, &a->o.task, e);
     rc = rc ? rc : copy_integers(a, e);
     return rc ? rc : choose_base(a, e);
@@ -290,6 +287,7 @@ int cmd_adapt(int argc, char **argv) {
         {OPT_INT, 0, "accumulate", &a.accumulate, "N", "batches to a step (2)", NULL},
         {OPT_FLAG, 0, "pack", &o->pack, NULL, "fill batches by tokens instead of rows", NULL},
         {OPT_CHOICE, 0, "loss", &a.loss, "ON", "answer (default) or all tokens", loss_choices},
+        {OPT_INT, 0, "items", &o->items, "N", "the first so many rows (all)", NULL},
         {OPT_INT, 0, "max-tokens", &a.max_tokens, "N", "longest row (the model's context)", NULL},
         {OPT_FLAG, 0, "skip-long", &o->skip_long, NULL, "leave longer rows out", NULL},
         {OPT_NUM, 0, "validation", &o->validation, "X", "share of rows held out (0)", NULL},
@@ -303,7 +301,7 @@ int cmd_adapt(int argc, char **argv) {
         {OPT_FLAG, 0, "resume", &o->resume, NULL, "go on from the checkpoint", NULL},
         {OPT_FLAG, 0, "no-recompute", &a.no_recompute, NULL,
          "keep all activations: faster, much more memory", NULL},
-        {OPT_INT, 0, "seed", &a.seed, "N", "of everything random (1)", NULL},
+        {OPT_INT, 0, "seed", &o->seed, "N", "of everything random (1)", NULL},
         {OPT_STR, 0, "device", &o->device, "NAME", "cpu (default), gpu, or a device's name", NULL},
         {OPT_INT, 0, "threads", &a.threads, "N", "of the CPU (all)", NULL},
         {OPT_FLAG, 0, "plain-ops", &o->plain_ops, NULL,

@@ -30,25 +30,12 @@ struct train_opts train_defaults(void) {
                                .seed = 1};
 }
 
-json_t *train_settings_json(const struct train_opts *o) {
-    return json_pack(
-        "{s:s, s:i, s:f, s:f, s:s, s:f, s:s, s:f, s:f, s:f, s:i, s:I, s:i, s:i, s:b, s:s, s:i, s:b, "
-        "s:f, s:I, s:i, s:I, s:s}",
-        "task", task_kind_name(o->task), "rank", o->rank, "alpha", o->alpha, "dropout", o->dropout,
-        "modules", o->modules, "lr", o->rate, "schedule", o->schedule, "warmup", o->warmup,
-        "weight_decay", o->weight_decay, "clip", o->clip, "epochs", o->epochs, "max_steps",
-        (json_int_t)o->max_steps, "batch", o->batch, "accumulate", o->accumulate, "pack", o->pack,
-        "loss_on", o->all_tokens ? "all" : "answer", "max_tokens", o->max_tokens, "skip_long",
-        o->skip_long, "validation", o->validation, "validate_every", (json_int_t)o->validate_every,
-        "patience", o->patience, "seed", (json_int_t)o->seed, "base",
-        o->base_type ? o->base_type : "file");
-}
-
 static int write_adapter(struct trainer *t, struct err *e) {
     struct buf settings;
     int64_t begin_ns = clock_mono_ns();
     buf_init(&settings);
-    int rc = json_write(t->settings, &settings, e);
+    int rc = train_tell_stage(t->opts, TRAIN_STAGE_SAVE, e);
+    rc = rc ? rc : json_write(t->settings, &settings, e);
     rc = rc ? rc
             : adapter_file_write(t->opts->out_path, &t->model.shape, &t->lora, settings.data, e);
     buf_release(&settings);
@@ -107,6 +94,11 @@ static int fill_result(struct trainer *t, struct arena *a, struct err *e) {
     snprintf(r->device, sizeof(r->device), "%s", t->device.name);
     snprintf(r->base_type, sizeof(r->base_type), "%s", t->model.matrix_type);
     return copy_curve(s, a, r, e);
+}
+
+int train_tell_stage(const struct train_opts *o, enum train_stage s, struct err *e) {
+    const struct train_observer *ob = o->observer;
+    return ob && ob->stage ? ob->stage(ob->ctx, s, e) : 0;
 }
 
 int train_run(const struct train_opts *o, struct arena *a, struct train_result *result,

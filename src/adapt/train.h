@@ -65,8 +65,14 @@ struct train_start {
     double free_bytes;
 };
 
+/* The three parts of a training in time. */
+enum train_stage { TRAIN_STAGE_LOAD, TRAIN_STAGE_STEPS, TRAIN_STAGE_SAVE };
+
+/* Every callback may be NULL. */
 struct train_observer {
     void *ctx;
+    /* A part begins; failing ends the training. */
+    int (*stage)(void *ctx, enum train_stage s, struct err *e);
     void (*started)(void *ctx, const struct train_start *s);
     void (*stepped)(void *ctx, const struct train_progress *p);
 };
@@ -101,13 +107,14 @@ struct train_opts {
     int accumulate;
     bool pack;
     bool all_tokens;
+    int64_t items;  /* the first so many rows of the file; 0: all */
     int max_tokens; /* of a row; 0: the model's context */
     bool skip_long;
     double validation;      /* share of rows held out */
     int64_t validate_every; /* steps; 0: once an epoch */
     int patience;           /* evaluations without a better loss until it stops; 0: never */
     int64_t save_every;     /* steps between checkpoints; 0: only when stopped */
-    uint64_t seed;
+    int64_t seed;
 
     const struct train_observer *observer;
     const volatile sig_atomic_t *stop;

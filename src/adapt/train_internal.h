@@ -57,6 +57,8 @@ struct trainer {
     struct arena arena;
 };
 
+int train_tell_stage(const struct train_opts *o, enum train_stage s, struct err *e) EE_MUST_CHECK;
+
 /* train_setup.c: rows, device, memory check, model. */
 int trainer_open(struct trainer *t, const struct train_opts *o, struct train_result *result,
                  struct err *e) EE_MUST_CHECK;

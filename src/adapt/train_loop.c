@@ -59,7 +59,7 @@ static int broken(const struct trainer *t, const char *what, const struct epoch_
 /* Selects a micro-batch's dropout masks; never 0. */
 static uint64_t dropout_key(const struct trainer *t, int64_t micro) {
     struct rng rng;
-    rng_init_stream(&rng, t->opts->seed, (uint64_t)MASK_STREAM + (uint64_t)micro);
+    rng_init_stream(&rng, (uint64_t)t->opts->seed, (uint64_t)MASK_STREAM + (uint64_t)micro);
     return rng_u64(&rng) | 1;
 }
 
@@ -283,9 +283,9 @@ static void take_best(struct trainer *t) {
 }
 
 int trainer_run(struct trainer *t, struct err *e) {
-    int rc = 0;
+    int rc = train_tell_stage(t->opts, TRAIN_STAGE_STEPS, e);
     tell_start(t);
-    if (t->validation.n_chosen > 0 && t->state.step == 0) {
+    if (!rc && t->validation.n_chosen > 0 && t->state.step == 0) {
         rc = validate(t, &t->state.first_validation, e);
     }
     while (!rc && !finished(t)) {

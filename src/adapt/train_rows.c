@@ -102,7 +102,8 @@ static int hash_rows(struct train_rows *r, struct err *e) {
 }
 
 int train_rows_load(const char *model_path, enum task_kind kind, const char *data_path,
-                    int max_tokens, bool skip_long, struct train_rows *out, struct err *e) {
+                    size_t limit, int max_tokens, bool skip_long, struct train_rows *out,
+                    struct err *e) {
     struct task_set set;
     struct engine *g = NULL;
     struct gguf_info info;
@@ -110,7 +111,7 @@ int train_rows_load(const char *model_path, enum task_kind kind, const char *dat
     *out = (struct train_rows){0};
     int rc = gguf_info_read(model_path, &info, NULL, e);
     rc = rc ? rc : gguf_info_check_answers(&info, model_path, e);
-    rc = rc ? rc : task_load(kind, data_path, 0, &set, e);
+    rc = rc ? rc : task_load(kind, data_path, limit, &set, e);
     if (rc) {
         return rc;
     }

@@ -1,6 +1,6 @@
 #include "adapt/train_internal.h"
 
-#include "adapt/adapter_file.h"
+#include "adapt/train_settings.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/fs.h"
@@ -79,38 +79,6 @@ static int parse_names(struct trainer *t, struct err *e) {
     return parse_modules(o->modules, &t->modules, e);
 }
 
-static int check_numbers(const struct train_opts *o, struct err *e) {
-    const struct {
-        const char *name;
-        double value, least, most;
-    } ranges[] = {
-        {"rank", o->rank, 1, 65536},
-        {"alpha", o->alpha, 1e-6, 1e6},
-        {"dropout", o->dropout, 0, 0.99},
-        {"lr", o->rate, 0, 1000},
-        {"warmup", o->warmup, 0, 1},
-        {"weight-decay", o->weight_decay, 0, 10},
-        {"clip", o->clip, 0, 1e9},
-        {"epochs", o->epochs, 1, 100000},
-        {"batch", o->batch, 1, 4096},
-        {"accumulate", o->accumulate, 1, 65536},
-        {"validation", o->validation, 0, 0.9},
-        {"patience", o->patience, 0, 1e6},
-    };
-    for (size_t i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++) {
-        if (!(ranges[i].value >= ranges[i].least && ranges[i].value <= ranges[i].most)) {
-            return err_set(e, EE_USAGE, "%s is %g; it can be %g to %g", ranges[i].name,
-                           ranges[i].value, ranges[i].least, ranges[i].most);
-        }
-    }
-    if (o->patience > 0 && o->validation <= 0) {
-        return err_set(e, EE_USAGE,
-                       "patience needs a validation share: the loss that must get better is "
-                       "measured on it");
-    }
-    return 0;
-}
-
 /* --- Rows ------------------------------------------------------------------------------------ */
 
 /* A seeded choice of rows is held out; the rest is trained on. */
@@ -129,7 +97,7 @@ static int split_rows(struct trainer *t, struct err *e) {
         return err_set(e, EE_NOMEM, "training rows: out of memory");
     }
     struct rng rng;
-    rng_init_stream(&rng, t->opts->seed, SPLIT_STREAM);
+    rng_init_stream(&rng, (uint64_t)t->opts->seed, SPLIT_STREAM);
     for (size_t i = 0; i < n; i++) {
         all[i] = i;
     }
@@ -145,7 +113,7 @@ static int split_rows(struct trainer *t, struct err *e) {
                                     .batch = t->opts->batch,
                                     .pack = t->opts->pack,
                                     .all_tokens = t->opts->all_tokens,
-                                    .seed = t->opts->seed};
+                                    .seed = (uint64_t)t->opts->seed};
     t->validation = t->batching;
     t->validation.chosen = all;
     t->validation.n_chosen = held_out;
@@ -179,8 +147,9 @@ static void larger_limits(struct pass_limits *a, const struct pass_limits *b) {
 static struct pass_limits limits_of(const struct trainer *t, int batch) {
     struct batching train = t->batching;
     struct batching validation = t->validation;
-    struct pass_limits limits = {
-        .checkpoint = t->opts->recompute, .dropout = t->opts->dropout, .seed = t->opts->seed};
+    struct pass_limits limits = {.checkpoint = t->opts->recompute,
+                                 .dropout = t->opts->dropout,
+                                 .seed = (uint64_t)t->opts->seed};
     struct pass_limits other = limits;
     train.batch = batch;
     validation.batch = batch;
@@ -277,8 +246,8 @@ static int open_model(struct trainer *t, struct err *e) {
     const struct train_opts *o = t->opts;
     int rc = base_model_load(o->model_path, &t->device, t->matrices, &t->model, e);
     rc = rc ? rc
-            : lora_init(&t->model.shape, &t->device, o->rank, (float)o->alpha, t->modules, o->seed,
-                        &t->lora, e);
+            : lora_init(&t->model.shape, &t->device, o->rank, (float)o->alpha, t->modules,
+                        (uint64_t)o->seed, &t->lora, e);
     t->limits = limits_of(t, o->batch);
     rc = rc ? rc : pass_create(&t->device, &t->model, &t->lora, &t->limits, &t->pass, e);
     rc = rc ? rc : optim_create(&t->device, &t->lora, &t->optim, e);
@@ -344,14 +313,15 @@ int trainer_open(struct trainer *t, const struct train_opts *o, struct train_res
     t->state.first_validation = NAN;
     t->state.best_validation = NAN;
     int64_t begin_ns = clock_mono_ns();
-    int rc = check_numbers(o, e);
+    int rc = train_tell_stage(o, TRAIN_STAGE_LOAD, e);
+    rc = rc ? rc : train_settings_check(o, e);
     rc = rc ? rc : parse_names(t, e);
     rc = rc ? rc : make_checkpoint_path(t, e);
     rc = rc ? rc : check_out(t, e);
     rc = rc ? rc : check_model(t, e);
     rc = rc ? rc
-            : train_rows_load(o->model_path, o->task, o->data_path, o->max_tokens, o->skip_long,
-                              &t->rows, e);
+            : train_rows_load(o->model_path, o->task, o->data_path, (size_t)o->items, o->max_tokens,
+                              o->skip_long, &t->rows, e);
     rc = rc ? rc : split_rows(t, e);
     rc = rc ? rc : count_steps(t, e);
     rc = rc ? rc : make_settings(t, e);
