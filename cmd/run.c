@@ -43,7 +43,8 @@ static int check_args(const struct run_args *a, struct err *e) {
             "takes other prices)");
     }
     if (a->only && !run_is_stage_kind(a->only)) {
-        return err_set(e, EE_USAGE, "--only is \"%.40s\"; allowed: quantize, load, serve, score",
+        return err_set(e, EE_USAGE, "--only is \"%.40s\"; allowed: adapt, merge, quantize, load, serve, "
+                       "score",
                        a->only);
     }
     return 0;
@@ -136,7 +137,7 @@ int cmd_run(int argc, char **argv) {
     const struct opt options[] = {
         {OPT_STR, 'o', "out", &a.out, "DIR", "measure into DIR (default: runs/NAME)", NULL},
         {OPT_STR, 0, "resume", &a.resume, "DIR", "go on with the run in DIR", NULL},
-        {OPT_STR, 0, "only", &a.only, "STAGE", "quantize, load, serve or score, and what it needs",
+        {OPT_STR, 0, "only", &a.only, "STAGE", "adapt, merge, quantize, load, serve or score",
          NULL},
         {OPT_STR, 0, "prices", &a.prices, "FILE", "prices that override the shipped ones", NULL},
         {OPT_FLAG, 0, "dry-run", &a.dry_run, NULL, "say what would run, and stop", NULL},

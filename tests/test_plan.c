@@ -240,7 +240,7 @@ static void check_mistakes(const struct mistake *rows, size_t n) {
 
 #define ROOT_KEYS                                                                                  \
     "allowed: name, seed, models, methods, precisions, tasks, serve, load, sampling, engine, "     \
-    "energy, score, stage_timeout_s, cost"
+    "energy, score, stage_timeout_s, cost, adapt"
 
 static void mistakes_at_the_top(void **state) {
     (void)state;
@@ -309,7 +309,7 @@ static void mistakes_in_axes(void **state) {
     (void)state;
     static const struct mistake rows[] = {
         {START "methods: none\n", "3:10: methods should be a list such as [none]"},
-        {START "methods: [finetune]\n", "3:11: methods is \"finetune\"; allowed: none"},
+        {START "methods: [finetune]\n", "3:11: methods is \"finetune\"; allowed: none, lora, qlora"},
         {START "methods: [none, none]\n", "3:17: \"none\" is listed twice in methods"},
         {START "precisions: []\n", "3:13: precisions should be a list such as [fp16]"},
         {START "precisions:\n", "3:12: precisions should be a list such as [fp16]"},

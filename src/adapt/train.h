@@ -84,6 +84,7 @@ struct train_opts {
     const char *out_path;        /* of the adapter */
     const char *checkpoint_path; /* NULL: out_path with ".checkpoint" behind it */
     bool resume;
+    bool resume_if_fits; /* resume where there is a checkpoint of these settings */
 
     const char *device; /* as device_open */
     int n_threads;

@@ -307,6 +307,16 @@ static int check_model(const struct trainer *t, struct err *e) {
     return rc;
 }
 
+static int resume(struct trainer *t, struct err *e) {
+    if (t->opts->resume) {
+        return train_state_load(t, e);
+    }
+    struct err other = ERR_INIT;
+    int rc = t->opts->resume_if_fits ? train_state_load(t, &other) : 0;
+    /* None, or one of another training: this one starts afresh. */
+    return rc == EE_MISSING || rc == EE_USAGE ? 0 : rc ? err_set(e, rc, "%s", other.msg) : 0;
+}
+
 int trainer_open(struct trainer *t, const struct train_opts *o, struct train_result *result,
                  struct err *e) {
     *t = (struct trainer){.opts = o, .result = result};
@@ -328,7 +338,7 @@ int trainer_open(struct trainer *t, const struct train_opts *o, struct train_res
     rc = rc ? rc : device_open(o->device, o->n_threads, o->plain_ops, &t->device, e);
     rc = rc ? rc : forecast_memory(t, e);
     rc = rc ? rc : open_model(t, e);
-    rc = rc || !o->resume ? rc : train_state_load(t, e);
+    rc = rc ? rc : resume(t, e);
     t->resumed_tokens = t->state.n_tokens;
     t->result->resumed_from = t->state.step;
     t->phase_ns[TRAIN_LOAD] = clock_mono_ns() - begin_ns;

@@ -19,6 +19,7 @@ static int count_stage(struct run *r, const struct stage_kind *k, const struct v
     if (!rc && added) {
         (*n)++;
         *disk += k == &stage_quantize ? quantize_disk_bytes(r, v) : 0;
+        *disk += k == &stage_merge ? merge_disk_bytes(r, v) : 0;
     }
     buf_release(&text);
     return rc;
@@ -32,12 +33,13 @@ static int describe_kinds(struct run *r, struct buf *out, uint64_t *disk, struct
         size_t n = 0;
         for (size_t i = 0; i < r->n_variants && !rc; i++) {
             struct variant source = r->variants[i];
-            if (run_model(r, &source)->failed) {
+            if (run_model(r, &source)->failed || !stage_applies(stage_kinds[k], &source)) {
                 continue;
             }
             rc = count_stage(r, stage_kinds[k], &source, &seen, &n, disk, e);
             source.precision = PRECISION_FP16;
-            if (!rc && k == 0 && quantize_needs_fp16(r, &r->variants[i])) {
+            if (!rc && stage_kinds[k] == &stage_quantize &&
+                quantize_needs_fp16(r, &r->variants[i])) {
                 rc = count_stage(r, stage_kinds[k], &source, &seen, &n, disk, e);
             }
         }

@@ -11,16 +11,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-const struct stage_kind *const stage_kinds[] = {&stage_quantize, &stage_load, &stage_serve,
-                                                &stage_score, NULL};
+const struct stage_kind *const stage_kinds[] = {&stage_adapt, &stage_merge, &stage_quantize,
+                                                &stage_load,  &stage_serve, &stage_score,
+                                                NULL};
 
-bool run_is_stage_kind(const char *name) {
-    for (size_t i = 0; stage_kinds[i]; i++) {
+bool stage_applies(const struct stage_kind *k, const struct variant *v) {
+    return !k->applies || k->applies(v);
+}
+
+static const struct stage_kind *find_kind(const char *name) {
+    for (size_t i = 0; name && stage_kinds[i]; i++) {
         if (strcmp(stage_kinds[i]->name, name) == 0) {
-            return true;
+            return stage_kinds[i];
         }
     }
-    return false;
+    return NULL;
+}
+
+bool run_is_stage_kind(const char *name) {
+    return find_kind(name) != NULL;
 }
 
 size_t run_model_index(const struct run *r, const struct variant *v) {
@@ -45,6 +54,19 @@ int stage_key(struct run *r, const struct stage_kind *k, const struct variant *v
         hash_bytes(inputs_json->data, inputs_json->len, key);
     }
     json_decref(in);
+    return rc;
+}
+
+int run_add_stage_key(struct run *r, const struct stage_kind *k, const struct variant *v,
+                      const char *name, json_t *inputs, struct err *e) {
+    struct buf text;
+    char key[HASH_HEX_SIZE];
+    buf_init(&text);
+    int rc = stage_key(r, k, v, key, &text, e);
+    buf_release(&text);
+    if (!rc && json_object_set_new(inputs, name, json_string(key)) != 0) {
+        rc = err_set(e, EE_NOMEM, "stage key: out of memory");
+    }
     return rc;
 }
 
@@ -292,13 +314,14 @@ static int needs_met(struct run *r, const struct stage_kind *k, const struct var
     struct arena a = ARENA_INIT;
     struct store_stage st = {0};
     int rc = 0;
+    const struct stage_kind *needed = find_kind(k->needs);
     *met = true;
-    if (k->needs) {
+    if (needed && stage_applies(needed, v)) {
         rc = store_variant_stage(r->store, v->id, k->needs, &a, &st, e);
         *met = !rc && st.key && strcmp(st.status, "done") == 0;
         snprintf(why, why_size, "not run, because %s %s", k->needs,
                  st.key ? "failed" : "was not run");
-    } else if (quantize_needs_fp16(r, v)) {
+    } else if (k == &stage_quantize && quantize_needs_fp16(r, v)) {
         struct variant source = *v;
         source.precision = PRECISION_FP16;
         rc = is_done(r, k, &source, met, e);
@@ -432,12 +455,8 @@ bool stage_is_wanted(const char *only, const struct stage_kind *k) {
     if (!only || strcmp(only, k->name) == 0) {
         return true;
     }
-    for (size_t i = 0; stage_kinds[i]; i++) {
-        if (strcmp(stage_kinds[i]->name, only) == 0) {
-            return stage_kinds[i]->needs && stage_is_wanted(stage_kinds[i]->needs, k);
-        }
-    }
-    return false;
+    const struct stage_kind *asked = find_kind(only);
+    return asked && asked->needs && stage_is_wanted(asked->needs, k);
 }
 
 /* Counts a stage once, and with it the FP16 file that it would have to be made from first. */
@@ -466,7 +485,9 @@ static int count_stages(struct run *r, const char *only, size_t *n, struct err *
     int rc = 0;
     for (size_t i = 0; i < r->n_variants; i++) {
         for (size_t k = 0; stage_kinds[k] && !rc; k++) {
-            if (stage_is_wanted(only, stage_kinds[k]) && !run_model(r, &r->variants[i])->failed) {
+            if (stage_is_wanted(only, stage_kinds[k]) &&
+                stage_applies(stage_kinds[k], &r->variants[i]) &&
+                !run_model(r, &r->variants[i])->failed) {
                 rc = count_stage(r, stage_kinds[k], &r->variants[i], &keys, e);
             }
         }
@@ -520,6 +541,7 @@ static const char *variant_note(const struct run *r, const struct variant *v, ch
                                 size_t size) {
     const struct model_facts *m = run_model(r, v);
     struct variant int8 = *v;
+    int8.method = METHOD_NONE;
     int8.precision = PRECISION_INT8;
     if (m->failed || !quantize_needs_fp16(r, &int8)) {
         return NULL;
@@ -576,7 +598,7 @@ int run_execute(struct run *r, const char *only, struct run_outcome *out, struct
         const struct variant *v = &r->variants[i];
         rc = record_model(r, v, &x, e);
         for (size_t k = 0; stage_kinds[k] && !rc && !run_model(r, v)->failed; k++) {
-            if (stage_is_wanted(only, stage_kinds[k])) {
+            if (stage_is_wanted(only, stage_kinds[k]) && stage_applies(stage_kinds[k], v)) {
                 rc = visit(&x, stage_kinds[k], v, e);
             }
         }

@@ -10,7 +10,7 @@
 #include <string.h>
 
 const char *const precision_names[] = {"fp16", "int8", "int4", NULL};
-const char *const method_names[] = {"none", NULL};
+const char *const method_names[] = {"none", "lora", "qlora", NULL};
 const char *const lengths_names[] = {"natural", "forced", NULL};
 static const char *const task_names[] = {"rag", "summ", "chat", NULL};
 
@@ -184,7 +184,7 @@ static int read_axes(struct reader *r, struct ynode root, struct err *e) {
     struct plan *p = r->plan;
     int methods[METHOD_COUNT] = {METHOD_NONE};
     int precisions[PRECISION_COUNT] = {PRECISION_FP16, PRECISION_INT8, PRECISION_INT4};
-    p->n_methods = METHOD_COUNT;
+    p->n_methods = 1;
     p->n_precisions = PRECISION_COUNT;
     int rc = read_names(ymap_get(root, "methods"), "methods", method_names, methods, &p->n_methods,
                         e);
@@ -415,10 +415,24 @@ bool plan_wants_scorer(const struct plan *p, const struct scorer *s) {
     return !s->on_request;
 }
 
+static int read_adapt(struct reader *r, struct ynode root, struct err *e) {
+    struct plan *p = r->plan;
+    const struct plan_adapt_places places = {r->plan_dir, r->data_dir, ymap_get(root, "methods")};
+    bool kinds[TASK_KINDS] = {false};
+    bool trains = false;
+    for (size_t i = 0; i < p->n_tasks; i++) {
+        kinds[p->tasks[i].kind] = true;
+    }
+    for (size_t i = 0; i < p->n_methods; i++) {
+        trains = trains || p->methods[i] != METHOD_NONE;
+    }
+    return plan_adapt_read(ymap_get(root, "adapt"), &places, kinds, trains, p->seed, r->arena, &p->adapt, e);
+}
+
 static int read_root(struct reader *r, struct ynode root, struct err *e) {
     static const char *const keys[] = {
         "name",     "seed",   "models", "methods", "precisions",      "tasks", "serve", "load",
-        "sampling", "engine", "energy", "score",   "stage_timeout_s", "cost",  NULL};
+        "sampling", "engine", "energy", "score",   "stage_timeout_s", "cost",  "adapt", NULL};
     struct plan *p = r->plan;
     const char *name = "run";
     p->seed = 1;
@@ -452,6 +466,7 @@ static int read_root(struct reader *r, struct ynode root, struct err *e) {
     rc = rc ? rc : read_energy(r, ymap_get(root, "energy"), e);
     rc = rc ? rc : plan_cost_read(ymap_get(root, "cost"), r->arena, &p->cost, e);
     rc = rc ? rc : read_score(r, ymap_get(root, "score"), e);
+    rc = rc ? rc : read_adapt(r, root, e);
     p->sampling.seed = (uint32_t)p->seed;
     return !rc && !p->name ? no_memory(e) : rc;
 }

@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "engine/engine.h"
+#include "lifecycle/plan_adapt.h"
 #include "lifecycle/plan_cost.h"
 #include "quality/score.h"
 #include "quality/task.h"
@@ -19,8 +20,8 @@
 enum precision { PRECISION_FP16, PRECISION_INT8, PRECISION_INT4, PRECISION_COUNT };
 extern const char *const precision_names[]; /* NULL-terminated */
 
-/* Adaptation before serving. The only one today is none: the model as it comes. */
-enum method { METHOD_NONE, METHOD_COUNT };
+/* Adaptation before serving: none serves the model as it comes. */
+enum method { METHOD_NONE, METHOD_LORA, METHOD_QLORA, METHOD_COUNT };
 extern const char *const method_names[];
 
 enum lengths {
@@ -86,6 +87,7 @@ struct plan {
         const struct scorer **also; /* scorers on request that the plan asks for */
         size_t n_also;
     } score;
+    struct plan_adapt adapt;
     int64_t stage_timeout_s;
     struct plan_cost cost; /* no stage depends on it */
 };

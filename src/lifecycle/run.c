@@ -60,6 +60,10 @@ static int load_tasks(struct run *r, struct err *e) {
         const struct plan_task *t = &r->plan.tasks[i];
         int rc = task_load(t->kind, t->path, (size_t)t->items, &r->tasks[t->kind], e);
         rc = rc ? rc : hash_file(t->path, r->task_hash[t->kind], e);
+        const char *rows = r->plan.adapt.data[t->kind];
+        if (!rc && fs_exists(rows)) {
+            rc = hash_file(rows, r->train_hash[t->kind], e);
+        }
         if (rc) {
             return rc;
         }

@@ -35,7 +35,8 @@ struct run {
     size_t n_variants;
     struct model_facts *models; /* one for each of plan.models */
     struct task_set tasks[TASK_KINDS];
-    char task_hash[TASK_KINDS][33]; /* of the task file */
+    char task_hash[TASK_KINDS][33];  /* of the task file */
+    char train_hash[TASK_KINDS][33]; /* of the rows to train on; "" where nothing is trained */
 
     char *dir;
     int lock_fd;
@@ -63,6 +64,8 @@ struct stage_kind {
     const char *name;
     const char *needs; /* kind that must be done first, NULL for none */
     int version;       /* raised when equal inputs would give other results */
+    /* Whether variants of this method have such a stage; NULL: all have. */
+    bool (*applies)(const struct variant *v);
     /* Adds what the result depends on; equal inputs share one stage. */
     int (*inputs)(struct run *r, const struct variant *v, json_t *inputs, struct err *e);
     /* "quantize smollm2 int4": what the stage is called, without parts that variants share. */
@@ -74,6 +77,8 @@ struct stage_kind {
     bool (*still_there)(struct run *r, const struct variant *v);
 };
 
+extern const struct stage_kind stage_adapt;
+extern const struct stage_kind stage_merge;
 extern const struct stage_kind stage_quantize;
 extern const struct stage_kind stage_load;
 extern const struct stage_kind stage_serve;
@@ -81,6 +86,7 @@ extern const struct stage_kind stage_score;
 /* In the order of a variant's life; NULL-terminated. */
 extern const struct stage_kind *const stage_kinds[];
 
+bool stage_applies(const struct stage_kind *k, const struct variant *v);
 /* The hash of a stage's inputs; inputs_json receives their text. */
 int stage_key(struct run *r, const struct stage_kind *k, const struct variant *v, char key[33],
               struct buf *inputs_json, struct err *e) EE_MUST_CHECK;
@@ -94,6 +100,17 @@ json_t *run_engine_json(const struct run *r);
 /* Runs a worker job for a stage: log file, meter, stop flag and progress are filled in. */
 int run_job(struct run *r, struct job_spec *spec, struct job_outcome *out,
             struct err *e) EE_MUST_CHECK;
+/* The variant's adapter, and the model merged with it, which is its FP16 file. Freed by the caller. */
+char *run_adapter_path(const struct run *r, const struct variant *v);
+char *run_merged_path(const struct run *r, const struct variant *v);
+/* Bytes of the merged model, about. */
+uint64_t merge_disk_bytes(const struct run *r, const struct variant *v);
+/* Stores a file that a worker made and described as {"bytes", "hash", ...}. */
+int run_put_artifact(struct run *r, int64_t stage_id, const char *path, const char *kind,
+                     const json_t *value, struct err *e) EE_MUST_CHECK;
+/* Adds the key of another of the variant's stages to inputs, as name. */
+int run_add_stage_key(struct run *r, const struct stage_kind *k, const struct variant *v,
+                      const char *name, json_t *inputs, struct err *e) EE_MUST_CHECK;
 /* Disk that the variant's artifact will take, about; 0 when the model file serves as it is. */
 uint64_t quantize_disk_bytes(const struct run *r, const struct variant *v);
 /* Whether the variant's artifact is made from the FP16 one, which must be there first. */

@@ -24,12 +24,7 @@
 static const double max_resident_when_cold = 0.01;
 
 static int inputs(struct run *r, const struct variant *v, json_t *in, struct err *e) {
-    struct buf key_inputs;
-    char key[HASH_HEX_SIZE];
-    buf_init(&key_inputs);
-    int rc = stage_key(r, &stage_quantize, v, key, &key_inputs, e);
-    buf_release(&key_inputs);
-    json_object_set_new(in, "artifact", json_string(key));
+    int rc = run_add_stage_key(r, &stage_quantize, v, "artifact", in, e);
     json_object_set_new(in, "warm", json_integer((json_int_t)r->plan.load.warm));
     json_object_set_new(in, "cold", json_integer((json_int_t)r->plan.load.cold));
     json_object_set_new(in, "prompt_task", json_string(r->task_hash[r->plan.tasks[0].kind]));
@@ -40,8 +35,11 @@ static int inputs(struct run *r, const struct variant *v, json_t *in, struct err
 }
 
 static void title(const struct run *r, const struct variant *v, char *buf, size_t size) {
+    char words[48];
     (void)r;
-    snprintf(buf, size, "load %s %s", v->model->id, precision_names[v->precision]);
+    variant_title_words(v, words, sizeof(words));
+    snprintf(buf, size, "load %s %s%s%s", v->model->id, variant_is_adapted(v) ? v->task->name : "",
+             variant_is_adapted(v) ? " " : "", words);
 }
 
 /* In the worker: the prompt's first token, timed by the engine. */

@@ -36,25 +36,33 @@ static bool is_full_precision(const struct model_facts *m) {
            !strcmp(m->file_type, "F32");
 }
 
-/* An F16 file serves as it is; nothing is written. */
-static bool used_as_is(const struct model_facts *m, enum precision p) {
-    return p == PRECISION_FP16 && !strcmp(m->file_type, "F16");
+/* An F16 file serves as it is, and so does the one that merging made; nothing is written. */
+static bool used_as_is(const struct run *r, const struct variant *v, enum precision p) {
+    return p == PRECISION_FP16 &&
+           (variant_is_adapted(v) || !strcmp(run_model(r, v)->file_type, "F16"));
 }
 
 /* Quantizing starts from full precision: the model file where it has that, else our F16 of it. */
-static bool starts_from_fp16_artifact(const struct model_facts *m, enum precision p) {
-    return p != PRECISION_FP16 && !is_full_precision(m);
+static bool starts_from_fp16_artifact(const struct run *r, const struct variant *v,
+                                      enum precision p) {
+    return p != PRECISION_FP16 &&
+           (variant_is_adapted(v) || !is_full_precision(run_model(r, v)));
 }
 
 static char *artifact_path(const struct run *r, const struct variant *v, enum precision p) {
-    if (used_as_is(run_model(r, v), p)) {
+    if (used_as_is(r, v, p) && !variant_is_adapted(v)) {
         return strdup(v->model->path);
     }
+    char words[64];
     struct buf b;
     buf_init(&b);
-    buf_addf(&b, "%s/artifacts/%s.%s.%s.gguf", r->dir, v->model->id, method_names[v->method],
-             precision_names[p]);
+    variant_file_words(v, p, words, sizeof(words));
+    buf_addf(&b, "%s/artifacts/%s.%s.gguf", r->dir, v->model->id, words);
     return buf_detach(&b);
+}
+
+char *run_merged_path(const struct run *r, const struct variant *v) {
+    return artifact_path(r, v, PRECISION_FP16);
 }
 
 char *run_artifact_path(const struct run *r, const struct variant *v) {
@@ -62,19 +70,21 @@ char *run_artifact_path(const struct run *r, const struct variant *v) {
 }
 
 static int inputs(struct run *r, const struct variant *v, json_t *in, struct err *e) {
-    (void)e;
     const struct model_facts *m = run_model(r, v);
     json_object_set_new(in, "model_hash", json_string(m->hash));
     json_object_set_new(in, "source_type", json_string(m->file_type));
     json_object_set_new(in, "target_type", json_string(target_type(m, v->precision)));
     json_object_set_new(in, "method", json_string(method_names[v->method]));
     json_object_set_new(in, "threads", json_integer((json_int_t)r->plan.engine.threads));
-    return 0;
+    return variant_is_adapted(v) ? run_add_stage_key(r, &stage_merge, v, "merged", in, e) : 0;
 }
 
 static void title(const struct run *r, const struct variant *v, char *buf, size_t size) {
+    char words[48];
     (void)r;
-    snprintf(buf, size, "quantize %s %s", v->model->id, precision_names[v->precision]);
+    variant_title_words(v, words, sizeof(words));
+    snprintf(buf, size, "quantize %s %s%s%s", v->model->id,
+             variant_is_adapted(v) ? v->task->name : "", variant_is_adapted(v) ? " " : "", words);
 }
 
 int quantize_job(struct worker *w, const json_t *args, json_t **result, struct err *e) {
@@ -119,7 +129,7 @@ static double bits_per_weight(const char *type) {
 
 uint64_t quantize_disk_bytes(const struct run *r, const struct variant *v) {
     const struct model_facts *m = run_model(r, v);
-    if (used_as_is(m, v->precision)) {
+    if (used_as_is(r, v, v->precision)) {
         return 0;
     }
     return (uint64_t)((double)m->n_params * bits_per_weight(target_type(m, v->precision)) / 8);
@@ -140,15 +150,16 @@ static int check_disk(const struct run *r, const struct variant *v, struct err *
     return rc;
 }
 
-static int put_artifact(struct run *r, int64_t stage_id, const char *path, const json_t *value,
-                        struct err *e) {
+int run_put_artifact(struct run *r, int64_t stage_id, const char *path, const char *kind,
+                     const json_t *value, struct err *e) {
     struct buf detail;
     buf_init(&detail);
-    json_t *d = json_pack("{s:O}", "types", json_object_get(value, "types"));
+    const json_t *types = json_object_get(value, "types");
+    json_t *d = types ? json_pack("{s:O}", "types", types) : json_object();
     int rc = json_write(d, &detail, e);
     bool inside = strncmp(path, r->dir, strlen(r->dir)) == 0 && path[strlen(r->dir)] == '/';
     const struct store_artifact row = {.path = inside ? path + strlen(r->dir) + 1 : path,
-                                       .kind = "gguf",
+                                       .kind = kind,
                                        .bytes = json_num_or(value, "bytes", 0),
                                        .hash = json_str_or(value, "hash", ""),
                                        .detail_json = detail.data};
@@ -180,13 +191,14 @@ static int convert(struct run *r, const struct variant *v, int64_t stage_id, con
     if (!rc && !as_is && rename(part.data, out_path) != 0) {
         rc = err_errno(e, errno, "cannot rename %s", part.data);
     }
-    rc = rc ? rc : put_artifact(r, stage_id, out_path, out.result, e);
+    rc = rc ? rc : run_put_artifact(r, stage_id, out_path, "gguf", out.result, e);
     if (rc && !as_is) {
         unlink(part.data);
     }
     if (!rc) {
         *result = json_pack("{s:s, s:s, s:I, s:b, s:b}", "type", type, "source_type",
-                            starts_from_fp16_artifact(m, v->precision) ? "F16" : m->file_type,
+                            starts_from_fp16_artifact(r, v, v->precision) ? "F16"
+                                                                  : m->file_type,
                             "bytes", (json_int_t)json_int_or(out.result, "bytes", 0), "used_as_is",
                             as_is, "synthetic", m->is_synthetic);
     }
@@ -224,13 +236,14 @@ static int copy_source_energy(struct run *r, const struct variant *v, int64_t st
 
 static int execute(struct run *r, const struct variant *v, int64_t stage_id, json_t **result,
                    struct err *e) {
-    bool from_fp16 = starts_from_fp16_artifact(run_model(r, v), v->precision);
-    char *in_path = from_fp16 ? artifact_path(r, v, PRECISION_FP16) : strdup(v->model->path);
+    bool from_fp16 = starts_from_fp16_artifact(r, v, v->precision);
+    char *in_path = from_fp16 || variant_is_adapted(v) ? artifact_path(r, v, PRECISION_FP16)
+                                                       : strdup(v->model->path);
     char *out_path = run_artifact_path(r, v);
     int rc = in_path && out_path ? 0 : err_set(e, EE_NOMEM, "quantize: out of memory");
     rc = rc ? rc : check_disk(r, v, e);
     rc = rc ? rc : convert(r, v, stage_id, in_path, out_path, result, e);
-    rc = rc || !from_fp16 ? rc : copy_source_energy(r, v, stage_id, e);
+    rc = rc || !quantize_needs_fp16(r, v) ? rc : copy_source_energy(r, v, stage_id, e);
     free(in_path);
     free(out_path);
     return rc;
@@ -244,11 +257,12 @@ static bool still_there(struct run *r, const struct variant *v) {
 }
 
 bool quantize_needs_fp16(const struct run *r, const struct variant *v) {
-    return starts_from_fp16_artifact(run_model(r, v), v->precision);
+    return !variant_is_adapted(v) && starts_from_fp16_artifact(r, v, v->precision);
 }
 
 const struct stage_kind stage_quantize = {
     .name = "quantize",
+    .needs = "merge",
     .version = 2,
     .inputs = inputs,
     .title = title,

@@ -39,9 +39,10 @@ static int inputs(struct run *r, const struct variant *v, json_t *in, struct err
 }
 
 static void title(const struct run *r, const struct variant *v, char *buf, size_t size) {
+    char words[48];
     (void)r;
-    snprintf(buf, size, "score %s %s %s", v->model->id, v->task->name,
-             precision_names[v->precision]);
+    variant_title_words(v, words, sizeof(words));
+    snprintf(buf, size, "score %s %s %s", v->model->id, v->task->name, words);
 }
 
 struct scoring {

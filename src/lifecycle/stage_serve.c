@@ -217,12 +217,7 @@ static json_t *sampling_json(const struct run *r) {
 }
 
 int serve_inputs(struct run *r, const struct variant *v, json_t *in, struct err *e) {
-    struct buf key_inputs;
-    char key[HASH_HEX_SIZE];
-    buf_init(&key_inputs);
-    int rc = stage_key(r, &stage_quantize, v, key, &key_inputs, e);
-    buf_release(&key_inputs);
-    json_object_set_new(in, "artifact", json_string(key));
+    int rc = run_add_stage_key(r, &stage_quantize, v, "artifact", in, e);
     json_object_set_new(in, "task", json_string(v->task->name));
     json_object_set_new(in, "task_hash", json_string(r->task_hash[v->task->kind]));
     json_object_set_new(in, "prompt_version", json_string(PROMPT_VERSION));
@@ -243,9 +238,10 @@ static int inputs(struct run *r, const struct variant *v, json_t *in, struct err
 }
 
 static void title(const struct run *r, const struct variant *v, char *buf, size_t size) {
+    char words[48];
     (void)r;
-    snprintf(buf, size, "serve %s %s %s", v->model->id, v->task->name,
-             precision_names[v->precision]);
+    variant_title_words(v, words, sizeof(words));
+    snprintf(buf, size, "serve %s %s %s", v->model->id, v->task->name, words);
 }
 
 json_t *serve_job_args(const struct run *r, const struct variant *v, const char *path, bool forced,

@@ -2,6 +2,8 @@
 
 #include "base/buf.h"
 
+#include <stdio.h>
+
 static const char *variant_id(const struct variant *v, struct arena *a) {
     struct buf b;
     buf_init(&b);
@@ -10,6 +12,16 @@ static const char *variant_id(const struct variant *v, struct arena *a) {
     const char *id = b.failed ? NULL : arena_strdup(a, b.data);
     buf_release(&b);
     return id;
+}
+
+void variant_file_words(const struct variant *v, enum precision p, char *buf, size_t size) {
+    snprintf(buf, size, "%s%s%s.%s", method_names[v->method], variant_is_adapted(v) ? "." : "",
+             variant_is_adapted(v) ? v->task->name : "", precision_names[p]);
+}
+
+void variant_title_words(const struct variant *v, char *buf, size_t size) {
+    snprintf(buf, size, "%s%s%s", variant_is_adapted(v) ? method_names[v->method] : "",
+             variant_is_adapted(v) ? " " : "", precision_names[v->precision]);
 }
 
 int variants_expand(const struct plan *plan, struct arena *a, struct variant **out, size_t *n,

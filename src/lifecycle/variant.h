@@ -12,6 +12,14 @@ struct variant {
     enum precision precision;
 };
 
+static inline bool variant_is_adapted(const struct variant *v) {
+    return v->method != METHOD_NONE;
+}
+/* "none.int4", "lora.rag.int4": what sets the variant's model file apart from others of its model. */
+void variant_file_words(const struct variant *v, enum precision p, char *buf, size_t size);
+/* "int4", "lora int4": the same for people, in a title that names the task already. */
+void variant_title_words(const struct variant *v, char *buf, size_t size);
+
 /* In report order: model, task, method, precision. Lives in a. */
 int variants_expand(const struct plan *plan, struct arena *a, struct variant **out, size_t *n,
                     struct err *e) EE_MUST_CHECK;

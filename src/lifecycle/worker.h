@@ -36,6 +36,8 @@ int worker_row(struct worker *w, json_t *row, struct err *e) EE_MUST_CHECK;
 
 /* The jobs, each beside the stage that sends it. */
 worker_job_fn inspect_job;
+worker_job_fn adapt_job;
+worker_job_fn merge_job;
 worker_job_fn quantize_job;
 worker_job_fn load_job;
 worker_job_fn serve_job;

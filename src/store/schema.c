@@ -137,7 +137,20 @@ static const char version_2[] = "CREATE TABLE power ("
                                 "  PRIMARY KEY (stage_id, component)"
                                 ") STRICT;";
 
-const char *const store_migrations[] = {version_1, version_2};
+/* A point of a training's loss curve; what was not measured is NULL. */
+static const char version_3[] = "CREATE TABLE training ("
+                                "  stage_id INTEGER NOT NULL"
+                                "    REFERENCES stage (stage_id) ON DELETE CASCADE,"
+                                "  step INTEGER NOT NULL,"
+                                "  epoch INTEGER NOT NULL,"
+                                "  loss REAL NOT NULL,"
+                                "  rate REAL NOT NULL,"
+                                "  gradient_norm REAL NOT NULL,"
+                                "  validation_loss REAL,"
+                                "  PRIMARY KEY (stage_id, step)"
+                                ") STRICT;";
+
+const char *const store_migrations[] = {version_1, version_2, version_3};
 
 _Static_assert(sizeof(store_migrations) / sizeof(store_migrations[0]) == STORE_SCHEMA_VERSION,
                "one migration a schema version");

@@ -22,7 +22,7 @@
 struct store;
 
 /* The schema this build writes; an older file is migrated when opened for writing. */
-enum { STORE_SCHEMA_VERSION = 2 };
+enum { STORE_SCHEMA_VERSION = 3 };
 
 /* Creates path (refused when it exists) with an empty schema. */
 int store_create(const char *path, struct store **out, struct err *e) EE_MUST_CHECK;
@@ -228,6 +228,20 @@ int store_memory_put(struct store *s, int64_t stage_id, const struct store_memor
                      struct err *e) EE_MUST_CHECK;
 int store_memories(struct store *s, int64_t stage_id, struct arena *a, struct store_memory **out,
                    size_t *n, struct err *e) EE_MUST_CHECK;
+
+/* A point of an adapt stage's loss curve. */
+struct store_training {
+    int64_t step;
+    int64_t epoch;
+    double loss;
+    double rate;
+    double gradient_norm;
+    double validation_loss; /* NaN where it was not measured */
+};
+int store_training_put(struct store *s, int64_t stage_id, const struct store_training *row,
+                       struct err *e) EE_MUST_CHECK;
+int store_trainings(struct store *s, int64_t stage_id, struct arena *a,
+                    struct store_training **out, size_t *n, struct err *e) EE_MUST_CHECK;
 
 struct store_artifact {
     const char *path; /* relative to the run directory */

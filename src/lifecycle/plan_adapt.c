@@ -1,0 +1,143 @@
+#include "lifecycle/plan_adapt.h"
+
+#include "adapt/train_settings.h"
+#include "base/buf.h"
+#include "base/fs.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_KEYS = 40 };
+
+static int no_memory(struct err *e) {
+    return err_set(e, EE_NOMEM, "reading the plan: out of memory");
+}
+
+static int check_keys(struct ynode n, struct err *e) {
+    static const char *const own[] = {"data", "command", "device", "lora_base", "qlora_base"};
+    const char *keys[MAX_KEYS];
+    size_t count = 0;
+    for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++) {
+        keys[count++] = own[i];
+    }
+    for (const struct train_setting *s = train_settings; s->name && count < MAX_KEYS - 1; s++) {
+        if (strcmp(s->name, "base") != 0) { /* each method has its own */
+            keys[count++] = s->name;
+        }
+    }
+    keys[count] = NULL;
+    return ymap_check(n, "adapt", keys, e);
+}
+
+static int keep_text(struct ynode n, const char *what, struct arena *a, const char **out,
+                     struct err *e) {
+    const char *text = NULL;
+    int rc = ynode_str(n, what, &text, e);
+    if (!rc && text) {
+        *out = arena_strdup(a, text);
+        rc = *out ? 0 : no_memory(e);
+    }
+    return rc;
+}
+
+static int read_setting(struct ynode n, const struct train_setting *s, struct train_opts *o,
+                        struct arena *a, struct err *e) {
+    void *at = train_setting_at(o, s);
+    int64_t i = s->kind == SETTING_INT ? *(int *)at : 0;
+    int rc = 0;
+    switch (s->kind) {
+    case SETTING_INT:
+        rc = ynode_int(n, s->name, (int64_t)s->least, (int64_t)s->most, &i, e);
+        *(int *)at = (int)i;
+        break;
+    case SETTING_LONG:
+        rc = ynode_int(n, s->name, (int64_t)s->least, (int64_t)s->most, at, e);
+        break;
+    case SETTING_NUM:
+        rc = ynode_num(n, s->name, s->least, s->most, at, e);
+        break;
+    case SETTING_BOOL:
+        rc = ynode_bool(n, s->name, at, e);
+        break;
+    case SETTING_TEXT:
+        rc = keep_text(n, s->name, a, at, e);
+        break;
+    }
+    return rc;
+}
+
+static int read_base(struct ynode n, const char *what, const char **out, struct err *e) {
+    int i = -1;
+    if (!ynode_present(n)) {
+        return 0;
+    }
+    int rc = ynode_enum(n, what, train_base_names, &i, e);
+    *out = rc ? NULL : train_base_names[i];
+    return rc;
+}
+
+static int read_command(struct ynode n, struct arena *a, const char *const **out, struct err *e) {
+    if (!ynode_present(n)) {
+        return 0;
+    }
+    size_t len = yseq_len(n);
+    if (len == 0) {
+        return ynode_fail(n, e, "command should be a list: [program, argument, ...]");
+    }
+    const char **argv = arena_array(a, len + 1, sizeof(*argv));
+    int rc = argv ? 0 : no_memory(e);
+    for (size_t i = 0; i < len && !rc; i++) {
+        rc = keep_text(yseq_at(n, i), "an argument", a, &argv[i], e);
+    }
+    *out = argv;
+    return rc;
+}
+
+static int find_data(struct ynode data, const struct plan_adapt_places *places, enum task_kind k,
+                     struct arena *a, const char **out, struct err *e) {
+    const char *name = task_kind_name(k);
+    const char *given = NULL;
+    struct buf own;
+    buf_init(&own);
+    int rc = ynode_str(ymap_get(data, name), name, &given, e);
+    buf_addf(&own, "tasks/%s/train.jsonl", name);
+    char *path = given ? fs_join(places->plan_dir, given) : fs_join(places->data_dir, own.data);
+    *out = path ? arena_strdup(a, path) : NULL;
+    free(path);
+    buf_release(&own);
+    return rc ? rc : *out ? 0 : no_memory(e);
+}
+
+static int check_data(struct ynode where, const struct plan_adapt *p, enum task_kind k,
+                      struct err *e) {
+    return fs_exists(p->data[k])
+               ? 0
+               : ynode_fail(where, e, "no training rows for %s at %s; give adapt: {data: {%s: FILE}}",
+                            task_kind_name(k), p->data[k], task_kind_name(k));
+}
+
+int plan_adapt_read(struct ynode n, const struct plan_adapt_places *places, const bool *kinds,
+                    bool trains, int64_t seed, struct arena *a, struct plan_adapt *out,
+                    struct err *e) {
+    static const char *const tasks[] = {"rag", "summ", "chat", NULL};
+    *out = (struct plan_adapt){.opts = train_defaults()};
+    out->opts.seed = seed;
+    int rc = ynode_present(n) ? check_keys(n, e) : 0;
+    for (const struct train_setting *s = train_settings; s->name && !rc; s++) {
+        rc = read_setting(ymap_get(n, s->name), s, &out->opts, a, e);
+    }
+    const struct ynode where = ynode_present(n) ? n : places->methods;
+    const struct ynode data = ymap_get(n, "data");
+    rc = rc || !ynode_present(data) ? rc : ymap_check(data, "adapt.data", tasks, e);
+    rc = rc ? rc : keep_text(ymap_get(n, "device"), "device", a, &out->opts.device, e);
+    rc = rc ? rc : read_base(ymap_get(n, "lora_base"), "lora_base", &out->lora_base, e);
+    rc = rc ? rc : read_base(ymap_get(n, "qlora_base"), "qlora_base", &out->qlora_base, e);
+    rc = rc ? rc : read_command(ymap_get(n, "command"), a, &out->command, e);
+    for (int k = 0; k < TASK_KINDS && !rc; k++) {
+        if (kinds[k]) {
+            rc = find_data(data, places, (enum task_kind)k, a, &out->data[k], e);
+            rc = rc || !trains ? rc : check_data(where, out, (enum task_kind)k, e);
+        }
+    }
+    return rc;
+}
