@@ -16,7 +16,7 @@ static const struct {
     command_fn *run;
     const char *summary; /* NULL: not for people */
 } commands[] = {
-    {"run", cmd_run, "measure a plan: quantize, load, serve, score, metrics, report"},
+    {"run", cmd_run, "measure a plan: adapt, quantize, load, serve, score, report"},
     {"metrics", cmd_metrics, "what a run's deployment is worth: break-even, cost, carbon"},
     {"report", cmd_report, "print or write the report of finished runs"},
     {"compare", cmd_compare, "variants side by side, and the ones worth having"},

@@ -451,15 +451,15 @@ static int read_tensors(struct base_model *m, const struct gguf_context *g, cons
     return rc;
 }
 
-/* Counts what is held, and names the type that holds most of it. */
+/* Counts what is held, and names the type of most matrices. */
 static void sum_up(struct base_model *m) {
-    size_t by_type[GGML_TYPE_COUNT] = {0};
+    int by_type[GGML_TYPE_COUNT] = {0};
     size_t most = 0;
     m->weights_bytes = 0;
     for (struct ggml_tensor *t = ggml_get_first_tensor(m->ctx); t;
          t = ggml_get_next_tensor(m->ctx, t)) {
         m->weights_bytes += ggml_nbytes(t);
-        by_type[t->type] += t->ne[1] > 1 ? ggml_nbytes(t) : 0;
+        by_type[t->type] += t->ne[1] > 1;
     }
     for (size_t k = 0; k < GGML_TYPE_COUNT; k++) {
         most = by_type[k] > by_type[most] ? k : most;

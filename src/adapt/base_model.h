@@ -67,7 +67,7 @@ struct base_model {
     struct ggml_tensor *output;      /* [n_embd, n_vocab]; tok_embd where the head is tied */
     struct ggml_tensor *rope_freqs;  /* [n_rot / 2] or NULL */
     uint64_t weights_bytes;
-    char matrix_type[16]; /* the type of most matrices' bytes, as they are held: "q4_1" */
+    char matrix_type[16]; /* of most matrices, as they are held: "q4_1" */
 
     struct arena arena;
     struct ggml_context *ctx;
