@@ -83,8 +83,8 @@ INLINE vf vexp(vf x) {
     p = p * r + splat(0.5F);
     p = p * r + splat(1.0F);
     p = p * r + splat(1.0F);
-    vi exponent = ((vi)shifted - (vi)round_magic) << 23;
-    vf e = (vf)((vi)p + exponent);
+    vu exponent = ((vu)shifted - (vu)round_magic) << 23;
+    vf e = (vf)((vu)p + exponent);
     return choose(tiny, splat(0), e);
 }
 
