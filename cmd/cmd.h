@@ -19,6 +19,7 @@ typedef int command_fn(int argc, char **argv);
 command_fn cmd_audit;
 command_fn cmd_compare;
 command_fn cmd_metrics;
+command_fn cmd_doctor;
 command_fn cmd_meter;
 command_fn cmd_adapt;
 command_fn cmd_merge;

@@ -31,6 +31,7 @@ static const struct {
     {"models", cmd_models, "list known checkpoints and where they are"},
     {"meter", cmd_meter, "joules of a command, a process, or the machine"},
     {"null-server", cmd_null_server, "scripted server to calibrate and test clients"},
+    {"doctor", cmd_doctor, "what this machine can measure, and how to make it more"},
     {"worker", cmd_worker, NULL},
 };
 

@@ -290,7 +290,7 @@ int cmd_meter(int argc, char **argv) {
         {OPT_STR, 0, "csv", &a.csv, "FILE", "write the power of every period as a time series",
          NULL},
         {OPT_INT, 'I', "interval", &a.interval_ms, "MS",
-         "the period: sensors are read so often (default 100; 50 for fast sensors)", NULL},
+         "period of sampling (default 100; 50 for fast sensors)", NULL},
         {OPT_INT, 'r', "repeat", &a.repeats, "N", "run the command N times, and show the spread",
          NULL},
         {OPT_INT, 'p', "pid", &a.pid, "PID", "measure until that process ends, or Ctrl-C", NULL},

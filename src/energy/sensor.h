@@ -78,6 +78,9 @@ struct sensor_ops {
     void (*unwatch)(struct sensor *s, pid_t pid);
     int (*memory)(struct sensor *s, size_t i, uint64_t *used, uint64_t *total, struct err *e);
     int (*gpu_state)(struct sensor *s, size_t i, struct meter_gpu_state *out, struct err *e);
+    /* What to do where probe found nothing: a command, or why there is none. Left empty where the
+     * machine is of another kind. */
+    void (*advise)(const struct sensor_env *env, char *out, size_t size);
     void (*close)(struct sensor *s); /* frees state; also after a failed probe */
 };
 
@@ -132,6 +135,10 @@ void sensor_mark_container(struct sensor_component *c, const char *root);
  * there is no such directory. */
 bool sensor_each_entry(const char *root, const char *dir, void (*fn)(const char *entry, void *ctx),
                        void *ctx);
+#define SENSOR_VM_ADVICE                                                                           \
+    "nothing in a virtual machine: its host keeps the counters (bare-metal instances have them)"
+/* True when the CPU says that it is a virtual machine's. */
+bool sensor_in_virtual_machine(const char *root);
 /* True when root looks like the inside of a container: counters there are the whole machine's. */
 bool sensor_in_container(const char *root);
 

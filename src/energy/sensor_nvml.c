@@ -15,6 +15,7 @@
 #include "energy/note.h"
 #include "energy/nvml_api.h"
 #include "energy/sensor.h"
+#include "energy/sysfile.h"
 
 #include "base/clock.h"
 
@@ -341,9 +342,8 @@ static int nvml_probe(struct sensor *s, const struct sensor_env *env, struct err
     if (!load_library(&nv->api, path)) {
         return err_set(
             e, EE_MISSING,
-            "no usable %s: no NVIDIA driver is installed here, or a container was started "
-            "without it (docker run --gpus all -e "
-            "NVIDIA_DRIVER_CAPABILITIES=compute,utility)",
+            "no usable %s: no NVIDIA driver is installed, or a container was started without the "
+            "GPU",
             path);
     }
     nvml_rc rc = nv->api.init();
@@ -441,6 +441,36 @@ static void nvml_close(struct sensor *s) {
     free(nv);
 }
 
+/* A GPU on the bus, whether or not there is a driver for it. */
+static void look_for_nvidia(const char *entry, void *ctx) {
+    const struct sensor_env **env = ctx;
+    char dir[SYSFILE_PATH_MAX];
+    char path[SYSFILE_PATH_MAX];
+    char vendor[16];
+    char class[16];
+    if (*env && sysfile_path(dir, "", "/sys/bus/pci/devices", entry) &&
+        sysfile_path(path, (*env)->root, dir, "vendor") &&
+        sysfile_read_line(path, vendor, sizeof(vendor)) > 0 &&
+        sysfile_path(path, (*env)->root, dir, "class") &&
+        sysfile_read_line(path, class, sizeof(class)) > 0 && strcmp(vendor, "0x10de") == 0 &&
+        strncmp(class, "0x03", 4) == 0) {
+        *env = NULL; /* found */
+    }
+}
+
+static void nvml_advise(const struct sensor_env *env, char *out, size_t size) {
+    const struct sensor_env *left = env;
+    sensor_each_entry(env->root, "/sys/bus/pci/devices", look_for_nvidia, &left);
+    if (left) {
+        return; /* no such GPU */
+    }
+    note_set(out, size, "%s",
+             sensor_in_container(env->root)
+                 ? "docker run --gpus all -e NVIDIA_DRIVER_CAPABILITIES=compute,utility ..."
+                 : "install NVIDIA's driver (sudo apt install nvidia-driver), or sudo modprobe "
+                   "nvidia where it is installed");
+}
+
 const struct sensor_ops sensor_nvml = {
     .name = "nvml",
     .what = "NVIDIA GPUs by NVML",
@@ -448,6 +478,7 @@ const struct sensor_ops sensor_nvml = {
     .automatic = true,
     .probe = nvml_probe,
     .read = nvml_read,
+    .advise = nvml_advise,
     .memory = nvml_memory,
     .gpu_state = nvml_gpu_state,
     .close = nvml_close,

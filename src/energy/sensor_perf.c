@@ -214,8 +214,8 @@ static int perf_probe(struct sensor *s, const struct sensor_env *env, struct err
     }
     if (s->n == 0) {
         return err_set(e, EE_MISSING,
-                       "%s" PMU_DIR " has no energy events: on bare metal load the driver with "
-                       "sudo modprobe rapl; most virtual machines have none",
+                       "%s" PMU_DIR " has no energy events: on bare metal load the driver (sudo "
+                       "modprobe rapl)",
                        env->root);
     }
     return 0;
@@ -268,6 +268,11 @@ static void perf_close(struct sensor *s) {
     free(p);
 }
 
+static void perf_advise(const struct sensor_env *env, char *out, size_t size) {
+    note_set(out, size, "%s",
+             sensor_in_virtual_machine(env->root) ? SENSOR_VM_ADVICE : "sudo modprobe rapl");
+}
+
 const struct sensor_ops sensor_perf = {
     .name = "perf",
     .what = "CPU packages and DRAM by perf energy events (RAPL)",
@@ -275,5 +280,6 @@ const struct sensor_ops sensor_perf = {
     .automatic = true,
     .probe = perf_probe,
     .read = perf_read,
+    .advise = perf_advise,
     .close = perf_close,
 };

@@ -193,8 +193,8 @@ static int powercap_probe(struct sensor *s, const struct sensor_env *env, struct
     p->amd = sensor_cpu_is_amd(env->root);
     if (!sensor_each_entry(env->root, CLASS_DIR, take_entry, p) || p->n == 0) {
         return err_set(e, EE_MISSING,
-                       "%s has no RAPL zones: on bare metal load the driver with "
-                       "sudo modprobe intel_rapl_msr; most virtual machines have none",
+                       "%s has no RAPL zones: on bare metal load the driver (sudo modprobe "
+                       "intel_rapl_msr)",
                        p->dir);
     }
     s->covers = 0;
@@ -245,6 +245,18 @@ static void powercap_close(struct sensor *s) {
     free(s->state);
 }
 
+static void powercap_advise(const struct sensor_env *env, char *out, size_t size) {
+    if (sensor_in_virtual_machine(env->root)) {
+        note_set(out, size, "%s", SENSOR_VM_ADVICE);
+    } else if (sensor_in_container(env->root)) {
+        note_set(out, size,
+                 "docker run -v " CLASS_DIR ":" CLASS_DIR ":ro -v "
+                 "/sys/devices/virtual/powercap:/sys/devices/virtual/powercap:ro ...");
+    } else {
+        note_set(out, size, "sudo modprobe intel_rapl_msr");
+    }
+}
+
 const struct sensor_ops sensor_powercap = {
     .name = "powercap",
     .what = "CPU packages and DRAM by Linux powercap (RAPL)",
@@ -252,5 +264,6 @@ const struct sensor_ops sensor_powercap = {
     .automatic = true,
     .probe = powercap_probe,
     .read = powercap_read,
+    .advise = powercap_advise,
     .close = powercap_close,
 };

@@ -14,6 +14,7 @@
 #include "energy/note.h"
 #include "energy/sensor.h"
 #include "energy/sensor_wall.h"
+#include "energy/sysfile.h"
 
 #include "base/clock.h"
 #include "base/fs.h"
@@ -354,12 +355,27 @@ static void wall_close(struct sensor *s) {
     free(w);
 }
 
+static void ipmi_advise(const struct sensor_env *env, char *out, size_t size) {
+    char path[SYSFILE_PATH_MAX];
+    bool has_device = sysfile_path(path, env->root, "/dev", "ipmi0") && access(path, F_OK) == 0;
+    if (has_device) {
+        note_set(out, size,
+                 "sudo apt install ipmitool && sudo chgrp adm /dev/ipmi0 && sudo chmod "
+                 "g+rw /dev/ipmi0");
+    } else if (!sensor_in_virtual_machine(env->root)) {
+        note_set(out, size,
+                 "where there is a management controller: sudo modprobe -a ipmi_si "
+                 "ipmi_devintf");
+    }
+}
+
 const struct sensor_ops sensor_ipmi = {
     .name = "ipmi",
     .what = "the whole node by its management controller (IPMI DCMI)",
     .covers = 0,
     .automatic = false,
     .probe = ipmi_probe,
+    .advise = ipmi_advise,
     .read = wall_read,
     .close = wall_close,
 };

@@ -102,12 +102,20 @@ void sensor_missing_text(const struct sensor_component *c, char *out, size_t siz
     }
 }
 
-bool sensor_cpu_is_amd(const char *root) {
+/* Whether the first CPU of /proc/cpuinfo has that word in its description. */
+static bool cpu_says(const char *root, const char *word) {
     char path[SYSFILE_PATH_MAX];
-    char text[512];
+    char text[4096];
     return sysfile_path(path, root, "/proc", "cpuinfo") &&
-           sysfile_read(path, text, sizeof(text)) >= 0 &&
-           (strstr(text, "AuthenticAMD") || strstr(text, "HygonGenuine"));
+           sysfile_read(path, text, sizeof(text)) >= 0 && strstr(text, word);
+}
+
+bool sensor_cpu_is_amd(const char *root) {
+    return cpu_says(root, "AuthenticAMD") || cpu_says(root, "HygonGenuine");
+}
+
+bool sensor_in_virtual_machine(const char *root) {
+    return cpu_says(root, " hypervisor");
 }
 
 void sensor_mark_container(struct sensor_component *c, const char *root) {

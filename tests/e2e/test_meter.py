@@ -279,5 +279,35 @@ class Results(Meter):
                 self.assertEqual(done.err.count("\n"), 1, done.err)
 
 
+class Doctor(Case):
+    def test_every_sensor_has_a_state_and_the_meter_a_verdict(self):
+        out = json.loads(self.edge_eval("doctor", "--json", "--seconds", "1").out)
+        states = {s["name"]: s for s in out["sensors"]}
+        self.assertLessEqual({"nvml", "powercap", "perf", "ina3221", "acpi", "model", "battery", "ipmi", "redfish"}, set(states))
+        for s in states.values():
+            self.assertIn(s["state"], ("found", "refused", "absent"))
+            self.assertTrue(s["state"] == "found" or s["why"], s)
+            for c in s["components"]:
+                self.assertTrue(c["readable"] or c["why"], c)
+        self.assertEqual(states["model"]["state"], "found")
+        self.assertGreaterEqual(states["model"]["components"][0]["counter"]["call_s"], 0)
+        self.assertGreater(out["meter"]["samples"], 5)
+        self.assertGreaterEqual(out["meter"]["cpu_share"], 0)
+        self.assertGreater(out["verdict"]["half_width_60s"], 0)
+        self.assertLess(out["verdict"]["half_width_60s"], out["verdict"]["half_width_10s"])
+        self.assertTrue(out["engine"]["version"] and out["engine"]["device"], out["engine"])
+
+    def test_the_same_for_people(self):
+        done = self.edge_eval("doctor", "--seconds", "0.5")
+        self.assertEqual(done.err, "")
+        for part in ("Energy sensors\n", "  model     found ", "The meter, for 0.5 s", "  overhead  ", "Verdict\n",
+                     "Engine\n", "  llama.cpp "):  # fmt: skip
+            self.assertIn(part, done.out)
+
+    def test_wrong_usage(self):
+        for args in (["--seconds", "0"], ["--seconds", "-1"], ["now"]):
+            self.assertEqual(self.edge_eval("doctor", *args, code=USAGE).out, "")
+
+
 if __name__ == "__main__":
     unittest.main()
