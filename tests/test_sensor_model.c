@@ -236,7 +236,6 @@ static void only_watched_processes_count(void **state) {
 static struct proctree *tree_of(struct machine *m) {
     static struct proctree t;
     proctree_init(&t, m->root.dir);
-    t.tick_ns = 10 * NS_PER_MS;
     return &t;
 }
 

@@ -261,6 +261,21 @@ static void power_is_taken_from_what_answers(void **state) {
     }
 }
 
+/* All ones, as drivers say when they do not know. */
+static void a_power_that_cannot_be_is_no_power(void **state) {
+    (void)state;
+    NEED_LIBRARY();
+    struct fake_clock c = FAKE_CLOCK_INIT;
+    struct meter_reading r;
+    fake->n = 1;
+    fake->gpu[0].energy_rc = NVML_RC_NOT_SUPPORTED;
+    start(&c, NULL);
+    fake->gpu[0].average_mw = 0xffffffffu;
+    window(&c, 10, &r);
+    assert_int_equal(r.c[0].quality, METER_MISSING);
+    meter_stop(c.m);
+}
+
 /* Beside a counter, what follows the load: seen once the counter is gone. */
 static void beside_a_counter_power_is_instant(void **state) {
     (void)state;
@@ -567,6 +582,7 @@ int main(void) {
         CASE(without_a_counter_power_is_integrated),
         CASE(instant_power_alone_is_wide_once_it_has_moved),
         CASE(power_is_taken_from_what_answers),
+        CASE(a_power_that_cannot_be_is_no_power),
         CASE(beside_a_counter_power_is_instant),
         CASE(a_gpu_lost_in_a_window_is_missing),
         CASE(a_lost_counter_leaves_the_power),

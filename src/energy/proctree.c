@@ -23,7 +23,6 @@ void proctree_init(struct proctree *t, const char *root) {
     memset(t, 0, sizeof(*t));
     t->root = root;
     t->clocks = root[0] == '\0';
-    t->tick_ns = cputime_tick_ns();
 }
 
 static bool clock_of(const struct proctree *t, pid_t pid, int64_t *ns) {
@@ -37,22 +36,27 @@ static bool clock_of(const struct proctree *t, pid_t pid, int64_t *ns) {
 }
 
 /* Fields 4, 14 to 17 and 22 of /proc/PID/stat (proc(5)); the name in field 2 may hold anything. */
-static bool parse_stat(const struct proctree *t, const char *text, struct proc_stat *out) {
+static bool parse_stat(const char *text, struct proc_stat *out) {
     const char *after_name = strrchr(text, ')');
     int parent;
-    unsigned long user, system;
-    long reaped_user, reaped_system;
-    unsigned long long start;
+    unsigned long long user, system, reaped_user, reaped_system, start;
     if (!after_name || sscanf(after_name + 1,
-                              " %*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %ld %ld %*d "
+                              " %*c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %llu %llu %*d "
                               "%*d %*d %*d %llu",
                               &parent, &user, &system, &reaped_user, &reaped_system, &start) != 6) {
         return false;
     }
     out->parent = parent;
     out->start_ticks = start;
-    out->own_ns = (int64_t)(user + system) * t->tick_ns;
-    out->reaped_ns = (reaped_user + reaped_system) * t->tick_ns;
+    int64_t parts[4];
+    const unsigned long long ticks[4] = {user, system, reaped_user, reaped_system};
+    for (int i = 0; i < 4; i++) {
+        if (!cputime_from_ticks(ticks[i], &parts[i])) {
+            return false;
+        }
+    }
+    out->own_ns = parts[0] + parts[1];
+    out->reaped_ns = parts[2] + parts[3];
     return true;
 }
 
@@ -61,7 +65,7 @@ static bool read_process(const struct proctree *t, pid_t pid, struct proc_stat *
     char text[1024];
     int len = snprintf(path, sizeof(path), "%s/proc/%d/stat", t->root, (int)pid);
     if (len < 0 || (size_t)len >= sizeof(path) || sysfile_read(path, text, sizeof(text)) <= 0 ||
-        !parse_stat(t, text, out)) {
+        !parse_stat(text, out)) {
         return false;
     }
     clock_of(t, pid, &out->own_ns);

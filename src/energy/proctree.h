@@ -39,7 +39,6 @@ struct proctree {
     const char *root; /* "" or a directory that stands for "/"; owned by the caller */
     bool clocks;      /* false for a fake root: its processes have no clock */
     bool listed;      /* the kernel lists children (CONFIG_PROC_CHILDREN): no need to walk /proc */
-    int64_t tick_ns;
     struct proc_root roots[PROCTREE_MAX_ROOTS];
     size_t n_roots;
     struct proc_entry entries[PROCTREE_MAX];

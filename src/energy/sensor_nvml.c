@@ -112,13 +112,16 @@ static nvml_rc field_power(const struct nvml_api *api, nvml_device d, unsigned f
 }
 
 static nvml_rc gpu_power(const struct nvml_api *api, const struct gpu *g, double *mw) {
+    nvml_rc rc;
     if (g->power_field) {
-        return field_power(api, g->handle, g->power_field, g->scope, mw);
+        rc = field_power(api, g->handle, g->power_field, g->scope, mw);
+    } else {
+        unsigned usage_mw = 0;
+        rc = api->power(g->handle, &usage_mw);
+        *mw = usage_mw;
     }
-    unsigned usage_mw;
-    nvml_rc rc = api->power(g->handle, &usage_mw);
-    *mw = usage_mw;
-    return rc;
+    /* Values of all ones mean "unknown" in some drivers. */
+    return rc == NVML_RC_SUCCESS && *mw > MAX_GPU_W * 1e3 ? NVML_RC_UNKNOWN : rc;
 }
 
 /* ---- probing ---- */

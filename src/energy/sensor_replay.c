@@ -19,6 +19,9 @@
 #define DEFAULT_MAX_W 10000.0
 #define DEFAULT_GAIN 0.05
 #define COUNTER_UNIT_J 1e-6
+#define MAX_UPDATE_MS 3.6e6
+#define MAX_J 1e12
+#define MAX_W 1e7
 
 struct record {
     int64_t t_ns;
@@ -61,6 +64,17 @@ static struct record *track_append(struct track *t, struct err *e) {
     return r;
 }
 
+/* A number of the first line within what makes sense; NAN and an error otherwise. */
+static double setting(const json_t *obj, const char *key, double fallback, double low, double high,
+                      struct err *e) {
+    double x = json_num_or(obj, key, fallback);
+    if (x >= low && x <= high) {
+        return x;
+    }
+    err_set(e, EE_FORMAT, "\"%s\" is %g and must be %g to %g", key, x, low, high);
+    return NAN;
+}
+
 static int parse_component(struct sensor *s, const json_t *obj, struct err *e) {
     struct replay *rp = s->state;
     const char *name = "";
@@ -76,17 +90,23 @@ static int parse_component(struct sensor *s, const json_t *obj, struct err *e) {
     if (!c) {
         return err_set(e, EE_FORMAT, "more than %d components", METER_MAX_COMPONENTS);
     }
-    double update_ms = json_num_or(obj, "update_ms", DEFAULT_UPDATE_MS);
-    c->info.gain = json_num_or(obj, "gain", DEFAULT_GAIN);
+    double update_ms = setting(obj, "update_ms", DEFAULT_UPDATE_MS, 1e-3, MAX_UPDATE_MS, e);
+    double wrap_j = setting(obj, "wrap_j", 0, 0, MAX_J, e);
+    double max_w = setting(obj, "max_w", DEFAULT_MAX_W, 0, MAX_W, e);
+    c->info.gain = setting(obj, "gain", DEFAULT_GAIN, 0, 1, e);
+    c->power_duty = setting(obj, "duty", 1, 0, 1, e);
+    if (isnan(update_ms) || isnan(wrap_j) || isnan(max_w) || isnan(c->info.gain) ||
+        isnan(c->power_duty)) {
+        return EE_FORMAT;
+    }
     c->info.modelled = json_is_true(json_object_get(obj, "modelled"));
     c->info.shared = json_is_true(json_object_get(obj, "shared"));
     c->counter_update_ns = c->power_update_ns = (int64_t)(update_ms * (double)NS_PER_MS);
-    c->power_duty = json_num_or(obj, "duty", 1);
     note_set(c->info.detail, sizeof(c->info.detail), "%s", json_str_or(obj, "detail", "recorded"));
     rp->tracks[s->n - 1].counter = (struct counter){
         .unit_j = COUNTER_UNIT_J,
-        .range = (uint64_t)llround(json_num_or(obj, "wrap_j", 0) / COUNTER_UNIT_J),
-        .max_w = json_num_or(obj, "max_w", DEFAULT_MAX_W),
+        .range = (uint64_t)llround(wrap_j / COUNTER_UNIT_J),
+        .max_w = max_w,
     };
     if (rp->repeat && rp->tracks[s->n - 1].counter.range) {
         return err_set(e, EE_FORMAT, "a recording that repeats cannot have wrap_j");
@@ -135,7 +155,11 @@ static int parse_record(struct sensor *s, size_t i, int64_t t_ns, const json_t *
     const char *error = json_str_or(obj, "error", NULL);
     r->t_ns = t_ns;
     r->has_w = json_is_number(w);
-    r->has_j = json_is_number(j) && json_number_value(j) >= 0;
+    r->has_j = json_is_number(j);
+    if ((r->has_w && !(json_number_value(w) >= 0 && json_number_value(w) <= MAX_W)) ||
+        (r->has_j && !(json_number_value(j) >= 0 && json_number_value(j) <= MAX_J))) {
+        return err_set(e, EE_FORMAT, "%s has a power or energy that cannot be", c->info.name);
+    }
     if (!r->has_w && !r->has_j && !error) {
         return err_set(e, EE_FORMAT, "%s needs \"w\", \"j\" or \"error\"", c->info.name);
     }
