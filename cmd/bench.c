@@ -253,6 +253,8 @@ int cmd_bench(int argc, char **argv) {
          NULL},
         {OPT_STR, 'o', "out", &a.out, "DIR", "keep results in DIR (runs/bench-TIME)", NULL},
         {OPT_FLAG, 0, "no-out", &a.no_out, NULL, "keep nothing", NULL},
+        {OPT_STR, 0, "prompts-out", &a.prompts_out, "FILE",
+         "write the prompts, for --prompts; with --tokenizer their token ids too", NULL},
         {OPT_STR, 0, "csv", &a.csv, "FILE", "write one line a request", NULL},
         {OPT_STR, 0, "from", &a.from, "FILE", "figures of records that were kept", NULL},
         {OPT_CHOICE, 0, "compat", &a.compat, "TOOL", "also as vllm, guidellm or aiperf define them",

@@ -35,7 +35,7 @@ struct bench_args {
     const char *slo, *csv, *out, *from, *compat;
     int64_t parallel, threads, gpu_layers, batch, context;
     double attain, ready_timeout_s, idle_s;
-    const char *server, *ready, *metrics, *energy_source;
+    const char *prompts_out, *server, *ready, *metrics, *energy_source;
     bool energy;
     bool as_json, no_calibration, quiet, no_out, sweep;
 };
@@ -62,6 +62,9 @@ int bench_set_up(const struct bench_args *a, struct setup *s, struct err *e) EE_
 /* The model's name, which the server may be asked for, and the prompts. Not for a model file. */
 int bench_set_up_prompts(const struct bench_args *a, struct setup *s, struct err *e) EE_MUST_CHECK;
 void bench_setup_release(struct setup *s);
+/* Writes the prompts where --prompts-out says. */
+int bench_write_prompts(const struct bench_args *a, const struct workload *w,
+                        struct err *e) EE_MUST_CHECK;
 
 /* Calibrates the client for the load that s asks for. */
 int bench_calibrate(const struct setup *s, struct calibration *out, struct err *e) EE_MUST_CHECK;

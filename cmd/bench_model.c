@@ -39,6 +39,7 @@ static int measure_model(const struct bench_args *a, const char *path, struct er
     if (!rc) {
         json_t *result = bench_json(&b);
         rc = raw_write(path, result, &b.result, e);
+        rc = rc ? rc : bench_write_prompts(a, &s.workload, e);
         json_decref(result);
         bench_release(&b);
     }

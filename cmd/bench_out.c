@@ -43,6 +43,18 @@ int bench_show(const struct bench_args *a, json_t *result, const struct load_res
     return rc || !a->csv ? rc : write_csv(a->csv, m, e);
 }
 
+int bench_write_prompts(const struct bench_args *a, const struct workload *w, struct err *e) {
+    if (!a->prompts_out) {
+        return 0;
+    }
+    struct buf text;
+    buf_init(&text);
+    int rc = workload_jsonl(w, &text, e);
+    rc = rc ? rc : fs_write_atomic(a->prompts_out, text.data, text.len, e);
+    buf_release(&text);
+    return rc;
+}
+
 /* The first of NAME, NAME-2, NAME-3, ... that is not there yet. */
 static int first_free(const char *name, char **out, struct err *e) {
     *out = NULL;

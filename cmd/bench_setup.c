@@ -281,5 +281,5 @@ int bench_set_up_prompts(const struct bench_args *a, struct setup *s, struct err
     if (!rc && s->o.count == 0 && s->o.duration_s <= 0 && !a->trace) {
         s->o.count = s->workload.n;
     }
-    return rc;
+    return rc ? rc : bench_write_prompts(a, &s->workload, e);
 }

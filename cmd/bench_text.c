@@ -127,6 +127,12 @@ static void print_requests(const json_t *requests) {
         printf("; %lld of the warm-up not counted", whole(requests, "warmup"));
     }
     printf("\n");
+    if (whole(requests, "sent_again")) {
+        printf(
+            "%-11s %lld were sent again: the server closed a connection it had promised to keep; "
+            "%lld opened one of their own\n",
+            "requests", whole(requests, "sent_again"), whole(requests, "fresh_connections"));
+    }
     print_failures(requests);
 }
 

@@ -173,6 +173,7 @@ static json_t *requests_json(const struct measures *m) {
     put(o, "statuses", statuses_json(m));
     put(o, "without_done", count(m->n_no_done));
     put(o, "fresh_connections", count(m->n_fresh));
+    put(o, "sent_again", count(m->n_sent_again));
     return o;
 }
 

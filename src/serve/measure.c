@@ -339,6 +339,7 @@ static int take_record(struct pass *s, struct request_row *row, struct err *e) {
     s->m->n_measured++;
     s->m->n_met += row->met_slo;
     s->m->n_fresh += (row->record->flags & RECORD_FRESH_CONNECTION) != 0;
+    s->m->n_sent_again += (row->record->flags & RECORD_SENT_AGAIN) != 0;
     count_outcome(s->m, row, p->message);
     bool ok = true;
     for (int f = 0; f < FIGURES && ok; f++) {

@@ -114,11 +114,12 @@ struct measures {
     struct summary figures[FIGURES];
     double *pools[FIGURES]; /* the values, in order of time; owned */
     size_t pool_n[FIGURES];
-    size_t n_events, n_coalesced;                        /* of answered measured requests */
-    size_t n_no_usage;                                   /* answered without a token count */
-    size_t n_no_event_tokens;                            /* answered, tokens per event not known */
-    size_t n_no_done;                                    /* answered well without [DONE] */
-    size_t n_fresh;                                      /* opened a connection of their own */
+    size_t n_events, n_coalesced; /* of answered measured requests */
+    size_t n_no_usage;            /* answered without a token count */
+    size_t n_no_event_tokens;     /* answered, tokens per event not known */
+    size_t n_no_done;             /* answered well without [DONE] */
+    size_t n_fresh;               /* opened a connection of their own */
+    size_t n_sent_again;          /* because a used connection was closed under them */
     int64_t prompt_tokens, output_tokens, cached_tokens; /* of answered ones with usage */
     struct token_check check;
     size_t n_met;    /* answered and met every SLO */

@@ -54,7 +54,7 @@ bool outcome_is_failure(enum outcome o);
 
 enum {
     RECORD_FRESH_CONNECTION = 1 << 0, /* opened for this request, not before */
-    RECORD_WARMUP = 1 << 1,           /* sent before the measured part began */
+    RECORD_SENT_AGAIN = 1 << 1, /* a used connection was closed under it; sent on a fresh one */
 };
 
 struct payload;

@@ -23,6 +23,7 @@ enum {
     MAX_EVENTS = 64,
     SPIN_NS = 50000,        /* before a send becomes due */
     CONNECTS_AT_ONCE = 256, /* so that the server's backlog does not overflow */
+    STALE_ENOUGH = 3, /* a server that closes connections it promised to keep is not believed */
 };
 
 enum conn_state { CONN_CONNECTING, CONN_IDLE, CONN_SENDING, CONN_WAITING, CONN_FAILED };
@@ -37,6 +38,7 @@ struct conn {
     uint32_t number;
     bool wants_out;
     bool head_told;
+    uint32_t n_served;    /* requests before this one */
     enum outcome failure; /* with CONN_FAILED */
     int64_t activity_ns;  /* last progress */
     int64_t request_ns;   /* when its request began */
@@ -56,6 +58,7 @@ struct plain {
     struct conn *dead;
     size_t n_connecting;
     struct transport_stats stats;
+    size_t n_stale; /* requests that met a used connection that was closed */
     char *buf;
 };
 
@@ -105,7 +108,8 @@ static void finish(struct conn *c, enum outcome outcome, int64_t now_ns, bool re
     struct record *r = c->x.record;
     struct plain *t = c->t;
     exchange_end(&c->x, outcome, now_ns, t->o.store);
-    if (reusable) {
+    c->n_served++;
+    if (reusable && t->n_stale < STALE_ENOUGH) {
         become_idle(c);
     } else {
         retire(c);
@@ -185,7 +189,7 @@ static int start_request(struct conn *c, int64_t now_ns) {
 }
 
 static void attach(struct conn *c, struct record *r, const struct payload *p, int64_t now_ns) {
-    r->begun_ns = now_ns;
+    r->begun_ns = r->begun_ns ? r->begun_ns : now_ns;
     r->connection = c->number;
     c->payload = p;
     c->request_ns = now_ns;
@@ -251,6 +255,34 @@ static struct conn *open_conn(struct plain *t, int64_t now_ns, int *errnum) {
     return c;
 }
 
+/*
+ * A server may close a connection that it kept at the moment a request is sent on it, which says
+ * nothing about the request: it is sent once more, on a connection of its own. False: that does not
+ * apply, or cannot be done.
+ */
+static bool send_again(struct conn *c, int64_t now_ns) {
+    struct record *r = c->x.record;
+    struct plain *t = c->t;
+    int errnum = 0;
+    if (c->n_served == 0 || r->first_byte_ns) {
+        return false;
+    }
+    struct conn *fresh = open_conn(t, now_ns, &errnum);
+    if (!fresh) {
+        return false;
+    }
+    t->n_stale++;
+    r->sent_ns = 0;
+    r->flags |= RECORD_SENT_AGAIN | RECORD_FRESH_CONNECTION;
+    attach(fresh, r, c->payload, now_ns);
+    if (errnum) {
+        fail_later(fresh, outcome_of_errno(errnum));
+    }
+    c->x.record = NULL;
+    retire(c);
+    return true;
+}
+
 static void on_connect_failed(struct conn *c, enum outcome outcome) {
     if (c->x.record) {
         finish(c, outcome, clock_mono_ns(), false);
@@ -292,7 +324,7 @@ static void on_closed(struct conn *c, int64_t now_ns) {
     http_response_closed(&c->http);
     if (c->http.phase == HTTP_DONE) {
         finish(c, OUTCOME_PENDING, now_ns, false);
-    } else {
+    } else if (!send_again(c, now_ns)) {
         finish(c, lost(c, OUTCOME_CLOSED), now_ns, false);
     }
 }
@@ -335,7 +367,10 @@ static void on_readable(struct conn *c) {
         return;
     }
     if (n < 0) {
-        finish(c, lost(c, outcome_of_errno(errno)), now_ns, false);
+        enum outcome o = outcome_of_errno(errno);
+        if (!send_again(c, now_ns)) {
+            finish(c, lost(c, o), now_ns, false);
+        }
         return;
     }
     if (n == 0) {
@@ -376,7 +411,10 @@ static void on_event(struct conn *c, uint32_t events) {
     if ((events & EPOLLOUT) && c->state == CONN_SENDING) {
         int errnum = push_request(c);
         if (errnum) {
-            finish(c, outcome_of_errno(errnum), clock_mono_ns(), false);
+            int64_t now_ns = clock_mono_ns();
+            if (!send_again(c, now_ns)) {
+                finish(c, outcome_of_errno(errnum), now_ns, false);
+            }
             return;
         }
     }
@@ -464,7 +502,7 @@ static bool plain_send(struct transport *transport, struct record *r, const stru
         struct conn *c = conn_of(t->idle.prev);
         attach(c, r, p, now_ns);
         int errnum = start_request(c, now_ns);
-        if (errnum) {
+        if (errnum && !send_again(c, now_ns)) {
             fail_later(c, outcome_of_errno(errnum));
         }
         return true;

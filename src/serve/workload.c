@@ -72,8 +72,11 @@ static int tokenize_prompt(struct workload *w, struct ask *p, struct arena *a, s
     return engine_tokenize_chat(g, m, n, a, &p->tokens, &p->n_tokens, e);
 }
 
+/* With a system message, because many templates put one of their own where there is none, and not
+ * every implementation of a template does. */
 static json_t *user_message(const char *text) {
-    return json_pack("[{s:s, s:s}]", "role", "user", "content", text);
+    return json_pack("[{s:s, s:s}, {s:s, s:s}]", "role", "system", "content",
+                     "You are a helpful assistant.", "role", "user", "content", text);
 }
 
 /* words_count_fn: tokens of a prompt with that user message. */
@@ -234,7 +237,8 @@ static int file_prompt(struct workload *w, struct ask *p, json_t *row, struct er
         return err_set(e, EE_FORMAT, "expected \"%s\"",
                        is_chat(w) ? "messages\": [...] or \"prompt\": \"text" : "prompt\": \"text");
     }
-    p->id = arena_strdup(&w->arena, json_str_or(row, "id", ""));
+    const char *id = json_str_or(row, "id", NULL);
+    p->id = id ? arena_strdup(&w->arena, id) : NULL;
     int64_t max_tokens = json_int_or(row, "max_tokens", w->opts.output.to);
     if (max_tokens < 1 || max_tokens > MAX_LENGTH) {
         return err_set(e, EE_FORMAT, "\"max_tokens\" must be 1 to %d", MAX_LENGTH);

@@ -75,6 +75,11 @@ struct workload {
 int workload_make(const struct workload_opts *opts, const struct target *target, struct workload *w,
                   struct err *e) EE_MUST_CHECK;
 void workload_release(struct workload *w);
+/*
+ * Appends the prompts as JSONL that opts.prompts reads back, with "prompt_ids" where a vocabulary
+ * counted them.
+ */
+int workload_jsonl(const struct workload *w, struct buf *out, struct err *e) EE_MUST_CHECK;
 /* Whether any prompt is a conversation of several turns. */
 bool workload_has_turns(const struct workload *w);
 /* load.follow_up for this workload, which is its context. */

@@ -102,6 +102,23 @@ int workload_payloads(struct workload *w, struct err *e) {
     return rc;
 }
 
+int workload_jsonl(const struct workload *w, struct buf *out, struct err *e) {
+    int rc = 0;
+    for (size_t i = 0; i < w->n && !rc; i++) {
+        const struct ask *p = &w->prompts[i];
+        json_t *row = json_pack("{s:s*, s:O*, s:s*, s:i, s:O*}", "id", p->id, "messages",
+                                p->messages, "prompt", p->messages ? NULL : p->text, "max_tokens",
+                                p->max_tokens, "turns", p->turns_owner);
+        if (row && p->n_tokens > 0) {
+            json_object_set_new(row, "prompt_ids", ids_array(p));
+        }
+        rc = row ? json_write(row, out, e) : err_set(e, EE_NOMEM, "prompts: out of memory");
+        buf_addch(out, '\n');
+        json_decref(row);
+    }
+    return rc ? rc : buf_check(out, "prompts", e);
+}
+
 /* ---- conversations ---- */
 
 /* What the user says in that turn (from 1): the file's words, or made up. False: nothing more. */

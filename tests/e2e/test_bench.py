@@ -1,6 +1,7 @@
 """edge-eval bench against the null server: what it counts, and every way a server can fail."""
 
 import contextlib
+import csv
 import json
 import signal
 import socket
@@ -8,7 +9,7 @@ import threading
 import time
 import unittest
 
-from harness import FAILED, OK, USAGE, Case, wait_until
+from harness import FAILED, OK, PROGRAM, USAGE, Case, environment, wait_until
 
 
 class BenchCase(Case):
@@ -152,7 +153,6 @@ class Counts(BenchCase):
 
 # What each fault of the null server is counted as.
 FAULTS = {
-    "reset": "reset",
     "hang": "stalled",
     "401": "status",
     "429": "status",
@@ -198,6 +198,91 @@ class Faults(BenchCase):
         for name in names:
             want[FAULTS[name]] = want.get(FAULTS[name], 0) + 2
         self.assertEqual(self.kinds(r), want)
+
+    def test_a_reset_is_tried_once_more_on_a_connection_of_its_own(self):
+        url = self.null_server("--tokens", 2, "--fault", "reset", "--fault-every", 15)
+        r = self.bench(url, "-c", 1, "-n", 40)
+        self.assertEqual(self.kinds(r), {"ok": 40})
+        self.assertEqual(r["requests"]["sent_again"], 2)
+        url = self.null_server("--tokens", 2, "--fault", "reset")
+        r = self.bench(url, "-c", 1, "-n", 5, code=FAILED)
+        self.assertEqual(self.kinds(r), {"reset": 5})
+
+    def test_prompts_that_are_written_are_read_back(self):
+        url = self.null_server("--tokens", 2)
+        first = self.dir / "first.jsonl"
+        second = self.dir / "second.jsonl"
+        self.bench(url, "-n", 4, "--prompt-count", 4, "--prompts-out", first)
+        done = self.edge_eval("bench", url, "--json", "--no-calibration", "--prompts", first, "--output", 6,
+                              "--prompts-out", second)  # fmt: skip
+        self.assertEqual(self.kinds(json.loads(done.out)), {"ok": 4})
+        self.assertEqual(first.read_bytes(), second.read_bytes())
+        self.assertEqual(len(first.read_text().splitlines()), 4)
+
+    def test_records_are_kept_and_measured_again(self):
+        url = self.null_server("--tokens", 4, "--ttft-ms", 5, "--fault", "503", "--fault-every", 4)
+        r = self.bench(url, "-n", 20, "-o", "kept", "--csv", "requests.csv")
+        again = self.edge_eval("bench", "--from", "kept/requests.eebench", "--json", "--slo", "ttft=10s")
+        again = json.loads(again.out)
+        self.assertEqual(again["latency"], r["latency"])
+        self.assertEqual(again["requests"], r["requests"])
+        self.assertEqual(again["settings"], r["settings"])
+        self.assertEqual(again["goodput"]["met"], 15)
+        with open(self.dir / "requests.csv", newline="", encoding="utf-8") as f:
+            rows = list(csv.DictReader(f))
+        self.assertEqual(len(rows), 20)
+        self.assertEqual(sum(row["outcome"] == "ok" for row in rows), 15)
+        for row in rows:
+            if row["outcome"] == "ok":
+                ttft = (int(row["first_token_ns"]) - int(row["sent_ns"])) / 1e9
+                self.assertAlmostEqual(ttft, float(row["ttft_s"]), places=8)
+                self.assertEqual(row["output_tokens"], "4")
+            else:
+                self.assertEqual((row["status"], row["ttft_s"]), ("503", ""))
+        for tool in ("vllm", "guidellm", "aiperf"):
+            out = self.edge_eval("bench", "--from", "kept/requests.eebench", "--compat", tool).out
+            self.assertSays(out, "would print it")
+
+    def test_a_damaged_file_of_records_is_refused(self):
+        (self.dir / "x").write_bytes(b"EEBENCH1garbage")
+        done = self.edge_eval("bench", "--from", "x", code=FAILED)
+        self.assertSays(done.err, "no whole file")
+
+    def test_a_sweep_finds_the_knee(self):
+        url = self.null_server("--tokens", 2, "--ttft-ms", 20)
+        done = self.edge_eval("bench", url, "--sweep", "-c", 1, "--max-connections", 8, "-d", 1, "--input", 8,
+                              "--output", 2, "--slo", "ttft=10s", "--no-calibration", "--json", "-q")  # fmt: skip
+        r = json.loads(done.out)
+        self.assertGreaterEqual(len(r["points"]), 2)
+        self.assertTrue(r["end"])
+        self.assertEqual(len(r["runs"]), len(r["points"]))
+        done = self.edge_eval("bench", url, "--sweep", "--input", 8, "--output", 2, code=USAGE)
+        self.assertSays(done.err, "--duration")
+
+    def test_a_server_of_our_own_is_started_timed_and_stopped(self):
+        with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as s:
+            port = s.getsockname()[1]
+        url = f"http://127.0.0.1:{port}/v1"
+        command = f"'{PROGRAM}' null-server --port {port} --tokens 4 --ttft-ms 3"
+        r = self.bench(url, "-n", 20, "--server", command, "--energy-source", "model")
+        self.assertEqual(self.kinds(r), {"ok": 20})
+        self.assertGreater(r["server"]["ready_s"], 0)
+        self.assertGreaterEqual(r["server"]["cold_start_s"], r["server"]["ready_s"] + 0.003)
+        self.assertEqual(r["energy"]["cold_start"]["quality"], "modelled")
+        self.assertGreater(r["energy"]["load"]["per_request_j"], 0)
+        self.assertEqual(r["server_metrics"]["counters"]["null_requests_total"], 20)
+        with contextlib.closing(socket.socket()) as s:
+            self.assertNotEqual(s.connect_ex(("127.0.0.1", port)), 0)
+        with contextlib.closing(socket.create_server(("127.0.0.1", port))):
+            done = self.edge_eval("bench", url, "--server", command, "--input", 8, "--output", 2, "--no-calibration",
+                                  code=USAGE)  # fmt: skip
+            self.assertSays(done.err, "somebody listens")
+        for command, words in (("/bin/false", "exited with code 1"), ("no-such-program", "cannot run"),
+                               ("sh -c 'echo out of luck; exit 3'", "out of luck"),
+                               ("sleep 60", "did not open its port within")):  # fmt: skip
+            done = self.edge_eval("bench", url, "--server", command, "--ready-timeout", 1, "--input", 8, "--output", 2,
+                                  "--no-calibration", code=FAILED)  # fmt: skip
+            self.assertSays(done.err, words)
 
     def test_faults_of_libcurls_transport(self):
         # HTTP/2 without TLS is refused by the null server, which speaks HTTP/1.1 alone.
@@ -291,8 +376,6 @@ class Faults(BenchCase):
 
         threading.Thread(target=serve, daemon=True).start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
-        from harness import environment
-
         done = self.edge_eval("bench", url, "--input", 8, "--output", 4, "-n", 1, "--model", "m", "--no-calibration",
                               "--auth-env", "MY_KEY", "--connections", 1, code=FAILED,
                               env=environment(MY_KEY="s3cret"))  # fmt: skip
