@@ -1,0 +1,366 @@
+#!/usr/bin/env python3
+"""What the serving client of edge-eval can do, against the null server on another core.
+
+Beside it, in turn on the same core, a Python asyncio client as the yardstick (this file, --yardstick).
+With --peers also AIPerf and GuideLLM, where they are installed, on the same server. Medians over runs.
+Measure on a quiet machine only: the null server needs a core of its own. Needs `make build`.
+
+usage: bench/serve_client.py [--runs 3] [--seconds 3] [--client-cpu 0] [--server-cpu 1]
+                             [--peers BIN_DIR] [--only NAME,...] [--held N]
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PROGRAM = os.environ.get("EDGE_EVAL", str(ROOT / "build" / "edge-eval"))
+
+
+# ---- the yardstick: asyncio streams, the usual way
+
+
+def percentile(values, p):
+    values = sorted(values)
+    if not values:
+        return None
+    at = p * (len(values) - 1)
+    low = int(at)
+    high = min(low + 1, len(values) - 1)
+    return values[low] + (values[high] - values[low]) * (at - low)
+
+
+class Yardstick:
+    """One connection a stream, kept alive; time stamps at each event, JSON of the first one only."""
+
+    def __init__(self, port, tokens):
+        body = json.dumps({"model": "null", "max_tokens": tokens, "stream": True, "messages": []}).encode()
+        self.port = port
+        self.request = (
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\n\r\n" % len(body)
+        ) + body
+        self.done = 0
+        self.events = 0
+        self.delays = []
+        self.lags = []
+
+    async def connect(self):
+        return await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 20)
+
+    async def one(self, stream):
+        reader, writer = stream
+        writer.write(self.request)
+        await writer.drain()
+        while (await reader.readline()) != b"\r\n":
+            pass
+        first = True
+        while True:
+            size = int(await reader.readline(), 16)
+            data = await reader.readexactly(size + 2)
+            if size == 0:
+                break
+            now = time.monotonic_ns()
+            if data.startswith(b"data: {"):
+                self.events += 1
+                if first:
+                    stamp = json.loads(data[6:].strip()).get("sent_ns")
+                    if stamp:
+                        self.delays.append((now - int(stamp)) / 1e9)
+                        first = False
+        self.done += 1
+
+    async def closed(self, n, seconds):
+        streams = [await self.connect() for _ in range(n)]
+        end = time.monotonic() + seconds
+
+        async def loop(stream):
+            while time.monotonic() < end:
+                await self.one(stream)
+
+        begin = time.monotonic()
+        await asyncio.gather(*(loop(s) for s in streams))
+        return time.monotonic() - begin
+
+    async def open(self, rate, seconds):
+        import random
+
+        random.seed(1)
+        idle = [await self.connect() for _ in range(64)]
+        begin = time.monotonic()
+        due = begin
+        tasks = []
+
+        async def send(at):
+            stream = idle.pop() if idle else await self.connect()
+            self.lags.append(time.monotonic() - at)
+            await self.one(stream)
+            idle.append(stream)
+
+        while due < begin + seconds:
+            due += random.expovariate(rate)
+            await asyncio.sleep(max(0, due - time.monotonic()))
+            tasks.append(asyncio.create_task(send(due)))
+        await asyncio.gather(*tasks)
+        return time.monotonic() - begin
+
+
+def yardstick(a):
+    y = Yardstick(a.port, a.tokens)
+    cpu = time.process_time()
+    seconds = asyncio.run(y.open(a.rate, a.seconds) if a.rate else y.closed(a.concurrency, a.seconds))
+    cpu = time.process_time() - cpu
+    print(
+        json.dumps(
+            {
+                "requests_per_s": y.done / seconds,
+                "events_per_s": y.events / seconds,
+                "delay_p50_us": us(percentile(y.delays, 0.5)),
+                "delay_p99_us": us(percentile(y.delays, 0.99)),
+                "lag_p50_us": us(percentile(y.lags, 0.5)),
+                "lag_p99_us": us(percentile(y.lags, 0.99)),
+                "busy": cpu / seconds,
+            }
+        )
+    )
+
+
+def us(seconds):
+    return None if seconds is None else seconds * 1e6
+
+
+# ---- running things
+
+
+@contextlib.contextmanager
+def null_server(a, *args):
+    command = ["taskset", "-c", str(a.server_cpu), PROGRAM, "null-server", "--for", "300", *map(str, args)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        try:
+            yield server.stdout.readline().strip()
+        finally:
+            server.terminate()
+
+
+def run(a, command):
+    """(stdout, peak resident MiB of the process)"""
+    with tempfile.TemporaryFile("w+") as out:
+        p = subprocess.Popen(["taskset", "-c", str(a.client_cpu), *command], stdout=out, stderr=subprocess.DEVNULL)
+        _, status, usage = os.wait4(p.pid, 0)
+        p.returncode = os.waitstatus_to_exitcode(status)
+        out.seek(0)
+        text = out.read()
+    if p.returncode != 0:
+        raise SystemExit(f"{command} failed ({p.returncode}): {text}")
+    return text, usage.ru_maxrss / 1024
+
+
+def ours(a, url, tokens, *args):
+    text, rss = run(
+        a,
+        [PROGRAM, "bench", url, "--json", "--no-calibration", "--no-out", "--input", "4", "--output", str(tokens),
+         *map(str, args)],
+    )  # fmt: skip
+    r = json.loads(text)
+    latency = r["latency"]
+    whole = r["throughput"]["whole"]
+
+    def at(figure, p):
+        return us(latency.get(figure, {}).get(p))
+
+    return {
+        "requests_per_s": whole["requests_per_s"],
+        "events_per_s": r["tokens"]["events"] / whole["seconds"],
+        "delay_p50_us": at("delivery", "p50_s"),
+        "delay_p99_us": at("delivery", "p99_s"),
+        "lag_p50_us": at("send_lag", "p50_s"),
+        "lag_p99_us": at("send_lag", "p99_s"),
+        "busy": r["client"]["busy"],
+        "rss_mib": rss,
+        "failed": r["requests"]["failed"],
+        "result": r,
+    }
+
+
+def theirs(a, url, tokens, concurrency=1, rate=0):
+    port = url.split(":")[2].split("/")[0]
+    text, rss = run(
+        a,
+        [sys.executable, __file__, "--yardstick", "--port", port, "--tokens", str(tokens), "--concurrency",
+         str(concurrency), "--rate", str(rate), "--seconds", str(a.seconds)],
+    )  # fmt: skip
+    return {**json.loads(text), "rss_mib": rss}
+
+
+# ---- what is measured: server arguments, tokens, our load, the yardstick's, figures shown
+
+SCENARIOS = {
+    "one-event": (["--tokens", 1], 1, ["-c", 64], {"concurrency": 64}, ["requests_per_s"]),
+    "coalesced": (
+        ["--tokens", 1000, "--events-per-write", 256, "--event-bytes", 220], 1000, ["-c", 16], {"concurrency": 16},
+        ["events_per_s"],
+    ),
+    "paced": (
+        ["--tokens", 50, "--ttft-ms", 500, "--itl-ms", 20], 50, ["-c", 1000], {"concurrency": 1000},
+        ["delay_p50_us", "delay_p99_us", "busy", "rss_mib"],
+    ),
+    "schedule": (["--tokens", 1], 1, ["--rate", 2000], {"rate": 2000}, ["lag_p50_us", "lag_p99_us"]),
+}  # fmt: skip
+
+
+def measure(a, name):
+    server, tokens, load, other, shown = SCENARIOS[name]
+    pairs = []
+    for _ in range(a.runs):
+        with null_server(a, *server) as url:
+            mine = ours(a, url, tokens, *load, "-d", a.seconds)
+            pairs.append((mine, theirs(a, url, tokens, **other)))
+    rows = {}
+    for figure in shown:
+        mine = statistics.median(m[figure] for m, _ in pairs)
+        peer = statistics.median(t[figure] for _, t in pairs)
+        rows[figure] = (mine, peer)
+        print(f"{name:<10} {figure:<16} {mine:>14.1f} {peer:>14.1f} {mine / peer:>9.3f}")
+    return rows
+
+
+def truth(a):
+    """How far TTFT and ITL are from the script: 50 ms and 10 ms."""
+    worst = []
+    for _ in range(a.runs):
+        with null_server(a, "--tokens", 20, "--ttft-ms", 50, "--itl-ms", 10) as url:
+            latency = ours(a, url, 20, "-c", 8, "-d", a.seconds)["result"]["latency"]
+            worst.append(
+                (us(latency["ttft"]["p50_s"] - 0.05), us(latency["ttft"]["p99_s"] - 0.05),
+                 us(latency["itl_event"]["p50_s"] - 0.01), us(latency["itl_event"]["p99_s"] - 0.01))
+            )  # fmt: skip
+    names = ["ttft p50", "ttft p99", "itl p50", "itl p99"]
+    for i, name in enumerate(names):
+        print(f"{'truth':<10} {name + ' - script':<16} {statistics.median(w[i] for w in worst):>11.1f} us")
+
+
+def held_open(a, n):
+    """Connections held open at once, each with a stream."""
+    with null_server(a, "--tokens", 3, "--ttft-ms", 2000, "--itl-ms", 100) as url:
+        sources = ",".join(f"127.0.0.{i}" for i in range(1, 3))
+        r = ours(a, url, 3, "-c", n, "-n", n, "--max-connections", n, "--source", sources, "--connect-timeout", 30)
+    print(f"{'held open':<10} {n} connections: {r['result']['requests']['ok']} answered, {r['failed']} failed, "
+          f"{r['rss_mib']:.0f} MiB")  # fmt: skip
+
+
+# ---- other tools on the same server
+
+
+def tokenizer_dir(path):
+    """A tokenizer of words, since none can be fetched here."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = ["<unk>", "</s>"] + [f"w{i}" for i in range(5000)]
+    t = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="<unk>"))
+    t.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    PreTrainedTokenizerFast(tokenizer_object=t, unk_token="<unk>", eos_token="</s>").save_pretrained(path)
+
+
+def peers(a):
+    """TTFT, ITL and rate that each reports for 16 streams of 32 tokens: 20 ms, then 5 ms each."""
+    bin_dir = pathlib.Path(a.peers)
+    print(f"\n{'16 streams, 20 ms + 31 x 5 ms':<32} {'req/s':>9} {'TTFT p50':>9} {'TTFT p99':>9} {'ITL mean':>9}")
+    with tempfile.TemporaryDirectory() as tmp, null_server(
+        a, "--tokens", 32, "--ttft-ms", 20, "--itl-ms", 5, "--shape", "role,usage"
+    ) as url:
+        n = 800
+        r = ours(a, url, 32, "-c", 16, "-n", n)["result"]
+        show_peer("edge-eval", r["throughput"]["whole"]["requests_per_s"], r["latency"]["ttft"]["p50_s"] * 1e3,
+                  r["latency"]["ttft"]["p99_s"] * 1e3, r["latency"]["itl_event"]["mean_s"] * 1e3)  # fmt: skip
+        subprocess.run([bin_dir / "python3", __file__, "--make-tokenizer", f"{tmp}/tokenizer"], check=True)
+        for name, function in (("AIPerf", aiperf), ("GuideLLM", guidellm)):
+            try:
+                show_peer(name, *function(bin_dir, url, f"{tmp}/tokenizer", f"{tmp}/{name}", n))
+            except (OSError, subprocess.SubprocessError, KeyError, IndexError, StopIteration) as problem:
+                print(f"{name}: could not be measured: {problem}")
+
+
+def show_peer(name, *figures):
+    print(f"{name:<32} " + " ".join(f"{x:>9.2f}" for x in figures))
+
+
+def offline(**more):
+    return {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", **more}
+
+
+def aiperf(bin_dir, url, tokenizer, out, n):
+    subprocess.run(
+        [bin_dir / "aiperf", "profile", "--model", "null", "--url", url.removesuffix("/v1"), "--endpoint-type", "chat",
+         "--streaming", "--concurrency", "16", "--request-count", str(n), "--tokenizer", tokenizer,
+         "--synthetic-input-tokens-mean", "8", "--output-tokens-mean", "32", "--use-server-token-count",
+         "--artifact-dir", out, "--ui", "none"],
+        check=True, capture_output=True, timeout=300, env=offline(),
+    )  # fmt: skip
+    with open(next(pathlib.Path(out).rglob("profile_export_aiperf.json")), encoding="utf-8") as f:
+        r = json.load(f)
+    return (r["request_throughput"]["avg"], r["time_to_first_token"]["p50"], r["time_to_first_token"]["p99"],
+            r["inter_token_latency"]["avg"])  # fmt: skip
+
+
+def guidellm(bin_dir, url, tokenizer, out, n):
+    os.makedirs(out)
+    subprocess.run(
+        [bin_dir / "guidellm", "benchmark", "run", "--target", url.removesuffix("/v1"), "--model", "null",
+         "--processor", tokenizer, "--profile", "concurrent", "--rate", "16", "--max-requests", str(n),
+         "--data", "prompt_tokens=8,output_tokens=32", "--output-path", f"{out}/r.json"],
+        check=True, capture_output=True, timeout=300, env=offline(),
+    )  # fmt: skip
+    with open(f"{out}/r.json", encoding="utf-8") as f:
+        m = json.load(f)["benchmarks"][0]["metrics"]
+    good = {k: m[k]["successful"] for k in ("requests_per_second", "time_to_first_token_ms", "inter_token_latency_ms")}
+    ttft = good["time_to_first_token_ms"]["percentiles"]
+    return (good["requests_per_second"]["mean"], ttft["p50"], ttft["p99"], good["inter_token_latency_ms"]["mean"])
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--runs", type=int, default=3)
+    p.add_argument("--seconds", type=float, default=3)
+    p.add_argument("--client-cpu", type=int, default=0)
+    p.add_argument("--server-cpu", type=int, default=1)
+    p.add_argument("--peers", help="directory with the programs aiperf, guidellm and python3")
+    p.add_argument("--only", default="one-event,coalesced,paced,schedule,truth,held")
+    p.add_argument("--held", type=int, default=9000, help="connections to hold open (ulimit -n above it)")
+    p.add_argument("--yardstick", action="store_true", help=argparse.SUPPRESS)
+    p.add_argument("--make-tokenizer", help=argparse.SUPPRESS)
+    p.add_argument("--port", type=int, help=argparse.SUPPRESS)
+    p.add_argument("--tokens", type=int, default=1, help=argparse.SUPPRESS)
+    p.add_argument("--concurrency", type=int, default=1, help=argparse.SUPPRESS)
+    p.add_argument("--rate", type=float, default=0, help=argparse.SUPPRESS)
+    a = p.parse_args()
+    if a.make_tokenizer:
+        return tokenizer_dir(a.make_tokenizer)
+    if a.yardstick:
+        return yardstick(a)
+    load = os.getloadavg()[0]
+    print(f"client on CPU {a.client_cpu}, null server on CPU {a.server_cpu}, {a.runs} runs of {a.seconds:g} s, in turn; "
+          f"load average before: {load:.2f}{' (NOT QUIET)' if load > 0.5 else ''}")  # fmt: skip
+    print(f"{'':<10} {'':<16} {'edge-eval':>14} {'asyncio':>14} {'ratio':>9}")
+    only = a.only.split(",")
+    for name in SCENARIOS:
+        if name in only:
+            measure(a, name)
+    if "truth" in only:
+        truth(a)
+    if "held" in only:
+        held_open(a, a.held)
+    if a.peers:
+        peers(a)
+
+
+if __name__ == "__main__":
+    main()
