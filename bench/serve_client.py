@@ -293,17 +293,13 @@ def show_peer(name, *figures):
     print(f"{name:<32} " + " ".join(f"{x:>9.2f}" for x in figures))
 
 
-def offline(**more):
-    return {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", **more}
-
-
 def aiperf(bin_dir, url, tokenizer, out, n):
     subprocess.run(
-        [bin_dir / "aiperf", "profile", "--model", "null", "--url", url.removesuffix("/v1"), "--endpoint-type", "chat",
+        [bin_dir / "aiperf", "profile", "--model", "m", "--url", url.removesuffix("/v1"), "--endpoint-type", "chat",
          "--streaming", "--concurrency", "16", "--request-count", str(n), "--tokenizer", tokenizer,
          "--synthetic-input-tokens-mean", "8", "--output-tokens-mean", "32", "--use-server-token-count",
          "--artifact-dir", out, "--ui", "none"],
-        check=True, capture_output=True, timeout=300, env=offline(),
+        check=True, capture_output=True, timeout=300,
     )  # fmt: skip
     with open(next(pathlib.Path(out).rglob("profile_export_aiperf.json")), encoding="utf-8") as f:
         r = json.load(f)
@@ -314,10 +310,12 @@ def aiperf(bin_dir, url, tokenizer, out, n):
 def guidellm(bin_dir, url, tokenizer, out, n):
     os.makedirs(out)
     subprocess.run(
-        [bin_dir / "guidellm", "benchmark", "run", "--target", url.removesuffix("/v1"), "--model", "null",
-         "--processor", tokenizer, "--profile", "concurrent", "--rate", "16", "--max-requests", str(n),
-         "--data", "prompt_tokens=8,output_tokens=32", "--output-path", f"{out}/r.json"],
-        check=True, capture_output=True, timeout=300, env=offline(),
+        [bin_dir / "guidellm", "run", "--backend", f"kind=openai_http,target={url.removesuffix('/v1')},model=m",
+         "--profile", "kind=concurrent,streams=16", "--constraint", f"kind=max_requests,count={n}",
+         "--tokenizer", f"kind=hf_auto,model={tokenizer}", "--data",
+         "kind=synthetic_text,prompt_tokens=8,output_tokens=32", "--output", f"kind=json,path={out}/r.json",
+         "--disable-console"],
+        check=True, capture_output=True, timeout=300, env={**os.environ, "HF_HUB_OFFLINE": "1"},
     )  # fmt: skip
     with open(f"{out}/r.json", encoding="utf-8") as f:
         m = json.load(f)["benchmarks"][0]["metrics"]

@@ -467,7 +467,11 @@ static int start_loops(const struct load *load, struct load_memory *m, struct ga
     for (int i = 0; i < load->n_loops && !rc; i++) {
         struct loop *l = &m->loops[i];
         m->n_loops++;
-        *l = (struct loop){.load = load, .gate = g, .index = i, .next_arrival = (size_t)i};
+        *l = (struct loop){.load = load,
+                           .gate = g,
+                           .index = i,
+                           .next_due_ns = INT64_MAX, /* nothing, while connections are opened */
+                           .next_arrival = (size_t)i};
         size_t n = (size_t)load->n_loops;
         l->share = load->count ? load->count / n + ((size_t)i < load->count % n) : SIZE_MAX;
         int errnum = pthread_create(&l->thread, NULL, loop_main, l);
