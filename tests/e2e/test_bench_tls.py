@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 import json
 import shutil
+import socket
 import ssl
 import subprocess
 import threading
 import unittest
 
-from harness import FAILED, Case, wait_until
+from harness import FAILED, Case, Started, wait_until
 
 
 class TlsProxy:
@@ -100,6 +101,38 @@ class Tls(Case):
         self.assertSays(done.err.lower(), "certificate")
         done = self.bench("-n", 3, "--model", "m", code=FAILED)
         self.assertSays(done.err.lower(), "certificate")
+
+
+@unittest.skipUnless(shutil.which("nghttpx") and shutil.which("openssl"), "nghttpx (nghttp2-proxy) speaks HTTP/2")
+class Http2(Case):
+    def test_streams_share_connections(self):
+        cert, key = self.dir / "cert.pem", self.dir / "key.pem"
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
+             "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert],
+            check=True, capture_output=True,
+        )  # fmt: skip
+        server = self.start("null-server", "--for", 120, "--tokens", 6, "--ttft-ms", 20, "--itl-ms", 5)
+        wait_until(lambda: server.text(0).endswith("/v1\n"), "an address", 30)
+        backend = server.text(0).split(":")[2].split("/")[0].strip()
+        with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as s:
+            port = s.getsockname()[1]
+        proxy = Started(["nghttpx", f"--frontend=127.0.0.1,{port}", f"--backend=127.0.0.1,{backend}", "--workers=1",
+                         "--conf=/dev/null", "--errorlog-file=/dev/null", str(key), str(cert)], self.dir)  # fmt: skip
+        self.addCleanup(proxy.end)
+
+        def listens():
+            with contextlib.closing(socket.socket()) as s:
+                return s.connect_ex(("127.0.0.1", port)) == 0
+
+        wait_until(listens, "nghttpx", 30)
+        done = self.edge_eval("bench", f"https://127.0.0.1:{port}/v1", "--http2", "--ca-file", cert, "--json", "--no-out",
+                              "--no-calibration", "--input", 8, "--output", 6, "-c", 8, "-n", 40)  # fmt: skip
+        r = json.loads(done.out)
+        self.assertEqual(r["requests"]["ok"], 40, r["requests"])
+        self.assertEqual(r["tokens"]["events"], 240)
+        self.assertGreaterEqual(r["latency"]["ttft"]["min_s"], 0.02)
+        self.assertLessEqual(r["client"]["loops"][0]["connections"], 2)
 
 
 class TlsFaults(Tls):
