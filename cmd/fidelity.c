@@ -13,8 +13,8 @@
 
 static const char *const usage[] = {
     "fidelity BASE.gguf OTHER.gguf --text FILE [--context N] [--windows N] [--json]",
-    "fidelity BASE.gguf OTHER.gguf --text FILE --compat llama-perplexity [--windows N] [--json]",
-    "fidelity BASE.gguf OTHER.gguf --task rag|summ|chat [--data FILE] [--items N] [--json]",
+    "fidelity BASE.gguf OTHER.gguf --text FILE --compat llama-perplexity [--json]",
+    "fidelity BASE.gguf OTHER.gguf --task rag|summ|chat [--data FILE] [--json]",
     NULL,
 };
 

@@ -79,23 +79,103 @@ static void scorers_on_request(void **state) {
     arena_release(&a);
 }
 
+static void primary_scores(void **state) {
+    struct arena a;
+    struct plan p;
+    check(*state, START, &a, &p);
+    assert_string_equal(p.score.primary[TASK_RAG]->id, "entailment");
+    assert_string_equal(p.score.primary[TASK_SUMM]->id, "non_contradiction");
+    assert_non_null(strstr(plan_source_gap(&p, SCORED_BY_ENTAILMENT), "score.entailment.model"));
+    assert_null(plan_source_gap(&p, SCORED_BY_TEXT));
+    assert_false(plan_wants_scorer(&p, scorer_find("entailment")));
+    arena_release(&a);
+
+    check(*state, START "score: {primary: text}\n", &a, &p);
+    for (int k = 0; k < TASK_KINDS; k++) {
+        assert_ptr_equal(p.score.primary[k], scorer_stand_in((enum task_kind)k));
+    }
+    arena_release(&a);
+
+    check(*state, START "score: {primary: {summ: rouge2, chat: chrf}}\n", &a, &p);
+    assert_string_equal(p.score.primary[TASK_RAG]->id, "entailment");
+    assert_string_equal(p.score.primary[TASK_SUMM]->id, "rouge2");
+    assert_string_equal(p.score.primary[TASK_CHAT]->id, "chrf");
+    assert_true(plan_wants_scorer(&p, scorer_find("chrf")));
+    arena_release(&a);
+}
+
+static void models_that_score(void **state) {
+    struct arena a;
+    struct plan p;
+    check(*state, START "score: {entailment: {model: own.gguf, pooling: mean}}\n", &a, &p);
+    assert_non_null(strstr(p.score.entailment.model, "/own.gguf"));
+    assert_true(p.score.entailment.mean_pooled);
+    assert_null(plan_source_gap(&p, SCORED_BY_ENTAILMENT));
+    assert_true(plan_wants_scorer(&p, scorer_find("entailment")));
+    assert_true(plan_wants_scorer(&p, scorer_find("non_contradiction")));
+    arena_release(&a);
+    check(*state,
+          START "sampling: {temperature: 1}\nscore: {passes: 3, entailment: {model: own.gguf}, "
+                "primary: {rag: entailment, summ: rougeL}}\n",
+          &a, &p);
+    assert_false(p.score.entailment.mean_pooled);
+    assert_int_equal(p.score.passes, 3);
+    assert_string_equal(p.score.primary[TASK_SUMM]->id, "rougeL");
+    arena_release(&a);
+}
+
 #define ON_REQUEST "rougeLsum, rouge1-stem, rouge2-stem, rougeL-stem, rougeLsum-stem, chrf"
 
 static void mistakes_are_named(void **state) {
-    refuses(*state, START "score: {as: 1}\n", "3:9: unknown key \"as\" in score; allowed: also");
-    refuses(*state, START "score: {also: chrf}\n",
-            "3:15: also should be a list of scorers such as [rougeL-stem]");
-    refuses(*state, START "score: {also: [chrf, bleu]}\n",
-            "3:22: \"bleu\" is no scorer on request; there are " ON_REQUEST);
-    refuses(*state, START "score: {also: [f1]}\n",
-            "3:16: \"f1\" is no scorer on request; there are " ON_REQUEST);
-    refuses(*state, START "score: {also: [chrf, chrf]}\n",
-            "3:22: \"chrf\" is listed twice in also");
+    static const struct {
+        const char *text;
+        const char *want;
+    } rows[] = {
+        {"score: {as: 1}\n",
+         "3:9: unknown key \"as\" in score; allowed: primary, also, passes, entailment"},
+        {"score: {also: chrf}\n", "3:15: also should be a list of scorers such as [rougeL-stem]"},
+        {"score: {also: [chrf, bleu]}\n",
+         "3:22: \"bleu\" is no scorer on request; there are " ON_REQUEST},
+        {"score: {also: [f1]}\n", "3:16: \"f1\" is no scorer on request; there are " ON_REQUEST},
+        {"score: {also: [chrf, chrf]}\n", "3:22: \"chrf\" is listed twice in also"},
+        {"score: {primary: f1}\n", "3:18: primary is \"f1\"; it should be text, or a scorer for "
+                                   "each task such as {rag: f1}"},
+        {"score: {primary: {rag: rougeL}}\n", "3:24: \"rougeL\" is no primary scorer of rag; there "
+                                              "are entailment, em, f1"},
+        {"score: {primary: {qa: f1}}\n",
+         "3:19: unknown key \"qa\" in primary; allowed: rag, summ, chat"},
+        {"score: {primary: {rag: entailment}}\n",
+         "3:24: entailment cannot be the primary score: no model judges entailment: name one in "
+         "score.entailment.model, or let the comparison of texts stand in with score: {primary: "
+         "text}"},
+        {"score: {entailment: {}}\n", "3:21: entailment needs a model: a GGUF file"},
+        {"score: {entailment: {model: own.gguf, pooling: cls}}\n",
+         "3:48: pooling is \"cls\"; allowed: mean"},
+        {"score: {passes: 3}\n",
+         "3:17: passes repeat each other word for word with greedy decoding; "
+         "set sampling.temperature"},
+        {"score: {passes: 0}\n",
+         "3:17: passes is \"0\"; it should be a whole number from 1 to 1000"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char text[512];
+        snprintf(text, sizeof(text), "%s%s", START, rows[i].text);
+        refuses(*state, text, rows[i].want);
+    }
+    struct arena a;
+    struct plan p;
+    struct err e = ERR_INIT;
+    assert_int_equal(parse(*state, START "score: {entailment: {model: no.gguf}}\n", &a, &p, &e),
+                     EE_FORMAT);
+    assert_non_null(strstr(e.msg, "p.yaml:3:29: no file at "));
+    arena_release(&a);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(scorers_on_request, setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(primary_scores, setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(models_that_score, setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(mistakes_are_named, setup, scratch_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -42,25 +42,32 @@ static void check(const char *scorer, const struct task_item *item, const char *
 static void registry_is_sound(void **state) {
     (void)state;
     size_t primaries[TASK_KINDS] = {0};
+    size_t stand_ins[TASK_KINDS] = {0};
     for (size_t i = 0; i < scorer_count(); i++) {
         const struct scorer *s = scorer_at(i);
         assert_ptr_equal(scorer_find(s->id), s);
         assert_true(strlen(s->about) > 0);
-        assert_true(s->low == 0.0 && s->high == 1.0);
+        assert_true(s->low < s->high);
+        assert_int_equal(s->score != NULL, s->source == SCORED_BY_TEXT);
         size_t tasks = 0;
         for (int k = 0; k < TASK_KINDS; k++) {
-            assert_true(s->labels[k] || !s->primary[k]);
+            assert_true(s->labels[k] || (!s->primary[k] && !s->stands_in[k]));
+            assert_true(!s->stands_in[k] || (s->source == SCORED_BY_TEXT && !s->on_request));
             tasks += s->labels[k] != NULL;
             primaries[k] += s->primary[k];
+            stand_ins[k] += s->stands_in[k];
         }
         assert_true(tasks > 0);
     }
     for (int k = 0; k < TASK_KINDS; k++) {
         assert_int_equal(primaries[k], 1);
+        assert_int_equal(stand_ins[k], 1);
     }
-    assert_string_equal(scorer_primary(TASK_RAG)->id, "f1");
-    assert_string_equal(scorer_primary(TASK_SUMM)->id, "rougeL");
-    assert_string_equal(scorer_primary(TASK_CHAT)->id, "rougeL");
+    assert_string_equal(scorer_primary(TASK_RAG)->id, "entailment");
+    assert_string_equal(scorer_primary(TASK_SUMM)->id, "non_contradiction");
+    assert_string_equal(scorer_stand_in(TASK_RAG)->id, "f1");
+    assert_string_equal(scorer_stand_in(TASK_SUMM)->id, "rougeL");
+    assert_string_equal(scorer_stand_in(TASK_CHAT)->id, "rougeL");
     assert_non_null(strstr(scorer_find("rougeL")->labels[TASK_CHAT], "against the reference"));
     assert_null(scorer_find("bleu"));
     assert_false(scorer_find("rougeL")->on_request);
@@ -122,6 +129,9 @@ static void what_cannot_be_scored_is_refused(void **state) {
     assert_non_null(strstr(e.msg, "f1 does not score the task summ"));
     assert_int_equal(score_item(f1, &answerable, NULL, &value, &e), EE_MISSING);
     assert_non_null(strstr(e.msg, "item yes"));
+    const struct scorer *entailment = scorer_find("entailment");
+    assert_int_equal(score_item(entailment, &answerable, "x", &value, &e), EE_UNSUPPORTED);
+    assert_non_null(strstr(e.msg, "entailment is scored by a model"));
     assert_true(value == -1.0);
 }
 

@@ -65,7 +65,7 @@ static int check_before_load(const struct engine_opts *o, struct gguf_info *f, s
     return rc ? rc : check_memory(o, f, e);
 }
 
-static struct llama_model *load_model(const struct engine_opts *o) {
+struct llama_model *llama_load_weights(const struct engine_opts *o) {
     struct llama_model_params mp = llama_model_default_params();
     ggml_backend_dev_t no_device = NULL;
     if (o->n_gpu_layers == 0) {
@@ -160,7 +160,7 @@ int engine_open(const struct engine_opts *opts, struct engine **out, struct engi
     g->n_batch = o.n_batch;
     char what[512];
     snprintf(what, sizeof(what), "cannot load %.400s", o.model_path);
-    g->model = load_model(&o);
+    g->model = llama_load_weights(&o);
     if (!g->model) {
         rc = llama_fail(e, EE_FORMAT, what);
         goto fail;

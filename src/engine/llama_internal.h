@@ -23,6 +23,8 @@ struct engine {
  * engine's last error lines for llama_take_error.
  */
 int llama_start_backends(struct err *e) EE_MUST_CHECK;
+/* The model at o->model_path, on the devices that o asks for; NULL, with the reason for llama_fail. */
+struct llama_model *llama_load_weights(const struct engine_opts *o);
 /* llama_tokenize into the arena. special: add what belongs around a document; parse: names of control
  * tokens in the text are those tokens. */
 int llama_tokens_of(const struct llama_vocab *vocab, const char *text, size_t len, bool special,

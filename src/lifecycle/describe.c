@@ -4,6 +4,7 @@
 #include "base/hash.h"
 #include "base/machine.h"
 #include "lifecycle/run_internal.h"
+#include "lifecycle/score_source.h"
 
 #include <stdlib.h>
 
@@ -71,6 +72,7 @@ int describe_stages(struct run *r, struct buf *out, struct err *e) {
     uint64_t have = 0;
     buf_addf(out, "plan %s: %s\n", r->plan.name, r->plan.path);
     describe_variants(r, out);
+    score_gaps(r, out);
     buf_addstr(out, "stages, equal ones shared:\n");
     int rc = describe_kinds(r, out, &disk, e);
     rc = rc ? rc : fs_free_bytes(".", &have, e);

@@ -5,15 +5,15 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "lifecycle/run_internal.h"
+#include "lifecycle/score_source.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-const struct stage_kind *const stage_kinds[] = {&stage_adapt, &stage_merge, &stage_quantize,
-                                                &stage_load,  &stage_serve, &stage_score,
-                                                NULL};
+const struct stage_kind *const stage_kinds[] = {
+    &stage_adapt, &stage_merge, &stage_quantize, &stage_load, &stage_serve, &stage_score, NULL};
 
 bool stage_applies(const struct stage_kind *k, const struct variant *v) {
     return !k->applies || k->applies(v);
@@ -586,9 +586,21 @@ static int put_variants(struct run *r, struct err *e) {
     return rc;
 }
 
+static void note_score_gaps(struct run *r) {
+    struct buf gaps;
+    buf_init(&gaps);
+    score_gaps(r, &gaps);
+    char *rest = NULL;
+    for (char *line = strtok_r(gaps.data, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+        run_note(r, "%s", line);
+    }
+    buf_release(&gaps);
+}
+
 int run_execute(struct run *r, const char *only, struct run_outcome *out, struct err *e) {
     *out = (struct run_outcome){0};
     struct execution x = {.run = r, .out = out};
+    note_score_gaps(r);
     int rc = inspect_models(r, e);
     rc = rc ? rc : measure_setup(r, e);
     rc = rc ? rc : put_variants(r, e);

@@ -356,65 +356,6 @@ static int read_energy(struct reader *r, struct ynode n, struct err *e) {
     return p->energy.source && (p->energy.gpus || !gpus) ? 0 : no_memory(e);
 }
 
-static int unknown_scorer(struct ynode n, const char *id, struct err *e) {
-    struct buf known;
-    buf_init(&known);
-    for (size_t i = 0; i < scorer_count(); i++) {
-        if (scorer_at(i)->on_request) {
-            buf_addf(&known, "%s%s", known.len ? ", " : "", scorer_at(i)->id);
-        }
-    }
-    int rc = ynode_fail(n, e, "\"%.40s\" is no scorer on request; there are %s", id, known.data);
-    buf_release(&known);
-    return rc;
-}
-
-static int read_also(struct reader *r, struct ynode list, struct err *e) {
-    struct plan *p = r->plan;
-    size_t n = yseq_len(list);
-    if (ynode_present(list) && n == 0) {
-        return ynode_fail(list, e, "also should be a list of scorers such as [rougeL-stem]");
-    }
-    p->score.also = arena_array(r->arena, n, sizeof(struct scorer *));
-    if (!p->score.also) {
-        return no_memory(e);
-    }
-    for (size_t i = 0; i < n; i++) {
-        const char *id = NULL;
-        int rc = ynode_str(yseq_at(list, i), "a scorer", &id, e);
-        if (rc) {
-            return rc;
-        }
-        const struct scorer *s = scorer_find(id);
-        if (!s || !s->on_request) {
-            return unknown_scorer(yseq_at(list, i), id, e);
-        }
-        if (plan_wants_scorer(p, s)) {
-            return ynode_fail(yseq_at(list, i), e, "\"%s\" is listed twice in also", id);
-        }
-        p->score.also[p->score.n_also++] = s;
-    }
-    return 0;
-}
-
-static int read_score(struct reader *r, struct ynode n, struct err *e) {
-    static const char *const keys[] = {"also", NULL};
-    if (!ynode_present(n)) {
-        return 0;
-    }
-    int rc = ymap_check(n, "score", keys, e);
-    return rc ? rc : read_also(r, ymap_get(n, "also"), e);
-}
-
-bool plan_wants_scorer(const struct plan *p, const struct scorer *s) {
-    for (size_t i = 0; i < p->score.n_also; i++) {
-        if (p->score.also[i] == s) {
-            return true;
-        }
-    }
-    return !s->on_request;
-}
-
 static int read_adapt(struct reader *r, struct ynode root, struct err *e) {
     struct plan *p = r->plan;
     const struct plan_adapt_places places = {r->plan_dir, r->data_dir, ymap_get(root, "methods")};
@@ -426,7 +367,8 @@ static int read_adapt(struct reader *r, struct ynode root, struct err *e) {
     for (size_t i = 0; i < p->n_methods; i++) {
         trains = trains || p->methods[i] != METHOD_NONE;
     }
-    return plan_adapt_read(ymap_get(root, "adapt"), &places, kinds, trains, p->seed, r->arena, &p->adapt, e);
+    return plan_adapt_read(ymap_get(root, "adapt"), &places, kinds, trains, p->seed, r->arena,
+                           &p->adapt, e);
 }
 
 static int read_root(struct reader *r, struct ynode root, struct err *e) {
@@ -465,7 +407,7 @@ static int read_root(struct reader *r, struct ynode root, struct err *e) {
     rc = rc ? rc : read_engine(r, ymap_get(root, "engine"), e);
     rc = rc ? rc : read_energy(r, ymap_get(root, "energy"), e);
     rc = rc ? rc : plan_cost_read(ymap_get(root, "cost"), r->arena, &p->cost, e);
-    rc = rc ? rc : read_score(r, ymap_get(root, "score"), e);
+    rc = rc ? rc : plan_score_read(ymap_get(root, "score"), r->plan_dir, r->arena, p, e);
     rc = rc ? rc : read_adapt(r, root, e);
     p->sampling.seed = (uint32_t)p->seed;
     return !rc && !p->name ? no_memory(e) : rc;

@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "base/err.h"
+#include "base/ydoc.h"
 #include "engine/engine.h"
 #include "lifecycle/plan_adapt.h"
 #include "lifecycle/plan_cost.h"
@@ -46,6 +47,18 @@ struct plan_task {
     int64_t max_tokens; /* of an answer */
 };
 
+/* How answers are scored. */
+struct plan_score {
+    const struct scorer *primary[TASK_KINDS]; /* whose mean is S */
+    const struct scorer **also;               /* scorers on request that the plan asks for */
+    size_t n_also;
+    int64_t passes; /* sampled answers an item that are scored; 0: one a repeat of serving */
+    struct {
+        const char *model; /* a classifier, or a model that is asked in words; NULL: none */
+        bool mean_pooled;  /* the user's word on a ModernBERT classifier, see engine/encoder.h */
+    } entailment;
+};
+
 struct plan {
     const char *name;
     const char *path; /* as given */
@@ -83,10 +96,7 @@ struct plan {
         const char *gpus;   /* as meter_opts.gpus; NULL: all */
         double idle_s;      /* longest idle baseline measurement; 0: none */
     } energy;
-    struct {
-        const struct scorer **also; /* scorers on request that the plan asks for */
-        size_t n_also;
-    } score;
+    struct plan_score score;
     struct plan_adapt adapt;
     int64_t stage_timeout_s;
     struct plan_cost cost; /* no stage depends on it */
@@ -99,8 +109,13 @@ int plan_load(const char *path, const char *data_dir, struct arena *a, struct pl
 int plan_parse(const char *text, size_t len, const char *path, const char *data_dir,
                struct arena *a, struct plan *out, struct err *e) EE_MUST_CHECK;
 
-/* Whether the plan has answers scored by s: every scorer that is not on request, and those asked
- * for. */
+/* Whether the plan has answers scored by s: every scorer that compares texts and is not on request,
+ * those asked for, and those whose model the plan names. */
 bool plan_wants_scorer(const struct plan *p, const struct scorer *s);
+/* Why no model scores for that source, and what to write to have one; NULL when one does. */
+const char *plan_source_gap(const struct plan *p, enum scorer_source source);
+/* The score section, of a file in plan_dir; for plan.c. */
+int plan_score_read(struct ynode n, const char *plan_dir, struct arena *a, struct plan *p,
+                    struct err *e) EE_MUST_CHECK;
 
 #endif

@@ -112,7 +112,8 @@ static int check_data(struct ynode where, const struct plan_adapt *p, enum task_
                       struct err *e) {
     return fs_exists(p->data[k])
                ? 0
-               : ynode_fail(where, e, "no training rows for %s at %s; give adapt: {data: {%s: FILE}}",
+               : ynode_fail(where, e,
+                            "no training rows for %s at %s; give adapt: {data: {%s: FILE}}",
                             task_kind_name(k), p->data[k], task_kind_name(k));
 }
 

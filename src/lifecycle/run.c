@@ -7,6 +7,7 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "lifecycle/run_internal.h"
+#include "lifecycle/score_source.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -90,7 +91,8 @@ static int new_run(const char *dir, const struct run_opts *opts, struct run **ou
 
 static int prepare(struct run *r, struct err *e) {
     int rc = variants_expand(&r->plan, &r->arena, &r->variants, &r->n_variants, e);
-    return rc ? rc : load_tasks(r, e);
+    rc = rc ? rc : load_tasks(r, e);
+    return rc ? rc : score_sources_prepare(r, e);
 }
 
 void run_close(struct run *r) {

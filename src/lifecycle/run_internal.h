@@ -37,6 +37,7 @@ struct run {
     struct task_set tasks[TASK_KINDS];
     char task_hash[TASK_KINDS][33];  /* of the task file */
     char train_hash[TASK_KINDS][33]; /* of the rows to train on; "" where nothing is trained */
+    char score_model_hash[SCORER_SOURCES][33]; /* of the files of models that score */
 
     char *dir;
     int lock_fd;

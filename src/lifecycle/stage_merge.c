@@ -52,10 +52,9 @@ static int execute(struct run *r, const struct variant *v, int64_t stage_id, jso
                    struct err *e) {
     char *adapter = run_adapter_path(r, v);
     char *out_path = run_merged_path(r, v);
-    json_t *args = adapter && out_path
-                       ? json_pack("{s:s, s:s, s:s}", "model", v->model->path, "adapter", adapter,
-                                   "out", out_path)
-                       : NULL;
+    json_t *args = adapter && out_path ? json_pack("{s:s, s:s, s:s}", "model", v->model->path,
+                                                   "adapter", adapter, "out", out_path)
+                                       : NULL;
     struct stage_rows rows = {r, stage_id};
     struct job_spec spec = {.job = "merge",
                             .args = args,

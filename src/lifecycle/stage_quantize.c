@@ -45,8 +45,7 @@ static bool used_as_is(const struct run *r, const struct variant *v, enum precis
 /* Quantizing starts from full precision: the model file where it has that, else our F16 of it. */
 static bool starts_from_fp16_artifact(const struct run *r, const struct variant *v,
                                       enum precision p) {
-    return p != PRECISION_FP16 &&
-           (variant_is_adapted(v) || !is_full_precision(run_model(r, v)));
+    return p != PRECISION_FP16 && (variant_is_adapted(v) || !is_full_precision(run_model(r, v)));
 }
 
 static char *artifact_path(const struct run *r, const struct variant *v, enum precision p) {
@@ -197,8 +196,7 @@ static int convert(struct run *r, const struct variant *v, int64_t stage_id, con
     }
     if (!rc) {
         *result = json_pack("{s:s, s:s, s:I, s:b, s:b}", "type", type, "source_type",
-                            starts_from_fp16_artifact(r, v, v->precision) ? "F16"
-                                                                  : m->file_type,
+                            starts_from_fp16_artifact(r, v, v->precision) ? "F16" : m->file_type,
                             "bytes", (json_int_t)json_int_or(out.result, "bytes", 0), "used_as_is",
                             as_is, "synthetic", m->is_synthetic);
     }

@@ -42,5 +42,6 @@ worker_job_fn quantize_job;
 worker_job_fn load_job;
 worker_job_fn serve_job;
 worker_job_fn fidelity_job;
+worker_job_fn entail_job;
 
 #endif

@@ -18,6 +18,22 @@ static scorer_fn score_chrf;
 
 static const struct scorer scorers[] = {
     {
+        .id = "entailment",
+        .about = "Probability that the context entails the answer.",
+        UNIT_RANGE,
+        .labels = {[TASK_RAG] = "entailment"},
+        .primary = {[TASK_RAG] = true},
+        .source = SCORED_BY_ENTAILMENT,
+    },
+    {
+        .id = "non_contradiction",
+        .about = "Probability that the document does not contradict the summary.",
+        UNIT_RANGE,
+        .labels = {[TASK_SUMM] = "non-contradiction"},
+        .primary = {[TASK_SUMM] = true},
+        .source = SCORED_BY_ENTAILMENT,
+    },
+    {
         .id = "em",
         .about = "Share of answers equal to a right one after SQuAD's normalization.",
         UNIT_RANGE,
@@ -29,7 +45,7 @@ static const struct scorer scorers[] = {
         .about = "Words shared with the closest right answer, as SQuAD 2.0 counts them.",
         UNIT_RANGE,
         .labels = {[TASK_RAG] = "token F1"},
-        .primary = {[TASK_RAG] = true},
+        .stands_in = {[TASK_RAG] = true},
         .score = score_f1,
     },
     {
@@ -53,7 +69,8 @@ static const struct scorer scorers[] = {
         .about = "F-measure of the longest sequence of words in common with the reference.",
         UNIT_RANGE,
         .labels = LIKE_REFERENCE("ROUGE-L"),
-        .primary = {[TASK_SUMM] = true, [TASK_CHAT] = true},
+        .primary = {[TASK_CHAT] = true},
+        .stands_in = {[TASK_SUMM] = true, [TASK_CHAT] = true},
         .score = score_rouge,
         .rouge = {ROUGE_L},
     },
@@ -138,6 +155,15 @@ const struct scorer *scorer_primary(enum task_kind kind) {
     return NULL;
 }
 
+const struct scorer *scorer_stand_in(enum task_kind kind) {
+    for (size_t i = 0; i < scorer_count(); i++) {
+        if (scorers[i].stands_in[kind]) {
+            return &scorers[i];
+        }
+    }
+    return NULL;
+}
+
 static size_t len_without_period(const char *s, size_t len) {
     return len > 0 && s[len - 1] == '.' ? len - 1 : len;
 }
@@ -172,6 +198,9 @@ int score_item(const struct scorer *s, const struct task_item *item, const char 
     if (!s->labels[item->kind]) {
         return err_set(e, EE_UNSUPPORTED, "%s does not score the task %s", s->id,
                        task_kind_name(item->kind));
+    }
+    if (s->source != SCORED_BY_TEXT) {
+        return err_set(e, EE_UNSUPPORTED, "%s is scored by a model, not by comparing texts", s->id);
     }
     if (!prediction) {
         return err_set(e, EE_MISSING, "item %s has no answer to score", item->id);

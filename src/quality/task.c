@@ -165,9 +165,9 @@ static int parse_rag(struct reader *r, const json_t *obj, struct task_item *item
     if (!rc) {
         rc = want_text(obj, "question", &fields[1].text, e);
     }
-    if (!rc) {
-        rc = parse_answers(r, obj, item, e);
-    }
+    rc = rc ? rc : copy_str(r, fields[0].text, &item->source, e);
+    rc = rc ? rc : copy_str(r, fields[1].text, &item->question, e);
+    rc = rc ? rc : parse_answers(r, obj, item, e);
     return rc ? rc : set_prompt(r, fields, 2, item, e);
 }
 
@@ -178,9 +178,8 @@ static int parse_summ(struct reader *r, const json_t *obj, struct task_item *ite
     if (!rc) {
         rc = want_text(obj, "summary", &summary, e);
     }
-    if (!rc) {
-        rc = set_golds(r, &summary, 1, item, e);
-    }
+    rc = rc ? rc : copy_str(r, document.text, &item->source, e);
+    rc = rc ? rc : set_golds(r, &summary, 1, item, e);
     return rc ? rc : set_prompt(r, &document, 1, item, e);
 }
 

@@ -35,6 +35,9 @@ struct task_item {
     const char *domain;                  /* "" where the file names none */
     const struct task_message *messages; /* what the model is sent; the first is the system's */
     size_t n_messages;
+    const char *source;       /* what an answer must follow from: the context (rag), the document
+                                 (summ); NULL in chat */
+    const char *question;     /* in rag; else NULL */
     const char *const *golds; /* right answers; at least one */
     size_t n_golds;
     bool unanswerable; /* then the one gold is "" */

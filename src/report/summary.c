@@ -534,12 +534,20 @@ static void note_columns(struct notes *t) {
             break;
         }
     }
+    struct buf scorers;
     buf_init(&b);
-    buf_addstr(&b, "score: mean of the task's primary scorer (");
-    add_scorers(t->run, &b);
-    buf_addstr(&b, "); \xC2\xB1 half of its 95 % Student t interval over items");
-    add_note(t, &b);
+    buf_init(&scorers);
+    add_scorers(t->run, &scorers);
+    if (scorers.len > 0) {
+        buf_addf(
+            &b,
+            "score: mean of the task's primary scorer (%s); \xC2\xB1 half of its 95 %% Student t "
+            "interval over items",
+            scorers.data);
+        add_note(t, &b);
+    }
     buf_release(&b);
+    buf_release(&scorers);
     if (t->profile == SUMMARY_FULL) {
         note_full_columns(t);
     } else {

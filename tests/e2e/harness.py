@@ -199,6 +199,7 @@ def plan(model, **changes):
         "load": {"warm": 1, "cold": 0},
         "engine": {"threads": 1},
         "energy": {"idle_s": 0},
+        "score": {"primary": "text"},
     }
     p.update(changes)
     return {k: v for k, v in p.items() if v is not None}

@@ -6,7 +6,7 @@ import unittest
 
 from harness import FAILED, MODEL, MODEL_ID, OK, USAGE, Case, environment, plan, tiny_model, write_plan
 
-COMMANDS = ("run", "report", "quantize", "synth", "models")
+COMMANDS = ("run", "report", "fidelity", "quantize", "synth", "models")
 
 
 class Help(Case):

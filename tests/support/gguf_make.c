@@ -98,10 +98,10 @@ static void set_tokenizer(const struct maker *k) {
 
 /* Random weights, the same for a name each time: a regular pattern would give tokens equal logits,
  * and which of those is picked is nobody's promise. */
-static void add_tensor(const struct maker *k, const char *name, enum ggml_type type, int64_t row,
-                       int64_t n_rows) {
-    struct ggml_tensor *t = n_rows > 1 ? ggml_new_tensor_2d(k->ctx, type, row, n_rows)
-                                       : ggml_new_tensor_1d(k->ctx, type, row);
+void gguf_make_tensor(struct gguf_context *g, struct ggml_context *ctx, const char *name,
+                      enum ggml_type type, int64_t row, int64_t n_rows, float spread) {
+    struct ggml_tensor *t = n_rows > 1 ? ggml_new_tensor_2d(ctx, type, row, n_rows)
+                                       : ggml_new_tensor_1d(ctx, type, row);
     assert_non_null(t);
     ggml_set_name(t, name);
     size_t n = (size_t)ggml_nelements(t);
@@ -113,7 +113,6 @@ static void add_tensor(const struct maker *k, const char *name, enum ggml_type t
     }
     struct rng rng;
     rng_init_stream(&rng, 1, stream);
-    const float spread = k->m->spread > 0 ? k->m->spread : 1;
     for (size_t i = 0; i < n; i++) {
         values[i] = ((float)rng_uniform(&rng) - 0.5F) * spread;
     }
@@ -123,7 +122,12 @@ static void add_tensor(const struct maker *k, const char *name, enum ggml_type t
         ggml_quantize_chunk(type, values, t->data, 0, n_rows, row, NULL);
     }
     free(values);
-    gguf_add_tensor(k->g, t);
+    gguf_add_tensor(g, t);
+}
+
+static void add_tensor(const struct maker *k, const char *name, enum ggml_type type, int64_t row,
+                       int64_t n_rows) {
+    gguf_make_tensor(k->g, k->ctx, name, type, row, n_rows, k->m->spread > 0 ? k->m->spread : 1);
 }
 
 static void add_rope_freqs(const struct maker *k) {

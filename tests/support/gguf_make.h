@@ -7,6 +7,7 @@
 
 #include <ggml.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 struct gguf_make {
     const char *arch;    /* NULL: the key is left out */
@@ -36,5 +37,31 @@ extern const struct gguf_make gguf_make_default;
 /* Weights are seeded random numbers, so that equal parameters make equal files. The test fails when path
  * cannot be written. */
 void gguf_make_file(const char *path, const struct gguf_make *m);
+
+/* A tensor of a file being made, with the random numbers that belong to its name, spread wide. */
+struct gguf_context;
+void gguf_make_tensor(struct gguf_context *g, struct ggml_context *ctx, const char *name,
+                      enum ggml_type type, int64_t row, int64_t n_rows, float spread);
+
+/*
+ * Encoders of two layers of 64 with heads of 32, in F32, on a byte-level vocabulary of 261 tokens:
+ * 0 <s>, 1 <pad>, 2 </s>, 3 <unk>, then the 256 bytes in the order of GPT-2's alphabet, and "th".
+ */
+struct gguf_make_encoder {
+    const char *arch;          /* "bert" or "modern-bert" */
+    const char *tokenizer;     /* "gpt2", or "bert" for a plain BERT's */
+    const char *const *labels; /* NULL: the key is left out */
+    size_t n_labels;
+    size_t n_outputs; /* of the classification head; 0: no head */
+    int n_token_types;
+    int pooling;   /* llama.cpp's number of a pooling type; -1: the key is left out */
+    bool no_dense; /* the head has its last layer alone */
+};
+/* Of a RoBERTa classifier: contradiction, entailment, neutral. */
+extern const struct gguf_make_encoder gguf_make_roberta;
+
+enum { GGUF_ENCODER_CONTEXT = 96, GGUF_ENCODER_EMBD = 64, GGUF_ENCODER_FF = 96 };
+
+void gguf_make_encoder_file(const char *path, const struct gguf_make_encoder *m);
 
 #endif

@@ -1,0 +1,149 @@
+"""Scores that need a model of their own: entailment by classifiers and by a model asked in words."""
+
+import json
+import unittest
+
+import encoders
+from harness import FAILED, MODEL, Case, f16_model, plan, tiny_model, write_plan
+
+
+def write_items(path, items):
+    path.write_text("".join(json.dumps(item) + "\n" for item in items))
+    return path.name
+
+
+RAG = [
+    {"id": "a", "context": "The pump is checked every Tuesday.", "question": "When is it checked?", "answers": ["Tuesday"]},
+    {"id": "b", "context": "The pump is red.", "question": "Who made it?", "answers": []},
+    {"id": "long", "context": "The pump is red and old. " * 40, "question": "Which colour is it?", "answers": ["red"]},
+]
+SUMM = [{"id": "s", "document": "Rain fell all day. " * 30, "summary": "It rained."}]
+
+
+class Scored(Case):
+    def setUp(self):
+        super().setUp()
+        tiny_model(self.dir)
+        write_items(self.dir / "rag.jsonl", RAG)
+        write_items(self.dir / "summ.jsonl", SUMM)
+
+    def plan(self, **changes):
+        tasks = {"rag": {"max_tokens": 6, "data": "rag.jsonl"}, "summ": {"max_tokens": 6, "data": "summ.jsonl"}}
+        return plan({"path": "tiny.gguf"}, **{"precisions": ["fp16"], "tasks": tasks, **changes})
+
+    def results(self, run):
+        """task -> the score stage's result"""
+        rows = run.rows("SELECT title, result_json FROM stage WHERE kind = 'score'")
+        return {title.split()[2]: json.loads(result) for title, result in rows}
+
+    def scores(self, run, scorer):
+        rows = run.rows("SELECT item_id, pass, value, is_primary FROM score WHERE scorer = ? ORDER BY 1, 2", scorer)
+        return {(item, n): (value, primary) for item, n, value, primary in rows}
+
+
+class Entailment(Scored):
+    def test_a_classifier_scores_what_it_is_asked(self):
+        encoders.roberta(self.dir / "nli.gguf", labels=encoders.NLI)
+        run, done = self.measure(self.plan(score={"entailment": {"model": "nli.gguf"}}))
+        self.assertAllDone(run)
+        rag, summ = self.scores(run, "entailment"), self.scores(run, "non_contradiction")
+        self.assertEqual(set(rag), {("a", 0), ("b", 0), ("long", 0)})
+        self.assertEqual(set(summ), {("s", 0)})
+        for value, primary in [*rag.values(), *summ.values()]:
+            self.assertTrue(0 <= value <= 1 and primary == 1, (rag, summ))
+        self.assertEqual({p for _, p in self.scores(run, "f1").values()}, {0}, "the secondary score is there beside it")
+        results = self.results(run)
+        self.assertEqual((results["rag"]["scorer"], results["summ"]["scorer"]), ("entailment", "non_contradiction"))
+        model = results["rag"]["models"]["entail"]
+        self.assertEqual((model["read_as"], model["failed"]), ("classifier", {}))
+        self.assertEqual(model["asked"] + model["decided_without"], 3)
+        self.assertGreater(model["windows"], model["asked"], "a long context is read in windows")
+        self.assertEqual(run.rows("SELECT DISTINCT window FROM energy JOIN stage USING (stage_id) WHERE kind = 'score'"),
+                         [("score/entailment",)])  # fmt: skip
+        scores = {m["variant_id"]: m for m in run.metrics() if m["metric"] == "score"}
+        self.assertEqual(len(scores), 2)
+        for m in scores.values():
+            self.assertEqual(m["reason"], "", m)
+        self.assertSays(done.out, "rag entailment, summ non_contradiction")
+        self.assertNotIn("no score S", done.err)
+        right = model["controls"]["right"]
+        self.assertEqual(f"got {right} of 8 control questions right; do not trust" in done.err, right < 7)
+
+        # Another classifier, another score; the same one, nothing to do.
+        again, done = self.resume()
+        self.assertSays(done.err, "reused")
+        encoders.roberta(self.dir / "other.gguf", labels=encoders.NLI, seed=2)
+        other, _ = self.measure(self.plan(score={"entailment": {"model": "other.gguf"}}), out="other")
+        self.assertNotEqual(self.scores(other, "entailment"), rag)
+        self.assertEqual(self.scores(again, "entailment"), rag)
+
+    def test_without_one_the_score_is_refused_and_says_so(self):
+        content = self.plan(score=None)
+        path = write_plan(self.dir, content)
+        dry = self.edge_eval("run", path, "--dry-run")
+        run, done = self.measure(content)
+        for text in (dry.out, done.err):
+            self.assertSays(text, "rag has no score S", "summ has no score S", "score.entailment.model",
+                            "score: {primary: text}")  # fmt: skip
+        self.assertEqual(self.scores(run, "entailment"), {})
+        self.assertEqual({p for _, p in self.scores(run, "f1").values()}, {0})
+        self.assertSays(self.results(run)["rag"]["refused"], "no model judges entailment")
+        for m in run.metrics():
+            if m["metric"] in ("score", "ipw", "q_ret"):
+                self.assertEqual(m["value"], "", m)
+        score = next(m for m in run.metrics() if m["metric"] == "score")
+        self.assertSays(score["reason"], "no model judges entailment")
+
+    def test_the_plan_lets_a_text_score_stand_in(self):
+        run, done = self.measure(self.plan(score={"primary": {"rag": "f1", "summ": "rouge2"}, "also": ["rougeL-stem"]}))
+        self.assertEqual({p for _, p in self.scores(run, "f1").values()}, {1})
+        self.assertEqual({p for _, p in self.scores(run, "rouge2").values()}, {1})
+        self.assertEqual({p for _, p in self.scores(run, "rougeL-stem").values()}, {0})
+        self.assertSays(done.out, "rag f1, summ rouge2")
+        parts = self.results(run)["rag"]["means"]["f1"]
+        self.assertEqual((parts["n"], parts["answerable"]["n"], parts["unanswerable"]["n"]), (3, 2, 1))
+
+    def test_classifiers_that_cannot_be_trusted_cost_the_score_alone(self):
+        for name, part, options in [
+            ("nameless", "names no labels", {"pooling": encoders.RANK}),
+            ("plain", "is a plain BERT", {"labels": encoders.NLI, "token_types": 2}),
+            ("sentiment", 'has no label "entailment"', {"labels": ("positive", "negative")}),
+            ("embedder", "has no whole classification head", {"pooling": encoders.MEAN}),
+        ]:
+            with self.subTest(name=name):
+                encoders.roberta(self.dir / f"{name}.gguf", **options)
+                content = self.plan(tasks={"rag": {"max_tokens": 6, "data": "rag.jsonl"}},
+                                    score={"entailment": {"model": f"{name}.gguf"}})  # fmt: skip
+                run, done = self.measure(content, out=name, code=FAILED)
+                self.assertSays(done.err, part, f"{name}.gguf")
+                self.assertEqual([s for t, s in run.stages() if not t.startswith("score")], ["done"] * 3)
+        (self.dir / "noise.gguf").write_bytes(b"GGUF" + bytes(range(256)) * 8)
+        content = self.plan(score={"entailment": {"model": "noise.gguf"}})
+        self.assertSays(self.measure(content, out="noise", code=FAILED)[1].err, "noise.gguf")
+
+    def test_a_model_asked_in_words(self):
+        f16_model(self.dir, "words.gguf", "tiny.gguf")
+        run, _ = self.measure(self.plan(score={"entailment": {"model": "words.gguf"}}))
+        result = self.results(run)["rag"]["models"]["entail"]
+        self.assertEqual(result["read_as"], "causal model")
+        for value, primary in self.scores(run, "entailment").values():
+            self.assertTrue(0 <= value <= 1 and primary == 1)
+
+
+class WholeModel(Scored):
+    def test_the_default_model_judges_in_words(self):
+        """It is small, but it tells a repeated sentence from an unrelated one more often than not."""
+        if not MODEL.exists():
+            raise unittest.SkipTest(f"the default model is not at {MODEL}: run make deps")
+        content = self.plan(tasks={"rag": {"items": 6, "max_tokens": 12}}, models=[str(MODEL)],
+                            score={"entailment": {"model": str(MODEL)}})  # fmt: skip
+        content["models"] = [{"path": str(MODEL), "id": "whole"}]
+        run, _ = self.measure(content)
+        self.assertAllDone(run)
+        values = self.scores(run, "entailment")
+        self.assertEqual(len(values), 6)
+        self.assertGreater(len({v for v, _ in values.values()}), 1, values)
+
+
+if __name__ == "__main__":
+    unittest.main()
