@@ -25,6 +25,7 @@ command_fn cmd_adapt;
 command_fn cmd_merge;
 command_fn cmd_bench;
 command_fn cmd_fidelity;
+command_fn cmd_import;
 command_fn cmd_models;
 command_fn cmd_null_server;
 command_fn cmd_quantize;

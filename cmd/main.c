@@ -26,6 +26,7 @@ static const struct {
     {"merge", cmd_merge, "make a model and its adapter one model"},
     {"bench", cmd_bench, "load on a server: latencies, throughput, goodput"},
     {"fidelity", cmd_fidelity, "compare what two models predict for the same tokens"},
+    {"import", cmd_import, "make a GGUF file from a Hugging Face checkpoint or adapter"},
     {"quantize", cmd_quantize, "write a GGUF file in another precision"},
     {"synth", cmd_synth, "write a checkpoint of a known shape with random weights"},
     {"models", cmd_models, "list known checkpoints and where they are"},

@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/fs.h"
 #include "base/rng.h"
+#include "engine/rope.h"
 #include "engine/synth_plan.h"
 
 #include <errno.h>
@@ -124,24 +125,14 @@ static int put_matrix(struct writer *w, const struct synth_tensor *t, struct err
     return rc ? rc : put(w, w->chunk, fill, e);
 }
 
-/*
- * Llama 3's stretch of the rotary frequencies (published with its configuration): wavelengths over
- * the old context are stretched by the factor, those under a quarter of it stay, and between them
- * the two are mixed.
- */
+/* With the constants that all published models of the family share. */
 static double rope_divisor(const struct model_shape *s, int64_t pair) {
-    const double old_context = 8192;
-    const double low = 1;
-    const double high = 4;
-    double wavelength = 2 * PI * pow(s->rope_base, 2 * (double)pair / (double)s->head_dim);
-    if (wavelength < old_context / high) {
-        return 1;
-    }
-    if (wavelength > old_context / low) {
-        return s->rope_factor;
-    }
-    double smooth = (old_context / wavelength - low) / (high - low);
-    return 1 / ((1 - smooth) / s->rope_factor + smooth);
+    const struct rope_llama3 r = {.base = (float)s->rope_base,
+                                  .factor = (float)s->rope_factor,
+                                  .low = 1,
+                                  .high = 4,
+                                  .old_context = 8192};
+    return rope_llama3_divisor(&r, s->head_dim, pair);
 }
 
 static double vector_value(struct writer *w, const struct synth_tensor *t, int64_t i) {
