@@ -1,7 +1,7 @@
 """Tiny Hugging Face checkpoints and PEFT adapters, made with the standard library alone.
 
 Weights are a fixed arithmetic sequence, so that equal arguments give equal bytes on any machine:
-scripts/goldens/import.py feeds the same directories to llama.cpp's own converters.
+scripts/goldens/make_import_goldens.py feeds the same directories to llama.cpp's own converters.
 """
 
 import json
@@ -170,9 +170,11 @@ def checkpoint(path, name):
         "rms_norm_eps": 1e-5, "hidden_act": "silu", "tie_word_embeddings": make["tied"],
         "bos_token_id": n_words - 4, "eos_token_id": n_words - 2, **make["config"],
     }  # fmt: skip
+    eos = {"__type": "AddedToken", "content": SPECIALS[2], "lstrip": False, "normalized": False, "rstrip": False,
+           "single_word": False, "special": True}  # fmt: skip
     settings = {
         "tokenizer_class": "Qwen2Tokenizer" if qwen else "PreTrainedTokenizerFast",
-        "bos_token": None if qwen else SPECIALS[0], "eos_token": {"content": SPECIALS[2]} if qwen else SPECIALS[2],
+        "bos_token": None if qwen else SPECIALS[0], "eos_token": eos if qwen else SPECIALS[2],
         "pad_token": SPECIALS[0], "chat_template": TEMPLATE, "model_max_length": CONTEXT,
     }  # fmt: skip
     if qwen:
