@@ -10,7 +10,6 @@ pre-tokenizer by the hash of a text tokenized with the full vocabulary, which a 
 so that one function is told the answer. KEEP_DIR keeps the converted files.
 """
 
-import hashlib
 import json
 import pathlib
 import runpy
@@ -21,19 +20,10 @@ import tempfile
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(SOURCE / "tests" / "e2e"))
 
-import gguf  # noqa: E402
 import hf  # noqa: E402
 
 TYPES = {"F16": "f16", "BF16": "bf16", "F32": "f32"}
 ADAPTERS = {"llama3": "F32", "qwen2": "BF16"}
-
-
-def summary(path):
-    """Keys, and each tensor as [type id, dims, hash]."""
-    file = gguf.Gguf.read(path)
-    keys = {k: [t, v] for k, (t, v) in file.kv.items()}
-    tensors = {t.name: [t.type_id, list(t.dims), hashlib.sha256(t.data).hexdigest()] for t in file.tensors}
-    return {"keys": keys, "tensors": tensors}
 
 
 def run_converter(llama, script, args, pre=""):
@@ -44,7 +34,7 @@ def run_converter(llama, script, args, pre=""):
 
 def convert(llama, script, pre, args):
     sys.path[:0] = [llama, str(pathlib.Path(llama) / "gguf-py")]
-    sys.modules.pop("gguf")  # ours
+    sys.modules.pop("gguf")  # the tests' own
     from conversion import base
 
     base.TextModel.get_vocab_base_pre = lambda self, tokenizer: pre
@@ -73,13 +63,13 @@ def main():
                 to = at / f"{name}.{type_name}.gguf"
                 args = [directory, "--outfile", to, "--outtype", outtype]
                 run_converter(llama, "convert_hf_to_gguf.py", args, make["pre"])
-                out["models"][f"{name}.{type_name}"] = summary(to)
+                out["models"][f"{name}.{type_name}"] = hf.summary(to)
         for name, dtype in ADAPTERS.items():
             directory = hf.adapter(at / f"{name}-adapter", dtype)
             to = at / f"{name}-adapter.gguf"
             args = ["--base", at / name, "--outfile", to, directory]
             run_converter(llama, "convert_lora_to_gguf.py", args)
-            out["adapters"][name] = summary(to)
+            out["adapters"][name] = hf.summary(to)
     path = SOURCE / "tests" / "goldens" / "import" / "converted.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(out, indent=None, separators=(",", ":"), sort_keys=True) + "\n", encoding="utf-8")

@@ -4,8 +4,11 @@ Weights are a fixed arithmetic sequence, so that equal arguments give equal byte
 scripts/goldens/make_import_goldens.py feeds the same directories to llama.cpp's own converters.
 """
 
+import hashlib
 import json
 import struct
+
+import gguf
 
 EMBD, FF, LAYERS, HEADS, KV_HEADS, CONTEXT = 64, 96, 2, 4, 2, 512
 HEAD = EMBD // HEADS
@@ -220,3 +223,14 @@ def adapter(path, dtype="F32", rank=4, **config):
                "target_modules": [m.split(".")[1] for m in MODULES], **config}  # fmt: skip
     (path / "adapter_config.json").write_text(json.dumps(content), encoding="utf-8")
     return path
+
+
+def summary(path):
+    """A GGUF file as JSON can hold it: keys (long lists as their hash), tensors as [type, dims, hash]."""
+    file = gguf.Gguf.read(path)
+    keys = {}
+    for key, (type_id, value) in file.kv.items():
+        text = json.dumps([type_id, value], default=lambda b: b.decode())
+        keys[key] = hashlib.sha256(text.encode()).hexdigest() if len(text) > 400 else json.loads(text)
+    tensors = {t.name: [t.type_id, list(t.dims), hashlib.sha256(t.data).hexdigest()] for t in file.tensors}
+    return {"keys": keys, "tensors": tensors}
