@@ -75,15 +75,19 @@ static int read_sizes(struct hf_config *c, const struct family *f, struct err *e
     if (c->states_head_dim) {
         rc = want_count(c->doc, "head_dim", 1 << 14, &c->head_dim, e);
     } else if (c->n_embd % c->n_head != 0) {
-        rc = err_set(e, EE_FORMAT, "hidden_size is no multiple of num_attention_heads, and "
-                                   "\"head_dim\" is not given");
+        rc = err_set(e, EE_FORMAT,
+                     "hidden_size is no multiple of num_attention_heads, and "
+                     "\"head_dim\" is not given");
     } else {
         c->head_dim = c->n_embd / c->n_head;
     }
     if (!rc && c->head_dim % 2 != 0) {
         rc = err_set(e, EE_FORMAT, "a head has %" PRId64 " dimensions, an odd number", c->head_dim);
     }
-    c->n_ctx = json_int_or(c->doc, "max_position_embeddings", f->n_ctx);
+    c->n_ctx = f->n_ctx;
+    if (!rc && is_given(c->doc, "max_position_embeddings")) {
+        rc = want_count(c->doc, "max_position_embeddings", INT32_MAX, &c->n_ctx, e);
+    }
     return rc;
 }
 
@@ -122,8 +126,9 @@ static int read_scaling(struct hf_config *c, struct err *e) {
             .high = (float)scaling_num(c, "high_freq_factor", 4),
             .old_context = (float)scaling_num(c, "original_max_position_embeddings", 8192)};
         if (!(c->llama3.low > 0 && c->llama3.high > c->llama3.low && c->llama3.old_context > 0)) {
-            rc = err_set(e, EE_FORMAT, "its llama3 rope scaling needs 0 < low_freq_factor < "
-                                       "high_freq_factor");
+            rc = err_set(e, EE_FORMAT,
+                         "its llama3 rope scaling needs 0 < low_freq_factor < "
+                         "high_freq_factor");
         }
     } else {
         rc = err_set(e, EE_UNSUPPORTED,
@@ -153,12 +158,18 @@ static int check_meaning(const struct hf_config *c, struct err *e) {
         return err_set(e, EE_UNSUPPORTED, "hidden_act is \"%.40s\"; llama.cpp computes silu", act);
     }
     if (is_given(c->doc, "quantization_config")) {
-        return err_set(e, EE_UNSUPPORTED, "the checkpoint is quantized (quantization_config); "
-                                          "import the original and quantize that");
+        return err_set(e, EE_UNSUPPORTED,
+                       "the checkpoint is quantized (quantization_config); "
+                       "import the original and quantize that");
     }
     if (json_is_true(json_object_get(c->doc, "use_sliding_window"))) {
-        return err_set(e, EE_UNSUPPORTED, "use_sliding_window is true; llama.cpp would attend to "
-                                          "all tokens");
+        return err_set(e, EE_UNSUPPORTED,
+                       "use_sliding_window is true; llama.cpp would attend to "
+                       "all tokens");
+    }
+    double eps = json_num_or(c->doc, "rms_norm_eps", 1e-6);
+    if (!(eps >= 0 && eps < 1)) {
+        return err_set(e, EE_FORMAT, "rms_norm_eps is %g, not from 0 to 1", eps);
     }
     double partial = json_num_or(c->doc, "partial_rotary_factor", 1);
     if (partial != 1) {

@@ -57,7 +57,7 @@ static bool has_file(const char *dir, const char *name) {
  * name there, so it is part of the match here. */
 static const struct pre {
     const char *name;
-    const char *regex;     /* of a Split before ByteLevel; or NULL and */
+    const char *regex;      /* of a Split before ByteLevel; or NULL and */
     bool individual_digits; /* a Digits step instead, and ByteLevel's own regex */
     bool ignore_merges;
 } pres[] = {{"llama-bpe", CONTRACTIONS "\\p{N}{1,3}" REST, false, true},
@@ -98,10 +98,11 @@ static int find_pre(const struct vocab *v, const char **name, struct err *e) {
             return 0;
         }
     }
-    return err_set(e, EE_UNSUPPORTED,
-                   "%s/tokenizer.json cuts texts in a way that is not known here; the pre-tokenizers "
-                   "of Llama 3 (llama-bpe), Qwen 2 (qwen2) and SmolLM (smollm) are",
-                   v->dir);
+    return err_set(
+        e, EE_UNSUPPORTED,
+        "%s/tokenizer.json cuts texts in a way that is not known here; the pre-tokenizers "
+        "of Llama 3 (llama-bpe), Qwen 2 (qwen2) and SmolLM (smollm) are",
+        v->dir);
 }
 
 static int check_kind(const struct vocab *v, struct err *e) {
@@ -234,8 +235,9 @@ static int write_tokens(struct vocab *v, struct err *e) {
     }
     int rc = 0;
     json_object_foreach(words, text, id) {
-        rc = rc ? rc : place(v, json_is_integer(id) ? json_integer_value(id) : -1, text,
-                             TOKEN_NORMAL, e);
+        rc = rc ? rc
+                : place(v, json_is_integer(id) ? json_integer_value(id) : -1, text, TOKEN_NORMAL,
+                        e);
     }
     rc = rc ? rc : collect_added(v, e);
     rc = rc ? rc : fill_gaps(v, e);
@@ -293,9 +295,9 @@ static int write_merges(struct vocab *v, struct err *e) {
     for (size_t i = 0; i < n; i++) {
         texts[i] = merge_text(v, json_array_get(merges, i));
         if (!texts[i]) {
-            return v->arena.failed
-                       ? nomem(e)
-                       : err_set(e, EE_FORMAT, "%s/tokenizer.json: merge %zu is no pair", v->dir, i);
+            return v->arena.failed ? nomem(e)
+                                   : err_set(e, EE_FORMAT,
+                                             "%s/tokenizer.json: merge %zu is no pair", v->dir, i);
         }
     }
     gguf_set_arr_str(v->g, "tokenizer.ggml.merges", texts, n);

@@ -10,11 +10,19 @@ static int nomem(struct err *e) {
     return err_set(e, EE_NOMEM, "weights: out of memory");
 }
 
+/* Room for one file more. */
+static int grow(struct hf_weights *w, struct err *e) {
+    void *files = realloc(w->files, (w->n_files + 1) * sizeof(struct safetensors *));
+    if (!files) {
+        return nomem(e);
+    }
+    w->files = files;
+    return 0;
+}
+
 static int open_file(struct hf_weights *w, const char *dir, const char *name, struct err *e) {
     char *path = fs_join(dir, name);
-    struct safetensors **files = realloc(w->files, (w->n_files + 1) * sizeof(struct safetensors *));
-    w->files = files ? files : w->files;
-    int rc = path && files ? 0 : nomem(e);
+    int rc = path ? grow(w, e) : nomem(e);
     if (!rc && !fs_exists(path)) {
         rc = err_set(e, EE_MISSING, "%s is not there", path);
     }

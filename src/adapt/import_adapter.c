@@ -34,7 +34,7 @@ static bool is_empty(const json_t *v) {
 /* Settings under which an adapter is more than alpha / rank * B A. */
 static int check_config(const struct importing *m, struct err *e) {
     static const char *const others[] = {
-        "use_dora", "fan_in_fan_out",      "alpha_pattern",           "modules_to_save",
+        "use_dora",  "fan_in_fan_out",    "alpha_pattern",           "modules_to_save",
         "lora_bias", "layer_replication", "trainable_token_indices", "target_parameters",
         "use_qalora"};
     const char *kind = json_str_or(m->config, "peft_type", "");
@@ -43,14 +43,15 @@ static int check_config(const struct importing *m, struct err *e) {
         return err_set(e, EE_UNSUPPORTED, "peft_type is \"%.40s\"; LORA can be imported", kind);
     }
     if (strcmp(bias, "none") != 0) {
-        return err_set(e, EE_UNSUPPORTED, "bias is \"%.40s\"; only adapters without trained biases "
-                                          "can be imported",
+        return err_set(e, EE_UNSUPPORTED,
+                       "bias is \"%.40s\"; only adapters without trained biases "
+                       "can be imported",
                        bias);
     }
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
         if (!is_empty(json_object_get(m->config, others[i]))) {
-            return err_set(e, EE_UNSUPPORTED, "\"%s\" is set, which llama.cpp's adapters do not have",
-                           others[i]);
+            return err_set(e, EE_UNSUPPORTED,
+                           "\"%s\" is set, which llama.cpp's adapters do not have", others[i]);
         }
     }
     return 0;
@@ -76,9 +77,9 @@ static int read_config(struct importing *m, struct err *e) {
 static const struct module {
     const char *hf;
     const char *gguf;
-} modules[] = {{"self_attn.q_proj", "attn_q"},      {"self_attn.k_proj", "attn_k"},
-               {"self_attn.v_proj", "attn_v"},      {"self_attn.o_proj", "attn_output"},
-               {"mlp.gate_proj", "ffn_gate"},       {"mlp.up_proj", "ffn_up"},
+} modules[] = {{"self_attn.q_proj", "attn_q"}, {"self_attn.k_proj", "attn_k"},
+               {"self_attn.v_proj", "attn_v"}, {"self_attn.o_proj", "attn_output"},
+               {"mlp.gate_proj", "ffn_gate"},  {"mlp.up_proj", "ffn_up"},
                {"mlp.down_proj", "ffn_down"}};
 
 /* The matrix that "model.layers.3.self_attn.q_proj" is in the GGUF file; false for none. */
@@ -91,10 +92,10 @@ static bool matrix_of(const char *hf, size_t len, char out[GGML_MAX_NAME]) {
     if (len < sizeof(prefix) || strncmp(hf, prefix, sizeof(prefix) - 1) != 0) {
         return false;
     }
-    char *dot;
+    char *dot = NULL;
     const char *digits = hf + sizeof(prefix) - 1;
     long layer = *digits >= '0' && *digits <= '9' ? strtol(digits, &dot, 10) : -1;
-    if (layer < 0 || *dot != '.') {
+    if (layer < 0 || !dot || *dot != '.') {
         return false;
     }
     const char *module = dot + 1;
@@ -272,8 +273,8 @@ static int open_model(struct importing *m, struct err *e) {
     if (rc) {
         return rc;
     }
-    m->model = gguf_init_from_file(
-        m->model_path, (struct gguf_init_params){.no_alloc = true, .ctx = &m->shapes});
+    m->model = gguf_init_from_file(m->model_path,
+                                   (struct gguf_init_params){.no_alloc = true, .ctx = &m->shapes});
     return m->model ? 0 : err_set(e, EE_FORMAT, "%s cannot be read", m->model_path);
 }
 
@@ -285,8 +286,7 @@ int import_adapter(const char *dir, const char *model_path, const char *out_path
     rc = rc ? rc : read_config(&m, e);
     rc = rc ? rc : take_tensors(&m, e);
     rc = rc ? rc : set_keys(&m, e);
-    rc = rc ? rc
-            : import_write(out_path, m.g, m.tensors, safetensors_count(m.file), opts, e);
+    rc = rc ? rc : import_write(out_path, m.g, m.tensors, safetensors_count(m.file), opts, e);
     rc = rc ? rc : gguf_info_read(out_path, &info, NULL, e); /* is it whole? */
     if (m.g) {
         gguf_free(m.g);

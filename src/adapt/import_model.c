@@ -210,7 +210,8 @@ static int take_row(struct importing *m, const struct weight_row *row, int64_t l
                      layer, row->hf);
     } else if (!rc && !m->config.is_llama && !is_qkv && taken) {
         rc = err_set(e, EE_UNSUPPORTED,
-                     "%s has the tensor model.layers.%" PRId64 ".%s.bias, which qwen2 does not have",
+                     "%s has the tensor model.layers.%" PRId64
+                     ".%s.bias, which qwen2 does not have",
                      m->dir, layer, row->hf);
     }
     return rc;
@@ -221,7 +222,8 @@ static int take_head(struct importing *m, struct err *e) {
     int rc = take(m, &head_row, -1, "weight", &taken, e);
     if (!rc && !taken && !m->config.tied) {
         rc = err_set(e, EE_MISSING,
-                     "%s has no tensor lm_head.weight, and tie_word_embeddings is not true", m->dir);
+                     "%s has no tensor lm_head.weight, and tie_word_embeddings is not true",
+                     m->dir);
     }
     return rc;
 }

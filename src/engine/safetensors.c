@@ -17,14 +17,12 @@ static const struct dtype {
     const char *name;
     uint64_t bytes;
     enum ggml_type type;
-} dtypes[] = {{"F32", 4, GGML_TYPE_F32},         {"F16", 2, GGML_TYPE_F16},
-              {"BF16", 2, GGML_TYPE_BF16},       {"F64", 8, GGML_TYPE_COUNT},
-              {"F8_E4M3", 1, GGML_TYPE_COUNT},   {"F8_E5M2", 1, GGML_TYPE_COUNT},
-              {"I64", 8, GGML_TYPE_COUNT},       {"I32", 4, GGML_TYPE_COUNT},
-              {"I16", 2, GGML_TYPE_COUNT},       {"I8", 1, GGML_TYPE_COUNT},
-              {"U64", 8, GGML_TYPE_COUNT},       {"U32", 4, GGML_TYPE_COUNT},
-              {"U16", 2, GGML_TYPE_COUNT},       {"U8", 1, GGML_TYPE_COUNT},
-              {"BOOL", 1, GGML_TYPE_COUNT}};
+} dtypes[] = {
+    {"F32", 4, GGML_TYPE_F32},   {"F16", 2, GGML_TYPE_F16},       {"BF16", 2, GGML_TYPE_BF16},
+    {"F64", 8, GGML_TYPE_COUNT}, {"F8_E4M3", 1, GGML_TYPE_COUNT}, {"F8_E5M2", 1, GGML_TYPE_COUNT},
+    {"I64", 8, GGML_TYPE_COUNT}, {"I32", 4, GGML_TYPE_COUNT},     {"I16", 2, GGML_TYPE_COUNT},
+    {"I8", 1, GGML_TYPE_COUNT},  {"U64", 8, GGML_TYPE_COUNT},     {"U32", 4, GGML_TYPE_COUNT},
+    {"U16", 2, GGML_TYPE_COUNT}, {"U8", 1, GGML_TYPE_COUNT},      {"BOOL", 1, GGML_TYPE_COUNT}};
 
 struct safetensors {
     char *path;
@@ -75,8 +73,8 @@ static int read_header(struct safetensors *s, uint64_t file_bytes, uint64_t *dat
                        s->path);
     }
     if (n > file_bytes - LENGTH_BYTES) {
-        return err_set(e, EE_FORMAT, "%s is cut off: its header alone should have %" PRIu64 " bytes",
-                       s->path, n);
+        return err_set(e, EE_FORMAT,
+                       "%s is cut off: its header alone should have %" PRIu64 " bytes", s->path, n);
     }
     char *text = malloc((size_t)n + 1);
     if (!text) {
@@ -263,15 +261,6 @@ size_t safetensors_count(const struct safetensors *s) {
 
 const struct safetensor *safetensors_at(const struct safetensors *s, size_t i) {
     return &s->tensors[i];
-}
-
-const struct safetensor *safetensors_find(const struct safetensors *s, const char *name) {
-    for (size_t i = 0; i < s->n; i++) {
-        if (!strcmp(s->tensors[i].name, name)) {
-            return &s->tensors[i];
-        }
-    }
-    return NULL;
 }
 
 int safetensors_read(const struct safetensors *s, const struct safetensor *t, uint64_t offset,

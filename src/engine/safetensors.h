@@ -36,9 +36,8 @@ void safetensors_close(struct safetensors *s); /* NULL is fine */
 
 const char *safetensors_path(const struct safetensors *s);
 size_t safetensors_count(const struct safetensors *s);
+/* In the order of their bytes. */
 const struct safetensor *safetensors_at(const struct safetensors *s, size_t i);
-/* NULL when there is none of that name. */
-const struct safetensor *safetensors_find(const struct safetensors *s, const char *name);
 /* len bytes of t from offset on; they must lie in t. */
 int safetensors_read(const struct safetensors *s, const struct safetensor *t, uint64_t offset,
                      void *to, size_t len, struct err *e) EE_MUST_CHECK;
