@@ -43,8 +43,8 @@ static int audit(const struct audit_args *args, char **sources, int n, struct bu
         rc = published ? 0 : err_set(e, EE_NOMEM, "out of memory");
     }
     rc = rc ? rc
-            : audit_report_format((const char *const *)sources, (size_t)n, data_dir, args->as_json,
-                                  out, e);
+            : audit_report_format((const char *const *)sources, (size_t)n, data_dir,
+                                  args->as_json ? AUDIT_JSON : AUDIT_TEXT, out, e);
     free(published);
     free(data_dir);
     return rc;

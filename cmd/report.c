@@ -6,6 +6,8 @@
 #include "base/buf.h"
 #include "base/fs.h"
 
+#include <stdlib.h>
+
 static const char *const usage[] = {
     "report RUN... [--format text|csv|json|html|md] [--output FILE]",
     NULL,
@@ -43,8 +45,13 @@ int cmd_report(int argc, char **argv) {
     struct err e = ERR_INIT;
     struct buf text;
     buf_init(&text);
-    int rc = report_format((const char *const *)argv, (size_t)n_runs, format, &text, &e);
+    char *data_dir = NULL;
+    if (cmd_data_dir(&data_dir, &e)) {
+        e = (struct err)ERR_INIT; /* a run can be read without; the audit says what it lacks */
+    }
+    int rc = report_format((const char *const *)argv, (size_t)n_runs, format, data_dir, &text, &e);
     rc = rc ? rc : print(&text, output, &e);
     buf_release(&text);
+    free(data_dir);
     return rc ? cmd_fail(&e) : EXIT_OK;
 }

@@ -74,12 +74,12 @@ static int open_run(const struct run_args *a, const struct run_opts *opts, char 
     return a->resume ? run_resume(*dir, opts, run, e) : run_create(a->plan, *dir, opts, run, e);
 }
 
-static int show_report(const char *dir, struct err *e) {
+static int show_report(const char *dir, const char *data_dir, struct err *e) {
     struct buf text;
     buf_init(&text);
     const char *const dirs[] = {dir};
-    int rc = report_write_files(dir, e);
-    rc = rc ? rc : report_format(dirs, 1, "text", &text, e);
+    int rc = report_write_files(dir, data_dir, e);
+    rc = rc ? rc : report_format(dirs, 1, "text", data_dir, &text, e);
     fputs(text.data, stdout);
     if (!rc) {
         printf("Report: %s/report.html\n", dir);
@@ -102,7 +102,7 @@ static int measure(const struct run_args *a, const struct run_opts *opts, struct
         rc = run_execute(run, a->only, &out, e);
         progress_end_line(p);
         run_close(run);
-        rc = rc ? rc : show_report(dir, e);
+        rc = rc ? rc : show_report(dir, opts->data_dir, e);
         if (rc) {
             fprintf(stderr, "What is done is kept. To go on: edge-eval run --resume %s\n", dir);
         }

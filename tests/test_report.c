@@ -3,6 +3,7 @@
 
 #include "report/collect.h"
 #include "report/fmt.h"
+#include "report/verdict.h"
 
 #include "base/fs.h"
 #include "base/json.h"
@@ -392,7 +393,7 @@ static void what_is_missing_is_refused(void **state) {
 static void format(const struct fixture *f, const char *name, struct buf *out) {
     const char *dirs[] = {f->dir};
     buf_init(out);
-    OK(report_format(dirs, 1, name, out, &err));
+    OK(report_format(dirs, 1, name, NULL, out, &err));
 }
 
 static void check_has(const struct buf *text, const char *what) {
@@ -425,6 +426,7 @@ static void the_text_table_fits_a_terminal(void **state) {
     check_has(&text, "~ an estimate: energy without a sensor");
     check_has(&text, " not run\n");
     check_has(&text, "of smollm2-135m rag none int8: short window");
+    check_has(&text, "rag: take fp16");
     check_lacks(&text, "\x1b");
     check_lacks(&text, "\x07");
     assert_true(fmt_utf8(&((struct fixture *)*state)->run->arena, text.data) != NULL);
@@ -436,6 +438,77 @@ static void the_text_table_fits_a_terminal(void **state) {
     }
     buf_release(&text);
 }
+
+/* --- The verdict ----------------------------------------------------------------------------------- */
+
+static struct metric_row *change_row(const struct fixture *f, const char *id, const char *metric) {
+    return (struct metric_row *)(uintptr_t)row_in(f, id, metric, "full");
+}
+
+/* What is said of rag in one part. */
+static void check_verdict(const struct fixture *f, enum verdict_part part, const char *want) {
+    const struct report_run *const runs[] = {f->run};
+    struct arena a = ARENA_INIT;
+    struct verdict_text v;
+    OK(verdict_write(runs, 1, &a, &v, &err));
+    assert_true(v.n[part] > 0);
+    if (!strstr(v.items[part][0], want)) {
+        fail_msg("no \"%s\" in: %s", want, v.items[part][0]);
+    }
+    arena_release(&a);
+}
+
+static void the_verdict_names_what_is_known_to_be_good(void **state) {
+    const struct fixture *f = *state;
+    check_verdict(f, VERDICT_WHICH, "take fp16, as no other is known to keep its score, at ~10 J");
+    check_verdict(f, VERDICT_WHICH,
+                  "int8, Q_ret 75.0 % (63.4 to 88.8; measured; f1 over 10 items; lossy)");
+    check_verdict(f, VERDICT_PAYS, "cannot be said whether it pays: the plan has no cost: section");
+    check_verdict(f, VERDICT_SURE, "modelled, " CPU ", within");
+    struct metric_row *q_ret = change_row(f, "v-int8", "q_ret");
+    const struct metric_row saved = *q_ret;
+    q_ret->label = "within the margin of 1";
+    check_verdict(f, VERDICT_WHICH,
+                  "take int8, of the 2 that are known to keep their score the one "
+                  "with the lowest energy a request, at ~5 J/request");
+    check_verdict(f, VERDICT_WHICH,
+                  "Its lead over fp16, the next, is an estimate that the data do not prove");
+    *q_ret = saved;
+    struct metric_row *baseline = change_row(f, "v-fp16", "q_ret");
+    const struct metric_row saved_baseline = *baseline;
+    baseline->value = NAN;
+    baseline->reason = "the scorer's range is unknown";
+    check_verdict(f, VERDICT_WHICH, "no variant can be named, for none is known to keep its score");
+    *baseline = saved_baseline;
+}
+
+static void the_verdict_claims_no_saving_that_intervals_do_not_show(void **state) {
+    const struct fixture *f = *state;
+    struct metric_row *n_break = change_row(f, "v-fp16", "n_break");
+    struct metric_row *saving = change_row(f, "v-fp16", "saving_usd_per_h");
+    const struct metric_row saved[] = {*n_break, *saving};
+    n_break->value = 4000;
+    n_break->reason = NULL;
+    saving->value = 2.5;
+    saving->low = 1;
+    saving->high = 4;
+    saving->reason = NULL;
+    check_verdict(f, VERDICT_PAYS, "fp16 pays: it saves 2.50 $/h (1 to 4; measured) at the plan's");
+    saving->low = -1;
+    check_verdict(f, VERDICT_PAYS, "fp16 pays by estimate, unproven: it saves 2.50 $/h (-1 to 4;");
+    n_break->label = "answers worse than the API's by 9 points";
+    n_break->flags |= QUANTITY_NOT_EQUIVALENT;
+    check_verdict(f, VERDICT_PAYS, "cannot be set against the API: answers worse");
+    n_break->flags = 0;
+    n_break->label = NULL;
+    n_break->value = INFINITY;
+    n_break->reason = "never: at any traffic";
+    check_verdict(f, VERDICT_PAYS, "fp16 never pays by estimate (at any traffic; measured).");
+    *n_break = saved[0];
+    *saving = saved[1];
+}
+
+/* --- Files ------------------------------------------------------------------------------------------ */
 
 /* One RFC 4180 record: its fields into cells, the rest of the text returned. */
 static const char *csv_record(const char *p, char cells[][4096], size_t max, size_t *n) {
@@ -497,18 +570,18 @@ static void runs_share_one_csv(void **state) {
     struct buf two;
     format(f, "csv", &one);
     buf_init(&two);
-    OK(report_format(dirs, 2, "csv", &two, &err));
+    OK(report_format(dirs, 2, "csv", NULL, &two, &err));
     size_t header = strcspn(one.data, "\n") + 1;
     assert_int_equal(two.len, 2 * one.len - header);
     buf_release(&two);
-    OK(report_format(dirs, 2, "md", &two, &err));
+    OK(report_format(dirs, 2, "md", NULL, &two, &err));
     buf_release(&two);
-    OK(report_format(dirs, 2, "text", &two, &err));
+    OK(report_format(dirs, 2, "text", NULL, &two, &err));
     buf_release(&two);
-    assert_int_equal(report_format(dirs, 2, "html", &two, &err), EE_USAGE);
-    assert_int_equal(report_format(dirs, 2, "json", &two, &err), EE_USAGE);
-    assert_int_equal(report_format(dirs, 0, "csv", &two, &err), EE_USAGE);
-    assert_int_equal(report_format(dirs, 1, "pdf", &two, &err), EE_USAGE);
+    assert_int_equal(report_format(dirs, 2, "html", NULL, &two, &err), EE_USAGE);
+    assert_int_equal(report_format(dirs, 2, "json", NULL, &two, &err), EE_USAGE);
+    assert_int_equal(report_format(dirs, 0, "csv", NULL, &two, &err), EE_USAGE);
+    assert_int_equal(report_format(dirs, 1, "pdf", NULL, &two, &err), EE_USAGE);
     buf_release(&two);
     buf_release(&one);
 }
@@ -582,6 +655,9 @@ static void the_page_stands_alone_and_trusts_nobody(void **state) {
     check_has(&text, "default-src 'none'");
     check_has(&text, "prefers-color-scheme: dark");
     check_has(&text, "Failed stages");
+    check_has(&text, "<section id=\"verdict\">");
+    check_has(&text, "<section id=\"audit\">");
+    check_has(&text, "<code>modelled-energy</code>");
     check_has(&text, "was killed by signal 11");
     check_has(&text, "AMD EPYC 7B13");
     check_has(&text, "name: demo");
@@ -628,8 +704,8 @@ static void files_are_written_and_equal_each_time(void **state) {
     static const char *const files[][2] = {
         {"metrics.csv", "csv"}, {"metrics.json", "json"}, {"report.html", "html"}};
     const struct fixture *f = *state;
-    OK(report_write_files(f->dir, &err));
-    OK(report_write_files(f->dir, &err)); /* over the first ones */
+    OK(report_write_files(f->dir, NULL, &err));
+    OK(report_write_files(f->dir, NULL, &err)); /* over the first ones */
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
         struct buf stored;
         struct buf again;
@@ -690,6 +766,8 @@ int main(void) {
         cmocka_unit_test(labels_reach_the_metrics),
         cmocka_unit_test(what_is_missing_is_refused),
         cmocka_unit_test(the_text_table_fits_a_terminal),
+        cmocka_unit_test(the_verdict_names_what_is_known_to_be_good),
+        cmocka_unit_test(the_verdict_claims_no_saving_that_intervals_do_not_show),
         cmocka_unit_test(the_csv_has_one_shape),
         cmocka_unit_test(runs_share_one_csv),
         cmocka_unit_test(the_json_holds_the_run),

@@ -128,15 +128,27 @@ static void add_more(const struct audit_set *s, const struct audit_finding *f, s
     buf_release(&text);
 }
 
-static void add_refused(const struct audit_result *r, struct buf *out) {
-    struct buf text;
-    buf_init(&text);
+static void list_refused(const struct audit_result *r, struct buf *text) {
     for (size_t i = 0; i < r->n_checks; i++) {
         if (r->checks[i].refused) {
-            buf_addf(&text, "%s%s (%s)", text.len ? "; " : "", r->checks[i].rule->id,
+            buf_addf(text, "%s%s (%s)", text->len ? "; " : "", r->checks[i].rule->id,
                      r->checks[i].refused);
         }
     }
+}
+
+static void list_clean(const struct audit_result *r, struct buf *text) {
+    for (size_t i = 0; i < r->n_checks; i++) {
+        if (!r->checks[i].refused && r->checks[i].n_findings == 0) {
+            buf_addf(text, "%s%s", text->len ? ", " : "", r->checks[i].rule->id);
+        }
+    }
+}
+
+static void add_refused(const struct audit_result *r, struct buf *out) {
+    struct buf text;
+    buf_init(&text);
+    list_refused(r, &text);
     if (text.len || text.failed) {
         buf_addch(out, '\n');
         add_paragraph(out, "could not look: ", &text);
@@ -147,11 +159,7 @@ static void add_refused(const struct audit_result *r, struct buf *out) {
 static void add_clean(const struct audit_result *r, struct buf *out) {
     struct buf text;
     buf_init(&text);
-    for (size_t i = 0; i < r->n_checks; i++) {
-        if (!r->checks[i].refused && r->checks[i].n_findings == 0) {
-            buf_addf(&text, "%s%s", text.len ? ", " : "", r->checks[i].rule->id);
-        }
-    }
+    list_clean(r, &text);
     if (text.len || text.failed) {
         buf_addch(out, '\n');
         add_paragraph(out, "nothing found:  ", &text);
@@ -172,14 +180,21 @@ static void add_ignored(const struct audit_set *s, struct buf *out) {
     buf_release(&text);
 }
 
-static int write_text(const struct audit_set *s, const struct audit_result *r, struct buf *out,
-                      struct err *e) {
-    (void)e;
+static void add_totals(const struct audit_set *s, const struct audit_result *r, struct buf *out) {
     struct totals t = count(r);
     buf_addf(out, "%zu rows, %zu rules: %zu serious findings, %zu warnings, %zu notes", s->table.n,
              r->n_checks, t.by_severity[AUDIT_SERIOUS], t.by_severity[AUDIT_WARNING],
              t.by_severity[AUDIT_NOTE]);
-    buf_addf(out, t.n_refused ? "; %zu rules could not look\n" : "\n", t.n_refused);
+    if (t.n_refused) {
+        buf_addf(out, "; %zu rules could not look", t.n_refused);
+    }
+}
+
+static int write_text(const struct audit_set *s, const struct audit_result *r, struct buf *out,
+                      struct err *e) {
+    (void)e;
+    add_totals(s, r, out);
+    buf_addch(out, '\n');
     for (size_t i = 0; i < r->n_findings; i++) {
         const struct audit_finding *f = &r->findings[i];
         if (i && r->findings[i - 1].rule == f->rule && r->findings[i - 1].severity == f->severity) {
@@ -265,8 +280,82 @@ static int write_json(const struct audit_set *s, const struct audit_result *r, s
     return jobj_write(&doc, "audit", out, e);
 }
 
-int audit_report_format(const char *const *sources, size_t n, const char *data_dir, bool as_json,
-                        struct buf *out, struct err *e) {
+/* --- A section of report.html --------------------------------------------------------------------- */
+
+static void add_html(struct buf *out, const char *before, const char *text, const char *after) {
+    buf_addstr(out, before);
+    fmt_html(out, text);
+    buf_addstr(out, after);
+}
+
+static void add_html_finding(const struct audit_set *s, const struct audit_finding *f,
+                             struct buf *out) {
+    struct buf rows;
+    buf_init(&rows);
+    add_html(out, "<p>", f->text, ".</p>\n");
+    if (f->n_rows) {
+        add_rows(s, f, &rows);
+        add_html(out, "<p class=\"note\"><b>Rows:</b> ", rows.data, "</p>\n");
+    }
+    out->failed = out->failed || rows.failed;
+    buf_release(&rows);
+}
+
+static bool continues(const struct audit_result *r, size_t i) {
+    return i && i < r->n_findings && r->findings[i - 1].rule == r->findings[i].rule &&
+           r->findings[i - 1].severity == r->findings[i].severity;
+}
+
+static void add_html_findings(const struct audit_set *s, const struct audit_result *r,
+                              struct buf *out) {
+    for (size_t i = 0; i < r->n_findings; i++) {
+        const struct audit_finding *f = &r->findings[i];
+        const char *severity = audit_severity_name(f->severity);
+        if (!continues(r, i)) {
+            buf_addf(out, "<article class=\"finding %s\">\n<h3>", severity);
+            add_html(out, "", f->rule->title, " <small>");
+            buf_addf(out, "%s, <code>%s</code></small></h3>\n", severity, f->rule->id);
+        }
+        add_html_finding(s, f, out);
+        if (!continues(r, i + 1)) {
+            add_html(out, "<p><b>Why it matters:</b> ", f->rule->why, "</p>\n");
+            add_html(out, "<p><b>What to do:</b> ", f->rule->advice, "</p>\n</article>\n");
+        }
+    }
+}
+
+static int write_section(const struct audit_set *s, const struct audit_result *r, struct buf *out,
+                         struct err *e) {
+    (void)e;
+    struct buf text;
+    buf_init(&text);
+    add_totals(s, r, &text);
+    add_html(out, "<section id=\"audit\">\n<h2>Audit</h2>\n<p class=\"note\">", text.data,
+             "</p>\n");
+    add_html_findings(s, r, out);
+    buf_clear(&text);
+    list_clean(r, &text);
+    if (text.len) {
+        add_html(out, "<p class=\"note\"><b>Nothing found:</b> ", text.data, "</p>\n");
+    }
+    buf_clear(&text);
+    list_refused(r, &text);
+    if (text.len) {
+        add_html(out, "<p class=\"note\"><b>Could not look:</b> ", text.data, "</p>\n");
+    }
+    buf_addstr(out, "</section>\n");
+    out->failed = out->failed || text.failed;
+    buf_release(&text);
+    return 0;
+}
+
+/* --- All ------------------------------------------------------------------------------------------ */
+
+int audit_report_format(const char *const *sources, size_t n, const char *data_dir,
+                        enum audit_format format, struct buf *out, struct err *e) {
+    static int (*const write[])(const struct audit_set *, const struct audit_result *, struct buf *,
+                                struct err *) = {
+        [AUDIT_TEXT] = write_text, [AUDIT_JSON] = write_json, [AUDIT_SECTION] = write_section};
     struct audit_set *s = NULL;
     struct arena a = ARENA_INIT;
     struct audit_result result;
@@ -275,7 +364,7 @@ int audit_report_format(const char *const *sources, size_t n, const char *data_d
         rc = read_source(s, sources[i], e);
     }
     rc = rc ? rc : audit_run(&s->table, &a, &result, e);
-    rc = rc ? rc : (as_json ? write_json : write_text)(s, &result, out, e);
+    rc = rc ? rc : write[format](s, &result, out, e);
     arena_release(&a);
     audit_set_free(s);
     return rc ? rc : buf_check(out, "audit", e);

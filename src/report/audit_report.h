@@ -7,15 +7,20 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-#include <stdbool.h>
 #include <stddef.h>
+
+enum audit_format {
+    AUDIT_TEXT,
+    AUDIT_JSON,
+    AUDIT_SECTION, /* of report.html */
+};
 
 /*
  * Audits the sources together: run directories, CSV files, or folders of CSV files. data_dir holds
- * devices/boards.yaml.
+ * devices/boards.yaml; without it (NULL) no board's power limit is known.
  */
-int audit_report_format(const char *const *sources, size_t n, const char *data_dir, bool as_json,
-                        struct buf *out, struct err *e) EE_MUST_CHECK;
+int audit_report_format(const char *const *sources, size_t n, const char *data_dir,
+                        enum audit_format format, struct buf *out, struct err *e) EE_MUST_CHECK;
 /* All rules with what they look for. */
 void audit_report_rules(struct buf *out);
 

@@ -64,7 +64,7 @@ int audit_set_new(const char *data_dir, struct audit_set **out, struct err *e) {
     if (!s) {
         return out_of_memory(e);
     }
-    int rc = load_boards(s, data_dir, e);
+    int rc = data_dir ? load_boards(s, data_dir, e) : 0;
     if (rc) {
         audit_set_free(s);
         return rc;

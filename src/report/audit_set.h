@@ -31,6 +31,7 @@ struct audit_board {
     double power_limit_w;
 };
 
+/* data_dir NULL: no board is known. */
 int audit_set_new(const char *data_dir, struct audit_set **out, struct err *e) EE_MUST_CHECK;
 void audit_set_free(struct audit_set *s);
 /* A new row, initialised; NULL when memory is out. Valid until the next call. */

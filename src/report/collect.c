@@ -284,7 +284,8 @@ int report_run_load_as(const char *run_dir, const struct report_what_if *what_if
         store_close(s);
         return out_of_memory(e);
     }
-    rc = load_facts(s, run, e);
+    run->dir = arena_strdup(&run->arena, run_dir);
+    rc = run->dir ? load_facts(s, run, e) : out_of_memory(e);
     rc = rc ? rc : name_run(run, run_dir, e);
     rc = rc ? rc : load_stages(s, run, e);
     rc = rc ? rc : load_machines(s, run, e);

@@ -77,6 +77,8 @@ struct report_what_if {
 
 struct report_run {
     struct arena arena;
+    const char *dir;      /* that it was read from */
+    const char *data_dir; /* for tables that ship with the program; NULL: none */
     const char *run_id;
     struct report_fact *facts;
     size_t n_facts;

@@ -124,8 +124,8 @@ static enum compare_verdict judge(const struct compare_change *c, double nothing
                                  : COMPARE_UNDETERMINED;
 }
 
-static int differ_on(const struct compare_variant *a, const struct compare_variant *b,
-                     enum compare_axis axis, struct compare_change *c, struct err *e) {
+int compare_differ_on(const struct compare_variant *a, const struct compare_variant *b,
+                      enum compare_axis axis, struct compare_change *c, struct err *e) {
     *c = (struct compare_change){.refused = compare_obstacle(a, b, axis), .adjusted_p = NAN};
     double ratio = compare_value(a, axis) / compare_value(b, axis);
     int rc = 0;
@@ -165,7 +165,7 @@ int compare_differ(const struct compare_variant *a, const struct compare_variant
     *out = (struct compare_difference){.a = a, .b = b};
     int rc = 0;
     for (int k = 0; !rc && k < COMPARE_AXES; k++) {
-        rc = differ_on(a, b, (enum compare_axis)k, &out->changes[k], e);
+        rc = compare_differ_on(a, b, (enum compare_axis)k, &out->changes[k], e);
     }
     return rc;
 }

@@ -54,7 +54,8 @@ struct compare_group {
 
 struct compare_set {
     struct arena arena;
-    struct report_run **runs;
+    struct report_run **loaded; /* runs that the set frees; NULL for runs of a caller */
+    const struct report_run *const *runs;
     size_t n_runs;
     struct compare_group *groups;
     size_t n_groups;
@@ -90,12 +91,19 @@ struct compare_differences {
 /* Loads the runs; everything lies in the set until compare_set_free. */
 int compare_set_load(const char *const *run_dirs, size_t n, struct compare_set **out,
                      struct err *e) EE_MUST_CHECK;
+/* Of loaded runs, which must live as long as the set. Latencies have no intervals then. */
+int compare_set_of(const struct report_run *const *runs, size_t n, struct compare_set **out,
+                   struct err *e) EE_MUST_CHECK;
 void compare_set_free(struct compare_set *s);
 /* Why two variants are not compared on an axis; NULL when they are. */
 const char *compare_obstacle(const struct compare_variant *a, const struct compare_variant *b,
                              enum compare_axis axis);
 double compare_value(const struct compare_variant *v, enum compare_axis axis);
 
+/* One axis of a against b. */
+int compare_differ_on(const struct compare_variant *a, const struct compare_variant *b,
+                      enum compare_axis axis, struct compare_change *out,
+                      struct err *e) EE_MUST_CHECK;
 /* All axes of a against b. */
 int compare_differ(const struct compare_variant *a, const struct compare_variant *b,
                    struct compare_difference *out, struct err *e) EE_MUST_CHECK;

@@ -119,7 +119,6 @@ static int add_latency(const struct store_request_times *q, void *ctx, struct er
 /* The percentile's interval needs the requests in their order, which the run's figures have not. */
 static int fill_p95(struct store *s, struct compare_variant *c, struct err *e) {
     const struct report_stage *st = c->v->stages[REPORT_SERVE];
-    c->p95 = (struct stats_interval){.estimate = NAN, .low = NAN, .high = NAN};
     if (!st || report_stage_failed(st) || isnan(compare_value(c, COMPARE_LATENCY))) {
         return 0;
     }
@@ -180,14 +179,16 @@ static int fill_conditions(struct arena *a, struct compare_variant *c, struct er
     return c->scorer && c->questions && c->work && c->scope ? 0 : out_of_memory(e);
 }
 
+/* Without a store (NULL) the 95th percentile has no interval. */
 static int fill_variant(struct store *s, struct arena *a, const struct report_run *run,
                         const struct report_variant *v, struct compare_variant *c, struct err *e) {
-    *c = (struct compare_variant){.run = run, .v = v};
+    *c = (struct compare_variant){
+        .run = run, .v = v, .p95 = {.estimate = NAN, .low = NAN, .high = NAN}};
     for (int k = 0; k < COMPARE_AXES; k++) {
         c->rows[k] = report_row_in(v, compare_axes[k].metric, compare_axes[k].profile);
     }
     int rc = fill_conditions(a, c, e);
-    return rc ? rc : fill_p95(s, c, e);
+    return rc || !s ? rc : fill_p95(s, c, e);
 }
 
 /* --- Names ------------------------------------------------------------------------------------------ */
@@ -305,19 +306,60 @@ static int make_groups(struct compare_set *s, struct err *e) {
     return 0;
 }
 
-static int fill_run(struct compare_set *s, const char *run_dir, const struct report_run *run,
-                    struct err *e) {
-    struct store *store = NULL;
-    char *path = fs_join(run_dir, "run.db");
-    int rc = path ? store_open(path, true, &store, e) : out_of_memory(e);
+static int fill_variants(struct compare_set *s, struct store *store, const struct report_run *run,
+                         struct err *e) {
+    int rc = 0;
     for (size_t i = 0; !rc && i < run->n_variants; i++) {
         struct compare_group *g = find_group(s, run->variants[i].v.task);
         rc = fill_variant(store, &s->arena, run, &run->variants[i], &g->variants[g->n], e);
         g->n++;
     }
+    return rc;
+}
+
+static int fill_run(struct compare_set *s, const char *run_dir, const struct report_run *run,
+                    struct err *e) {
+    struct store *store = NULL;
+    char *path = fs_join(run_dir, "run.db");
+    int rc = path ? store_open(path, true, &store, e) : out_of_memory(e);
+    rc = rc ? rc : fill_variants(s, store, run, e);
     store_close(store);
     free(path);
     return rc;
+}
+
+/* Groups the set's runs; run_dirs is NULL where the runs came without. */
+static int fill_set(struct compare_set *s, const char *const *run_dirs, struct err *e) {
+    int rc = make_groups(s, e);
+    for (size_t i = 0; !rc && i < s->n_runs; i++) {
+        rc = run_dirs ? fill_run(s, run_dirs[i], s->runs[i], e)
+                      : fill_variants(s, NULL, s->runs[i], e);
+    }
+    for (size_t i = 0; !rc && i < s->n_groups; i++) {
+        rc = name_variants(&s->groups[i], &s->arena, e);
+        find_dominators(&s->groups[i]);
+    }
+    return rc;
+}
+
+static int load_runs(struct compare_set *s, const char *const *run_dirs, size_t n, struct err *e) {
+    s->loaded = (struct report_run **)calloc(n + 1, sizeof(void *));
+    int rc = s->loaded ? 0 : out_of_memory(e);
+    for (size_t i = 0; !rc && i < n; i++) {
+        rc = report_run_load(run_dirs[i], &s->loaded[i], e);
+        s->n_runs += rc == 0;
+    }
+    s->runs = (const struct report_run *const *)s->loaded;
+    return rc;
+}
+
+static int finish(struct compare_set *s, int rc, struct compare_set **out) {
+    if (rc) {
+        compare_set_free(s);
+        return rc;
+    }
+    *out = s;
+    return 0;
 }
 
 int compare_set_load(const char *const *run_dirs, size_t n, struct compare_set **out,
@@ -327,34 +369,28 @@ int compare_set_load(const char *const *run_dirs, size_t n, struct compare_set *
     if (!s) {
         return out_of_memory(e);
     }
-    s->runs = (struct report_run **)calloc(n + 1, sizeof(void *));
-    int rc = s->runs ? 0 : out_of_memory(e);
-    for (size_t i = 0; !rc && i < n; i++) {
-        rc = report_run_load(run_dirs[i], &s->runs[i], e);
-        s->n_runs += rc == 0;
+    int rc = load_runs(s, run_dirs, n, e);
+    return finish(s, rc ? rc : fill_set(s, run_dirs, e), out);
+}
+
+int compare_set_of(const struct report_run *const *runs, size_t n, struct compare_set **out,
+                   struct err *e) {
+    struct compare_set *s = calloc(1, sizeof(*s));
+    *out = NULL;
+    if (!s) {
+        return out_of_memory(e);
     }
-    rc = rc ? rc : make_groups(s, e);
-    for (size_t i = 0; !rc && i < n; i++) {
-        rc = fill_run(s, run_dirs[i], s->runs[i], e);
-    }
-    for (size_t i = 0; !rc && i < s->n_groups; i++) {
-        rc = name_variants(&s->groups[i], &s->arena, e);
-        find_dominators(&s->groups[i]);
-    }
-    if (rc) {
-        compare_set_free(s);
-        return rc;
-    }
-    *out = s;
-    return 0;
+    s->runs = runs;
+    s->n_runs = n;
+    return finish(s, fill_set(s, NULL, e), out);
 }
 
 void compare_set_free(struct compare_set *s) {
     if (s) {
-        for (size_t i = 0; i < s->n_runs; i++) {
-            report_run_free(s->runs[i]);
+        for (size_t i = 0; s->loaded && i < s->n_runs; i++) {
+            report_run_free(s->loaded[i]);
         }
-        free(s->runs);
+        free(s->loaded);
         arena_release(&s->arena);
         free(s);
     }

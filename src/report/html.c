@@ -6,9 +6,11 @@
  */
 #include "report/writers.h"
 
+#include "report/audit_report.h"
 #include "report/fmt.h"
 #include "report/html_parts.h"
 #include "report/summary.h"
+#include "report/verdict.h"
 
 #include "report_assets.h"
 
@@ -60,6 +62,28 @@ static void add_title(const struct report_run *run, struct buf *out) {
     }
     buf_addstr(out, "</dl>\n</header>\n");
     buf_release(&text);
+}
+
+/* Nothing for a run without variants, whose summary says so. */
+static int add_verdict(const struct report_run *const *runs, size_t n, struct buf *out,
+                       struct err *e) {
+    struct arena a = ARENA_INIT;
+    struct verdict_text v;
+    int rc = verdict_write(runs, n, &a, &v, e);
+    if (!rc && v.n[VERDICT_WHICH]) {
+        buf_addstr(out, "<section id=\"verdict\">\n<h2>Verdict</h2>\n<dl>\n");
+        for (int part = 0; part < VERDICT_PARTS; part++) {
+            buf_addf(out, "<dt>%s?</dt>\n", verdict_part_title((enum verdict_part)part));
+            for (size_t i = 0; i < v.n[part]; i++) {
+                buf_addstr(out, "<dd>");
+                fmt_html(out, v.items[part][i]);
+                buf_addstr(out, "</dd>\n");
+            }
+        }
+        buf_addstr(out, "</dl>\n</section>\n");
+    }
+    arena_release(&a);
+    return rc;
 }
 
 static void add_summary_head(const struct report_variant *v, enum summary_profile profile,
@@ -347,13 +371,20 @@ int report_html(const struct report_run *const *runs, size_t n, struct buf *out,
         make_nonce(runs[i], nonce);
         add_head(runs[i], nonce, out);
         add_title(runs[i], out);
-        int rc = add_summary(runs[i], out, e);
+        int rc = add_verdict(&runs[i], 1, out, e);
+        rc = rc ? rc : add_summary(runs[i], out, e);
         if (rc) {
             return rc;
         }
         html_failures(runs[i], out);
         if (runs[i]->n_variants) {
             add_parts(out);
+        }
+        rc = runs[i]->n_variants
+                 ? audit_report_format(&runs[i]->dir, 1, runs[i]->data_dir, AUDIT_SECTION, out, e)
+                 : 0;
+        if (rc) {
+            return rc;
         }
         html_stages(runs[i], out);
         add_facts(runs[i], out);

@@ -33,7 +33,8 @@ static void free_runs(struct report_run **runs, size_t n) {
     free(runs);
 }
 
-static int load_runs(const char *const *dirs, size_t n, struct report_run ***out, struct err *e) {
+static int load_runs(const char *const *dirs, size_t n, const char *data_dir,
+                     struct report_run ***out, struct err *e) {
     struct report_run **runs = calloc(n, sizeof(void *)); /* POSIX: all pointers are alike */
     if (!runs) {
         err_set(e, EE_NOMEM, "report: out of memory");
@@ -45,6 +46,7 @@ static int load_runs(const char *const *dirs, size_t n, struct report_run ***out
             free_runs(runs, i);
             return rc;
         }
+        runs[i]->data_dir = data_dir;
     }
     *out = runs;
     return 0;
@@ -60,8 +62,8 @@ static int find_format(const char *name, size_t *at, struct err *e) {
     return err_set(e, EE_USAGE, "there is no report format \"%.40s\"", name);
 }
 
-int report_format(const char *const *run_dirs, size_t n, const char *format, struct buf *out,
-                  struct err *e) {
+int report_format(const char *const *run_dirs, size_t n, const char *format, const char *data_dir,
+                  struct buf *out, struct err *e) {
     size_t f = 0;
     int rc = find_format(format, &f, e);
     if (rc) {
@@ -71,7 +73,7 @@ int report_format(const char *const *run_dirs, size_t n, const char *format, str
         return err_set(e, EE_USAGE, "%s reports show one run at a time", format);
     }
     struct report_run **runs = NULL;
-    rc = load_runs(run_dirs, n, &runs, e);
+    rc = load_runs(run_dirs, n, data_dir, &runs, e);
     if (rc) {
         return rc;
     }
@@ -92,9 +94,12 @@ static int write_file(const struct report_run *run, const char *run_dir, size_t 
     return rc;
 }
 
-int report_write_files(const char *run_dir, struct err *e) {
+int report_write_files(const char *run_dir, const char *data_dir, struct err *e) {
     struct report_run *run = NULL;
     int rc = report_run_load(run_dir, &run, e);
+    if (!rc) {
+        run->data_dir = data_dir;
+    }
     for (size_t f = 0; !rc && f < N_FORMATS; f++) {
         if (formats[f].file) {
             rc = write_file(run, run_dir, f, e);

@@ -17,11 +17,12 @@
 extern const char *const report_format_names[];
 
 /*
- * Appends the report of n runs to out. Formats that hold one run only (json, html) refuse more
+ * Appends the report of n runs to out. data_dir holds the boards that the page's audit knows; it may
+ * be NULL and must live until the end of the call. Formats that hold one run only (json, html) refuse more
  * than one with EE_USAGE.
  */
-int report_format(const char *const *run_dirs, size_t n, const char *format, struct buf *out,
-                  struct err *e) EE_MUST_CHECK;
+int report_format(const char *const *run_dirs, size_t n, const char *format, const char *data_dir,
+                  struct buf *out, struct err *e) EE_MUST_CHECK;
 
 /* "paper", "full", ended by NULL. */
 extern const char *const report_profile_names[];
@@ -38,6 +39,6 @@ int report_metrics(const char *run_dir, const struct report_metrics_opts *opts, 
                    struct err *e) EE_MUST_CHECK;
 
 /* Writes metrics.csv, metrics.json and report.html into the run directory, each at once. */
-int report_write_files(const char *run_dir, struct err *e) EE_MUST_CHECK;
+int report_write_files(const char *run_dir, const char *data_dir, struct err *e) EE_MUST_CHECK;
 
 #endif

@@ -49,15 +49,27 @@ static const struct metric_row *row_of(const struct report_variant *v,
     return report_row_in(v, c->metric, c->profile);
 }
 
+static enum summary_fidelity fidelity_of(const struct metric_row *row) {
+    const char *label = row->label ? row->label : "";
+    return metric_refused(row)                  ? SUMMARY_UNKNOWN
+           : strstr(label, "the baseline")      ? SUMMARY_BASELINE
+           : strstr(label, "within the margin") ? SUMMARY_WITHIN
+           : strstr(label, "lossy")             ? SUMMARY_LOSSY
+                                                : SUMMARY_UNKNOWN;
+}
+
+enum summary_fidelity summary_fidelity(const struct report_variant *v) {
+    return fidelity_of(report_row_in(v, "q_ret", "full"));
+}
+
 /* "93.1 (87..98)?": the mark is the verdict. Bounds in whole points where tenths do not fit. */
 static void fidelity_cell(const struct metric_row *row, size_t width, struct buf *out) {
     fmt_num(out, row->value);
     if (!isfinite(row->low) || !isfinite(row->high)) {
         return;
     }
-    bool is_within = row->label && strstr(row->label, "within the margin");
-    bool is_lossy = row->label && strstr(row->label, "lossy");
-    const char *mark = is_within ? "" : is_lossy ? "!" : "?";
+    enum summary_fidelity known = fidelity_of(row);
+    const char *mark = known == SUMMARY_UNKNOWN ? "?" : known == SUMMARY_LOSSY ? "!" : "";
     char bounds[64];
     int len = snprintf(bounds, sizeof(bounds), " (%.1f..%.1f)%s", row->low, row->high, mark);
     if (len + 4 > (int)width) {

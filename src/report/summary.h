@@ -28,6 +28,15 @@ const struct summary_column *summary_column_at(enum summary_profile profile, siz
 /* "full: everything that is paid, at the plan's traffic". */
 const char *summary_profile_title(enum summary_profile profile);
 
+/* What is known of a quantized variant's answers against those of its fp16. */
+enum summary_fidelity {
+    SUMMARY_UNKNOWN, /* refused, or the items cannot tell at the margin */
+    SUMMARY_LOSSY,
+    SUMMARY_WITHIN,
+    SUMMARY_BASELINE, /* it is the fp16 one */
+};
+enum summary_fidelity summary_fidelity(const struct report_variant *v);
+
 void summary_cell(const struct report_variant *v, const struct summary_column *c, struct buf *out);
 /* "rag lora int4", with the model before it where the run has several, and with engine and device
  * where those differ for one model. */

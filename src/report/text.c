@@ -4,6 +4,7 @@
 
 #include "report/fmt.h"
 #include "report/summary.h"
+#include "report/verdict.h"
 
 #include <string.h>
 
@@ -156,9 +157,23 @@ void text_header(const struct report_run *run, struct buf *out) {
     }
 }
 
+static int add_verdict(const struct report_run *run, struct buf *out, struct err *e) {
+    struct arena a = ARENA_INIT;
+    struct verdict_text v;
+    int rc = verdict_write(&run, 1, &a, &v, e);
+    for (int part = 0; !rc && part < VERDICT_PARTS; part++) {
+        buf_addf(out, "\n%s?\n", verdict_part_title((enum verdict_part)part));
+        for (size_t i = 0; i < v.n[part]; i++) {
+            fmt_wrap(out, "  ", v.items[part][i], TEXT_WIDTH);
+        }
+    }
+    arena_release(&a);
+    return rc;
+}
+
 static int add_run(const struct report_run *run, struct buf *out, struct err *e) {
     text_header(run, out);
-    int rc = 0;
+    int rc = run->n_variants ? add_verdict(run, out, e) : 0;
     for (int p = 0; !rc && run->n_variants && p < SUMMARY_PROFILES; p++) {
         rc = text_table(run, (enum summary_profile)p, out, e);
     }
