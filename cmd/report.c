@@ -31,7 +31,7 @@ int cmd_report(int argc, char **argv) {
         .usage = usage,
         .summary = "Shows what runs found; RUN is a run's directory. Recomputed from its "
                    "measurements each time.",
-        .details = "text, csv and md take several runs; json and html show one.\n"
+        .details = "Several runs stand side by side in every format but json, which holds one.\n"
                    "Figures with ~ rest on modelled energy; - was refused, with the reason below.",
         .options = options,
         .min_operands = 1,

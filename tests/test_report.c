@@ -578,7 +578,11 @@ static void runs_share_one_csv(void **state) {
     buf_release(&two);
     OK(report_format(dirs, 2, "text", NULL, &two, &err));
     buf_release(&two);
-    assert_int_equal(report_format(dirs, 2, "html", NULL, &two, &err), EE_USAGE);
+    buf_clear(&two);
+    OK(report_format(dirs, 2, "html", NULL, &two, &err));
+    check_has(&two, "<h1>2 runs side by side</h1>");
+    check_has(&two, "<section id=\"summary-2\">");
+    check_has(&two, "\"runs\":[\"demo, with a comma\",\"demo, with a comma #2\"]");
     assert_int_equal(report_format(dirs, 2, "json", NULL, &two, &err), EE_USAGE);
     assert_int_equal(report_format(dirs, 0, "csv", NULL, &two, &err), EE_USAGE);
     assert_int_equal(report_format(dirs, 1, "pdf", NULL, &two, &err), EE_USAGE);

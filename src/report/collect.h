@@ -77,8 +77,10 @@ struct report_what_if {
 
 struct report_run {
     struct arena arena;
-    const char *dir;      /* that it was read from */
-    const char *data_dir; /* for tables that ship with the program; NULL: none */
+    const char *dir;       /* that it was read from */
+    const char *data_dir;  /* for tables that ship with the program; NULL: none */
+    const char *published; /* where its rows are from when it is no run of ours, and so knows only
+                              the paper's profile; NULL */
     const char *run_id;
     struct report_fact *facts;
     size_t n_facts;

@@ -103,12 +103,26 @@ static json_t *starts_json(struct data *d, const struct report_variant *v) {
     return starts;
 }
 
-static json_t *stage_ids_json(struct data *d, const struct report_variant *v) {
+/* Stages are told apart over all runs of the page: a run's ids begin behind those of the one before. */
+static json_int_t stage_base(const struct report_run *const *runs, size_t r) {
+    json_int_t base = 0;
+    for (size_t i = 0; i < r; i++) {
+        json_int_t last = 0;
+        for (size_t k = 0; k < runs[i]->n_stages; k++) {
+            json_int_t id = (json_int_t)runs[i]->stages[k].s.stage_id;
+            last = id > last ? id : last;
+        }
+        base += last + 1;
+    }
+    return base;
+}
+
+static json_t *stage_ids_json(struct data *d, const struct report_variant *v, json_int_t base) {
     json_t *ids = json_object();
     for (int kind = 0; kind < REPORT_KINDS; kind++) {
         if (v->stages[kind]) {
             put(d, ids, report_kind_name((enum report_kind)kind),
-                json_integer(v->stages[kind]->s.stage_id));
+                json_integer(base + v->stages[kind]->s.stage_id));
         }
     }
     return ids;
@@ -164,22 +178,23 @@ static json_t *prices_json(struct data *d, const struct report_run *run) {
     return json_pack("{s:o, s:o}", "regions", regions, "apis", apis);
 }
 
-static json_t *variants_json(struct data *d, const struct report_run *run) {
-    json_t *all = json_array();
+static void add_variants(struct data *d, const struct report_run *run, size_t r, json_int_t base,
+                         json_t *all) {
     for (size_t i = 0; i < run->n_variants; i++) {
         const struct report_variant *v = &run->variants[i];
         append(d, all,
-               json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s?, s:o, s:o, s:o, s:o, "
-                         "s:o, s:o, s:o}",
-                         "id", v->v.variant_id, "model", v->v.model_id, "family", v->v.family,
-                         "size", v->v.size, "task", v->v.task, "method", v->v.method, "precision",
+               json_pack("{s:I, s:s?, s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s?, s:o, s:o, "
+                         "s:o, s:o, s:o, s:o, s:o}",
+                         "run", (json_int_t)r, "scope", v->input.serve_j.scope,
+                         "score_max", number(v->input.score_max), "id",
+                         v->v.variant_id, "model", v->v.model_id, "family", v->v.family, "size",
+                         v->v.size, "task", v->v.task, "method", v->v.method, "precision",
                          v->v.precision, "engine", v->v.engine, "device", v->v.device, "note",
                          v->v.note, "rows", rows_json(d, v), "ttft", curve_json(d, &v->ttft),
                          "tpot", curve_json(d, &v->tpot), "e2e", curve_json(d, &v->e2e), "starts",
-                         starts_json(d, v), "stages", stage_ids_json(d, v), "econ",
+                         starts_json(d, v), "stages", stage_ids_json(d, v, base), "econ",
                          econ_json(d, v)));
     }
-    return all;
 }
 
 /* One row a window and component: [window, component, seconds, J, above idle J, mean W, quality]. */
@@ -221,18 +236,16 @@ static json_t *powers_json(struct data *d, const struct report_stage *st) {
     return all;
 }
 
-static json_t *stages_json(struct data *d, const struct report_run *run) {
-    json_t *all = json_array();
+static void add_stages(struct data *d, const struct report_run *run, json_int_t base, json_t *all) {
     for (size_t i = 0; i < run->n_stages; i++) {
         const struct report_stage *st = &run->stages[i];
         append(d, all,
                json_pack("{s:I, s:s, s:s, s:b, s:s, s:o, s:o, s:o}", "id",
-                         (json_int_t)st->s.stage_id, "kind", st->s.kind, "title", st->s.title,
-                         "failed", report_stage_failed(st), "started", st->s.started_utc, "wall_s",
-                         coarse(st->s.wall_s), "windows", windows_json(d, st), "power",
-                         powers_json(d, st)));
+                         base + (json_int_t)st->s.stage_id, "kind", st->s.kind, "title",
+                         st->s.title, "failed", report_stage_failed(st), "started",
+                         st->s.started_utc, "wall_s", coarse(st->s.wall_s), "windows",
+                         windows_json(d, st), "power", powers_json(d, st)));
     }
-    return all;
 }
 
 /* In a script element nothing but "</" and "<!--" has a meaning, so no "<" is left. */
@@ -246,15 +259,39 @@ static void add_inert(struct buf *out, const char *json) {
     }
 }
 
-int html_data(const struct report_run *run, struct buf *out, struct err *e) {
+/* A run that is given twice is numbered. */
+static json_t *names_json(struct data *d, const struct report_run *const *runs, size_t n) {
+    json_t *all = json_array();
+    for (size_t r = 0; r < n; r++) {
+        size_t before = 0;
+        for (size_t i = 0; i < r; i++) {
+            before += strcmp(runs[i]->run_id, runs[r]->run_id) == 0;
+        }
+        struct buf name;
+        buf_init(&name);
+        buf_addstr(&name, runs[r]->run_id);
+        if (before) {
+            buf_addf(&name, " #%zu", before + 1);
+        }
+        append(d, all, json_string(name.data));
+        buf_release(&name);
+    }
+    return all;
+}
+
+int html_data(const struct report_run *const *runs, size_t n, struct buf *out, struct err *e) {
     struct data d = {.texts = json_array(), .index = json_object()};
     json_t *metrics = metrics_json(&d);
-    json_t *variants = variants_json(&d, run);
-    json_t *stages = stages_json(&d, run);
-    json_t *all = json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:O}", "run_id", run->run_id, "metrics",
-                            metrics, "econ_fields", econ_fields_json(&d), "prices",
-                            prices_json(&d, run), "variants", variants, "stages", stages, "texts",
-                            d.texts);
+    json_t *variants = json_array();
+    json_t *stages = json_array();
+    for (size_t r = 0; r < n; r++) {
+        add_variants(&d, runs[r], r, stage_base(runs, r), variants);
+        add_stages(&d, runs[r], stage_base(runs, r), stages);
+    }
+    json_t *all = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:O}", "runs", names_json(&d, runs, n),
+                            "metrics", metrics, "econ_fields", econ_fields_json(&d), "prices",
+                            prices_json(&d, runs[0]), "variants", variants, "stages", stages,
+                            "texts", d.texts);
     struct buf text;
     buf_init(&text);
     int rc = d.failed || !all ? err_set(e, EE_NOMEM, "report.html: out of memory")

@@ -40,18 +40,20 @@ static void add_users(const struct report_run *run, const struct report_stage *s
     buf_release(&names);
 }
 
-void html_failures(const struct report_run *run, struct buf *out) {
-    size_t n = 0;
+/* Rows of one run; the first of all opens the section. */
+static size_t add_failures(const struct report_run *run, size_t n, struct buf *out) {
     for (size_t i = 0; i < run->n_stages; i++) {
         const struct report_stage *st = &run->stages[i];
         if (!report_stage_failed(st)) {
             continue;
         }
         if (n++ == 0) {
-            buf_addstr(out, "<section>\n<h2>Failed stages</h2>\n<div class=\"scroll\"><table>\n"
-                            "<thead><tr><th>stage</th><th>kind of error</th><th>error</th>"
-                            "<th class=\"num\">after, s</th><th>variants</th></tr></thead>\n"
-                            "<tbody>\n");
+            buf_addstr(
+                out,
+                "<section id=\"failures\">\n<h2>Failed stages</h2>\n<div class=\"scroll\"><table>\n"
+                "<thead><tr><th>stage</th><th>kind of error</th><th>error</th>"
+                "<th class=\"num\">after, s</th><th>variants</th></tr></thead>\n"
+                "<tbody>\n");
         }
         buf_addstr(out, "<tr>");
         html_cell(out, "", st->s.title);
@@ -61,7 +63,15 @@ void html_failures(const struct report_run *run, struct buf *out) {
         add_users(run, st, out);
         buf_addstr(out, "</tr>\n");
     }
-    if (n) {
+    return n;
+}
+
+void html_failures(const struct report_run *const *runs, size_t n, struct buf *out) {
+    size_t n_rows = 0;
+    for (size_t i = 0; i < n; i++) {
+        n_rows = add_failures(runs[i], n_rows, out);
+    }
+    if (n_rows) {
         buf_addstr(out, "</tbody></table></div>\n</section>\n");
     }
 }

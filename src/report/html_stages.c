@@ -167,11 +167,13 @@ static void add_sources(const struct report_run *run, struct buf *out) {
     buf_addstr(out, "</ul>\n");
 }
 
-void html_stages(const struct report_run *run, struct buf *out) {
+void html_stages(const struct report_run *const *runs, size_t n, size_t r, struct buf *out) {
+    const struct report_run *run = runs[r];
     if (run->n_stages == 0) {
         return;
     }
-    buf_addstr(out, "<section>\n<h2>Stages: time and energy</h2>\n<div class=\"scroll\"><table>\n"
+    html_open_section(runs, n, r, "stages", "Stages: time and energy", out);
+    buf_addstr(out, "<div class=\"scroll\"><table>\n"
                     "<thead><tr><th>stage</th><th>status</th><th class=\"num\">took, s</th>"
                     "<th class=\"num\">metered, s</th><th class=\"num\">J</th>"
                     "<th class=\"num\">interval</th><th class=\"num\">mean W</th>"

@@ -17,7 +17,7 @@ static const struct {
     {"text", report_text, true, NULL},
     {"csv", report_csv, true, "metrics.csv"},
     {"json", report_json, false, "metrics.json"},
-    {"html", report_html, false, "report.html"},
+    {"html", report_html, true, "report.html"},
     {"md", report_md, true, NULL},
 };
 enum { N_FORMATS = sizeof(formats) / sizeof(formats[0]) };

@@ -4,6 +4,7 @@
 #include "report/fmt.h"
 #include "report/jobj.h"
 #include "report/published.h"
+#include "report/reproduce_page.h"
 
 #include <math.h>
 #include <string.h>
@@ -29,7 +30,9 @@ static bool is_result(const struct published_variant *v, size_t column) {
     return !is_own_base && !isnan(published_value(v, columns[column].id));
 }
 
-static int write_csv(const struct published *p, struct buf *out, struct err *e) {
+static int write_csv(const struct published *p, const char *data_dir, struct buf *out,
+                     struct err *e) {
+    (void)data_dir;
     (void)e;
     buf_addstr(out, "family,size,method,task,precision,metric,value\n");
     for (size_t i = 0; i < p->n_variants; i++) {
@@ -134,7 +137,9 @@ static void add_claim(const struct claim *c, struct buf *out) {
     buf_release(&line);
 }
 
-static int write_text(const struct published *p, struct buf *out, struct err *e) {
+static int write_text(const struct published *p, const char *data_dir, struct buf *out,
+                      struct err *e) {
+    (void)data_dir;
     struct arena a = ARENA_INIT;
     struct claim *claims = NULL;
     size_t n = 0;
@@ -187,7 +192,9 @@ static struct jobj claim_object(const struct claim *c) {
     return o;
 }
 
-static int write_json(const struct published *p, struct buf *out, struct err *e) {
+static int write_json(const struct published *p, const char *data_dir, struct buf *out,
+                      struct err *e) {
+    (void)data_dir;
     struct arena a = ARENA_INIT;
     struct claim *claims = NULL;
     size_t n = 0;
@@ -216,11 +223,12 @@ static int write_json(const struct published *p, struct buf *out, struct err *e)
 
 static const struct {
     const char *name;
-    int (*write)(const struct published *p, struct buf *out, struct err *e);
-} formats[] = {{"text", write_text}, {"csv", write_csv}, {"json", write_json}};
+    int (*write)(const struct published *p, const char *data_dir, struct buf *out, struct err *e);
+} formats[] = {
+    {"text", write_text}, {"csv", write_csv}, {"json", write_json}, {"html", reproduce_page}};
 enum { N_FORMATS = sizeof(formats) / sizeof(formats[0]) };
 
-const char *const reproduce_format_names[] = {"text", "csv", "json", NULL};
+const char *const reproduce_format_names[] = {"text", "csv", "json", "html", NULL};
 _Static_assert(sizeof(reproduce_format_names) / sizeof(reproduce_format_names[0]) == N_FORMATS + 1,
                "one name a format");
 
@@ -234,7 +242,7 @@ int reproduce_format(const char *data_dir, const char *format, struct buf *out, 
     }
     struct published *p = NULL;
     int rc = published_load(data_dir, &p, e);
-    rc = rc ? rc : formats[f].write(p, out, e);
+    rc = rc ? rc : formats[f].write(p, data_dir, out, e);
     published_free(p);
     return rc ? rc : buf_check(out, "reproduce", e);
 }

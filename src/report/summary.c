@@ -142,7 +142,7 @@ bool summary_not_run(const struct report_variant *v) {
             return false;
         }
     }
-    return true;
+    return !summary_has_figures(v);
 }
 
 const struct report_stage *summary_failure(const struct report_variant *v) {

@@ -44,7 +44,7 @@ void summary_variant_name(const struct report_run *run, const struct report_vari
                           struct buf *out);
 /* True when the two belong in one table: same model, engine and device. */
 bool summary_same_group(const struct report_variant *x, const struct report_variant *y);
-/* True when none of its stages has been tried. */
+/* True when none of its stages has been tried and nothing is known of it otherwise. */
 bool summary_not_run(const struct report_variant *v);
 /* The stage that failed first, NULL when none did. */
 const struct report_stage *summary_failure(const struct report_variant *v);

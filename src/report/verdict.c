@@ -474,7 +474,7 @@ static void say_sample(const struct compare_set *s, struct buf *out) {
             n++;
         }
     }
-    buf_addstr(out, "each score rests on ");
+    buf_addstr(out, "Each score rests on ");
     add_span(k.fewest_items, k.most_items, "items", out);
     if (k.most_needed > 0) {
         buf_addf(out, " (what is undetermined would take up to about %.0f)", k.most_needed);
@@ -498,7 +498,7 @@ static void say_energy(const struct report_run *run, bool with_name, struct buf 
     if (with_name) {
         buf_addf(out, "%s: ", run->run_id);
     }
-    buf_addstr(out, "energy: ");
+    buf_addstr(out, with_name ? "energy: " : "Energy: ");
     summary_energy(run, out);
     buf_addch(out, '.');
 }
@@ -516,9 +516,6 @@ static void add_sentence(struct writer *w, enum verdict_part part, const char *s
     struct buf b;
     buf_init(&b);
     buf_addf(&b, "%s%s", start, text);
-    if (!*start && b.len && b.data[0] >= 'a' && b.data[0] <= 'z') {
-        b.data[0] = (char)(b.data[0] - 'a' + 'A');
-    }
     const char *s = b.failed ? NULL : arena_strdup(w->a, b.data);
     buf_release(&b);
     w->out_of_memory = w->out_of_memory || !s;
@@ -545,7 +542,7 @@ static void say_of_tasks(struct writer *w, enum verdict_part part, say_fn *say,
         struct buf start;
         buf_init(&start);
         if (n > 1) {
-            buf_addf(&start, "%s: ", all_same ? "all tasks" : choices[i].g->task);
+            buf_addf(&start, "%s: ", all_same ? "All tasks" : choices[i].g->task);
         }
         buf_clear(&text);
         say(&choices[i], &text);

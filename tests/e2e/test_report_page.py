@@ -176,6 +176,75 @@ class WholeReport(Page):
             self.assertLessEqual(b.run("return document.documentElement.scrollWidth - window.innerWidth"), 0)
 
 
+    def test_every_link_leads_to_a_section(self):
+        with browser.Browser() as b:
+            b.open(self.page)
+            links = b.run("return [...document.querySelectorAll('#contents a')].map((a) => a.hash)")
+            self.assertGreater(len(links), 10)
+            lost = b.run("return arguments[0].filter((h) => !document.querySelector(`section${h} > h2`))", links)
+            self.assertEqual(lost, [])
+            titled = b.run("return [...document.querySelectorAll('main section')].map((s) => '#' + s.id)")
+            self.assertEqual(sorted(titled), sorted(links))
+
+    def test_the_verdict_and_the_audit_are_those_of_the_command_line(self):
+        told = edge_eval("report", str(self.page.parent), cwd=self.dir).out
+        findings = json.loads(edge_eval("audit", str(self.page.parent), "--json", cwd=self.dir).out)["findings"]
+        with browser.Browser() as b:
+            b.open(self.page)
+            said = b.run("return [...document.querySelectorAll('#verdict dd')].map((d) => d.textContent)")
+            self.assertEqual(" ".join(said), " ".join(" ".join(told.split("Which one?")[1].split("profile")[0]
+                             .replace("Does it pay?", "").replace("How sure?", "").split()).split()))  # fmt: skip
+            self.assertIn("no fp16 score", " ".join(said))
+            rules = b.run("return [...document.querySelectorAll('#audit article code')].map((c) => c.textContent)")
+            self.assertEqual(rules, list(dict.fromkeys(f["rule"] for f in findings)))
+            self.assertIn("modelled-energy", rules)
+
+    def test_runs_side_by_side(self):
+        done = edge_eval("report", str(self.page.parent), str(self.page.parent), "--format", "html", "--output", "two.html",
+                         cwd=self.shared)  # fmt: skip
+        self.assertEqual(done.code, OK, done)
+        with browser.Browser() as b:
+            b.open(self.shared / "two.html")
+            self.check_quiet(b)
+            names = b.run("return page.variants.map(variantName)")
+            self.assertEqual(len(set(names)), 8)
+            for part in ("frontier", "metrics", "energy", "power", "latency", "starts"):
+                self.assertEqual(b.run(f"return document.querySelectorAll('#{part} .chart .note').length"), 0, part)
+            marks = b.run("return document.querySelectorAll('#frontier [aria-label=dot] path').length")
+            self.assertEqual(marks, 8)
+            stages = b.run("return page.stages.map((s) => s.id)")
+            self.assertEqual(len(set(stages)), len(stages))
+
+    def test_joules_of_unlike_scopes_are_not_held_together(self):
+        with browser.Browser() as b:
+            b.open(self.page)
+            kept = "return pareto([{task: 'a', x: 1, y: 1, scope: 's'}, {task: 'a', x: 2, y: 0.5, scope: arguments[0]}]).length"
+            self.assertEqual(b.run(kept, "s"), 1)
+            self.assertEqual(b.run(kept, "t"), 2)
+
+
+class Published(Page):
+    def test_the_72_variants_in_one_page(self):
+        done = edge_eval("reproduce", "--format", "html", "--output", "published.html", cwd=self.dir)
+        self.assertEqual(done.code, OK, done)
+        path = self.dir / "published.html"
+        self.assertLess(path.stat().st_size, 1.5e6)
+        rows = list(csv.DictReader(io.StringIO(edge_eval("reproduce", "--format", "csv", cwd=self.dir).out)))
+        with browser.Browser() as b:
+            b.open(path)
+            self.check_quiet(b)
+            self.assertEqual(b.run("return document.querySelectorAll('#claims tbody tr').length"), 6)
+            self.assertEqual(b.run("return document.querySelectorAll('#frontier [aria-label=dot] path').length"), 72)
+            self.assertEqual(b.run("return document.querySelectorAll('#summary tbody tr').length"), 72)
+            lost = b.run("return [...document.querySelectorAll('#contents a')].filter((a) => !document.querySelector(a.hash)).length")
+            self.assertEqual(lost, 0)
+            shown = {(r["variant"], r["metric"]): r["value"] for r in csv.DictReader(io.StringIO(b.run("return asCsv(allFigures())")))
+                     if r["profile"] == "paper"}  # fmt: skip
+            for r in rows:
+                name = f"{r['family']} {r['size']} {r['task']} {r['method']} {r['precision']}"
+                self.assertEqual(float(shown[name, r["metric"]]), float(r["value"]), name)
+
+
 class OddReports(Page):
     def test_hostile_names_are_inert(self):
         tiny = tiny_model(self.dir)

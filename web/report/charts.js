@@ -15,21 +15,31 @@ function chart(options) {
 
 // --- Frontier
 
-// Measures of cost, the first that is known is drawn: [metric, factor, axis].
+// Measures of cost: [metric, factor, axis].
 const costs = [
   ["request_usd", 1000, "cost of 1,000 requests, USD"],
   ["joules_per_request", 1, "energy of a request, J"],
 ];
 
-// The first measure of cost that at least one variant has.
+// The measure of cost that the most variants have, the first of those that do.
 function frontierCost() {
-  return costs.find(([id]) => page.variants.some((v) => isNumber(figure(v, id)?.value)));
+  const known = ([id]) => page.variants.filter((v) => isNumber(figure(v, id)?.value)).length;
+  const best = d3.greatest(costs, (a, b) => known(a) - known(b) || costs.indexOf(b) - costs.indexOf(a));
+  return known(best) ? best : undefined;
 }
 
-// Points that no other point of their task beats in both directions.
+// Points that no other point of their task beats in both directions. Joules of unlike scopes count
+// unlike parts of a machine, and so do the costs made of them: such points are not held together.
 function pareto(points) {
   const better = (a, b) => a.x <= b.x && a.y >= b.y && (a.x < b.x || a.y > b.y);
-  return points.filter((p) => !points.some((q) => q.task === p.task && better(q, p)));
+  return points.filter((p) => !points.some((q) => q.task === p.task && q.scope === p.scope && better(q, p)));
+}
+
+// A score as a share of its scale where scales differ, so that one axis holds them all.
+const unlikeScales = new Set(page.variants.map((v) => v.score_max)).size > 1;
+const scoreLabel = unlikeScales ? "score, of the scale's best" : "score";
+function scoreScale(v) {
+  return unlikeScales && v.score_max > 0 ? v.score_max : 1;
 }
 
 function frontier(width) {
@@ -37,7 +47,7 @@ function frontier(width) {
   if (!cost) return "No variant has a cost or an energy: the frontier cannot be drawn.";
   const points = page.variants
     .map((v) => ({
-      v, x: isNumber(figure(v, cost[0]).value) ? cost[1] * figure(v, cost[0]).value : null, y: figure(v, "score").value, task: v.task, precision: v.precision,
+      v, x: isNumber(figure(v, cost[0]).value) ? cost[1] * figure(v, cost[0]).value : null, y: isNumber(figure(v, "score").value) ? figure(v, "score").value / scoreScale(v) : null, task: v.task, scope: v.scope, precision: v.precision,
       memory: figure(v, "memory_peak_bytes")?.value,
     }))
     .filter((p) => isNumber(p.x) && isNumber(p.y));
@@ -47,18 +57,20 @@ function frontier(width) {
     p.title = [variantName(p.v), ...ids.map((id) => figure(p.v, id)).filter(Boolean).map(sentence)].join("\n");
   }
   const best = d3.sort(pareto(points), (p) => p.x);
+  const left = page.variants.length - points.length;
   return chart({
     width, height: 360, grid: true, marginLeft: 52, inset: 14,
     ariaLabel: `Score against ${cost[2]}, by task`,
+    caption: left ? `${left} of ${page.variants.length} variants lack one of the two and are left out.` : undefined,
     facet: { data: points, x: "task" },
     fx: { label: null, domain: tasks },
     x: { label: cost[2], type: "log", nice: true },
-    y: { label: "score", zero: true, nice: true },
+    y: { label: scoreLabel, zero: true, nice: true },
     r: { range: [3, 13], zero: true },
     color: { domain: precisions, range: precisions.map((p) => colours[p]), legend: true },
     marks: [
       Plot.frame({ stroke: "currentColor", strokeOpacity: 0.15 }),
-      Plot.line(best, { x: "x", y: "y", fx: "task", stroke: "currentColor", strokeOpacity: 0.5, strokeDasharray: "4,4" }),
+      Plot.line(best, { x: "x", y: "y", fx: "task", z: "scope", stroke: "currentColor", strokeOpacity: 0.5, strokeDasharray: "4,4" }),
       Plot.dot(points, {
         x: "x", y: "y", fx: "task", fill: "precision", fillOpacity: 0.75, stroke: "currentColor", strokeWidth: 0.75,
         r: points.some((p) => isNumber(p.memory)) ? (p) => (isNumber(p.memory) ? p.memory : 0) : 5, symbol: "precision",
@@ -81,15 +93,17 @@ function metricChart(index, width) {
     .map((v) => ({ v, f: figureAt(v, index), task: v.task, precision: v.precision, name: `${lineage(v)} ${v.precision}` }))
     .filter((p) => isNumber(p.f.value));
   if (!points.length) return "Refused or never for every variant; the table of figures says why.";
-  const scale = points[0].f.metric.unit === "bytes" ? 1e6 : 1;
+  const isScore = points[0].f.metric.id === "score";
+  const isBytes = points[0].f.metric.unit === "bytes";
   for (const p of points) {
+    const scale = isBytes ? 1e6 : isScore ? scoreScale(p.v) : 1;
     p.x = p.f.value / scale;
     p.low = isNumber(p.f.low) ? p.f.low / scale : p.x;
     p.high = isNumber(p.f.high) ? p.f.high / scale : p.x;
     p.title = `${variantName(p.v)}\n${sentence(p.f)}`;
   }
   const names = [...new Set(points.map((p) => p.name))];
-  const unit = scale === 1 ? points[0].f.metric.unit : "MB";
+  const unit = isBytes ? "MB" : isScore && unlikeScales ? scoreLabel : points[0].f.metric.unit;
   return chart({
     width, height: 64 + tasks.length * (names.length * 20 + 14), marginLeft: 40 + 6.6 * d3.max(names, (n) => n.length),
     marginRight: 56, grid: true, ariaLabel: `${points[0].f.metric.name} of every variant`,

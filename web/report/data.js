@@ -68,13 +68,25 @@ function sentence(f) {
 }
 
 const severalModels = new Set(page.variants.map((v) => v.model)).size > 1;
-function variantName(v) {
-  return `${severalModels ? `${v.model} ` : ""}${v.task} ${v.method} ${v.precision}`;
+
+// Runs by their plans' names, where these tell them apart without the time that follows.
+const runNames = (() => {
+  const plain = page.runs.map((r) => r.replace(/-\d{4}-\d\d-\d\dT[\d:]+Z$/, ""));
+  return new Set(plain).size === plain.length ? plain : page.runs;
+})();
+
+// Run and model, where they tell variants apart.
+function origin(v) {
+  return `${page.runs.length > 1 ? `${runNames[v.run]} ` : ""}${severalModels ? `${v.model} ` : ""}`;
 }
 
-// Model and method, where they tell variants of one task and precision apart.
+function variantName(v) {
+  return `${origin(v)}${v.task} ${v.method} ${v.precision}`;
+}
+
+// Run, model and method, where they tell variants of one task and precision apart.
 function lineage(v) {
-  return severalModels ? `${v.model} ${v.method}` : v.method;
+  return `${origin(v)}${v.method}`;
 }
 
 function element(name, attributes = {}, ...children) {
