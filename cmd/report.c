@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 static const char *const usage[] = {
-    "report RUN... [--format text|csv|json|html|md] [--output FILE]",
+    "report RUN... [--format text|csv|json|html|md|openmetrics] [--output FILE]",
     NULL,
 };
 
@@ -21,8 +21,8 @@ int cmd_report(int argc, char **argv) {
     const char *format = "text";
     const char *output = NULL;
     const struct opt options[] = {
-        {OPT_CHOICE, 'f', "format", &format, "FORMAT", "text (default), csv, json, html or md",
-         report_format_names},
+        {OPT_CHOICE, 'f', "format", &format, "FORMAT",
+         "text (default), csv, json, html, md or openmetrics", report_format_names},
         {OPT_STR, 'o', "output", &output, "FILE", "write to FILE instead of standard output", NULL},
         {.kind = OPT_END},
     };
@@ -31,7 +31,7 @@ int cmd_report(int argc, char **argv) {
         .usage = usage,
         .summary = "Shows what runs found; RUN is a run's directory. Recomputed from its "
                    "measurements each time.",
-        .details = "Several runs stand side by side in every format but json, which holds one.\n"
+        .details = "Several runs stand side by side in every format but json and openmetrics.\n"
                    "Figures with ~ rest on modelled energy; - was refused, with the reason below.",
         .options = options,
         .min_operands = 1,

@@ -704,6 +704,35 @@ static void markdown_is_a_table_a_profile(void **state) {
     buf_release(&text);
 }
 
+/* Families stand together, each once, head first; the end is marked. */
+static void openmetrics_has_a_family_a_metric(void **state) {
+    const struct fixture *f = *state;
+    struct buf text;
+    format(f, "openmetrics", &text);
+    check_has(&text,
+              "# TYPE edge_eval_n_break gauge\n# HELP edge_eval_n_break break-even [requests]");
+    check_has(&text, "edge_eval_score{run=\"demo, with a comma\",variant=\"v-fp16\"");
+    check_has(&text, "task=\"chat\",method=\"none\",precision=\"fp16\",engine=\"llama.cpp\","
+                     "device=\"cpu\",profile=\"paper\",source=\"modelled\"} +Inf\n");
+    check_has(&text, "source=\"measured\",bound=\"low\"} ");
+    check_lacks(&text, "nan");
+    assert_string_equal(text.data + text.len - 6, "# EOF\n");
+    char family[64] = "";
+    char *rest = NULL;
+    for (char *line = strtok_r(text.data, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+        char again[96];
+        if (strncmp(line, "# TYPE ", 7) == 0) {
+            snprintf(family, sizeof(family), "%.*s", (int)strcspn(line + 7, " "), line + 7);
+            snprintf(again, sizeof(again), "# TYPE %s ", family);
+            assert_null(strstr(rest, again));
+        } else if (*line != '#') {
+            assert_true(strncmp(line, family, strlen(family)) == 0);
+            assert_int_equal(line[strlen(family)], '{');
+        }
+    }
+    buf_release(&text);
+}
+
 static void files_are_written_and_equal_each_time(void **state) {
     static const char *const files[][2] = {
         {"metrics.csv", "csv"}, {"metrics.json", "json"}, {"report.html", "html"}};
@@ -777,6 +806,7 @@ int main(void) {
         cmocka_unit_test(the_json_holds_the_run),
         cmocka_unit_test(the_page_stands_alone_and_trusts_nobody),
         cmocka_unit_test(markdown_is_a_table_a_profile),
+        cmocka_unit_test(openmetrics_has_a_family_a_metric),
         cmocka_unit_test(files_are_written_and_equal_each_time),
         cmocka_unit_test(what_is_no_run_is_said),
         cmocka_unit_test(a_run_without_variants_has_a_report),

@@ -19,10 +19,12 @@ static const struct {
     {"json", report_json, false, "metrics.json"},
     {"html", report_html, true, "report.html"},
     {"md", report_md, true, NULL},
+    {"openmetrics", report_openmetrics, false, NULL},
 };
 enum { N_FORMATS = sizeof(formats) / sizeof(formats[0]) };
 
-const char *const report_format_names[] = {"text", "csv", "json", "html", "md", NULL};
+const char *const report_format_names[] = {"text", "csv",         "json", "html",
+                                           "md",   "openmetrics", NULL};
 _Static_assert(sizeof(report_format_names) / sizeof(report_format_names[0]) == N_FORMATS + 1,
                "one name a format");
 

@@ -18,8 +18,8 @@ extern const char *const report_format_names[];
 
 /*
  * Appends the report of n runs to out. data_dir holds the boards that the page's audit knows; it may
- * be NULL and must live until the end of the call. json holds one run only and refuses more with
- * EE_USAGE.
+ * be NULL and must live until the end of the call. Formats that hold one run only (json,
+ * openmetrics) refuse more with EE_USAGE.
  */
 int report_format(const char *const *run_dirs, size_t n, const char *format, const char *data_dir,
                   struct buf *out, struct err *e) EE_MUST_CHECK;

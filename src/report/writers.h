@@ -18,5 +18,6 @@ int report_csv_profile(const struct report_run *const *runs, size_t n, const cha
 report_writer_fn report_json;
 report_writer_fn report_md;
 report_writer_fn report_html;
+report_writer_fn report_openmetrics;
 
 #endif
