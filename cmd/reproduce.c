@@ -27,8 +27,7 @@ int cmd_reproduce(int argc, char **argv) {
         .summary = "Recomputes the metrics of the 72 variants of the EDGE-EVAL paper.",
         .details = "csv has one line a variant and metric with 17 significant digits. text also\n"
                    "says which of the paper's claims hold on its own rows, and by how "
-                   "much
-the others do not. html is the page of edge-eval report over all 72.",
+                   "much\nthe others do not. html is the page of edge-eval report over all 72.",
         .options = options,
     };
     int n_operands = 0;
