@@ -6,7 +6,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { BAR_CELLS = 12, MIN_WIDTH = 40 };
+enum { BAR_CELLS = 12, MIN_WIDTH = 20, TITLE_WIDTH = 46, MIN_TITLE = 16, COUNTER_WIDTH = 9 };
 
 static int terminal_width(void) {
     struct winsize size;
@@ -25,11 +25,12 @@ void progress_end_line(struct progress *p) {
 
 /* Shows a line in place of the open one. Columns are counted in characters, not bytes. */
 static void show_line(struct progress *p, const char *line) {
+    const int width = terminal_width(); /* the window may have changed */
     fputs("\r\033[K", stderr);
     int columns = 0;
     for (const char *c = line; *c; c++) {
         bool starts_character = ((unsigned char)*c & 0xc0) != 0x80;
-        if (starts_character && ++columns >= p->width) {
+        if (starts_character && ++columns >= width) {
             break;
         }
         fputc(*c, stderr);
@@ -58,8 +59,6 @@ static void on_begin(void *ctx, size_t index, size_t total, const char *title) {
     struct progress *p = ctx;
     snprintf(p->title, sizeof(p->title), "%s", title);
     snprintf(p->counter, sizeof(p->counter), "%zu/%zu", index, total);
-    p->last_tokens = 0;
-    p->last_elapsed_s = 0;
     if (p->is_terminal && !p->quiet) {
         char line[192];
         snprintf(line, sizeof(line), "%7s  %-46s", p->counter, p->title);
@@ -67,21 +66,18 @@ static void on_begin(void *ctx, size_t index, size_t total, const char *title) {
     }
 }
 
-static void on_progress(void *ctx, const struct run_progress *r) {
-    struct progress *p = ctx;
-    if (!p->is_terminal || p->quiet) {
-        return;
+static void format_bar(const struct run_progress *r, char *buf, size_t size) {
+    int full = r->total > 0 ? (int)(BAR_CELLS * r->done / r->total) : 0;
+    size_t len = (size_t)snprintf(buf, size, " ");
+    for (int i = 0; i < BAR_CELLS; i++) {
+        len += (size_t)snprintf(buf + len, size - len, "%s", i < full ? "█" : "░");
     }
-    char bar[BAR_CELLS * 3 + 1] = "";
+}
+
+static void format_figures(const struct run_progress *r, char *buf, size_t size) {
     char rate[32] = "";
     char energy[48] = "";
     char eta[24];
-    int full = r->total > 0 ? (int)(BAR_CELLS * r->done / r->total) : 0;
-    size_t bar_len = 0;
-    for (int i = 0; i < BAR_CELLS; i++) {
-        bar_len += (size_t)snprintf(bar + bar_len, sizeof(bar) - bar_len, "%s",
-                                    i < full ? "█" : "░");
-    }
     if (r->tokens >= 0 && r->elapsed_s > 0) {
         snprintf(rate, sizeof(rate), "  %4.0f tok/s", (double)r->tokens / r->elapsed_s);
     }
@@ -92,9 +88,28 @@ static void on_progress(void *ctx, const struct run_progress *r) {
                  r->energy_quality == METER_MODELLED ? "~" : "", r->watts, joules);
     }
     format_eta(r, eta, sizeof(eta));
+    snprintf(buf, size, " %3d %%%s%s%s", r->total > 0 ? (int)(100 * r->done / r->total) : 0, eta,
+             rate, energy);
+}
+
+/* The figures come first: where the line is short the title gives way, then the bar. */
+static void on_progress(void *ctx, const struct run_progress *r) {
+    struct progress *p = ctx;
+    if (!p->is_terminal || p->quiet) {
+        return;
+    }
+    char bar[BAR_CELLS * 3 + 2] = "";
+    char figures[128];
+    format_figures(r, figures, sizeof(figures));
+    int left = terminal_width() - 1 - COUNTER_WIDTH - (int)strlen(figures);
+    if (left >= MIN_TITLE + 1 + BAR_CELLS) {
+        format_bar(r, bar, sizeof(bar));
+        left -= 1 + BAR_CELLS;
+    }
+    int title = left > TITLE_WIDTH ? TITLE_WIDTH : left < MIN_TITLE ? MIN_TITLE : left;
     char line[384];
-    snprintf(line, sizeof(line), "%7s  %-46s %s %3d %%%s%s%s", p->counter, p->title, bar,
-             r->total > 0 ? (int)(100 * r->done / r->total) : 0, rate, energy, eta);
+    snprintf(line, sizeof(line), "%7s  %-*.*s%s%s", p->counter, title, title, p->title, bar,
+             figures);
     show_line(p, line);
 }
 
@@ -140,7 +155,6 @@ void progress_init(struct progress *p, bool quiet) {
         .quiet = quiet,
         .is_terminal = is_terminal,
         .color = is_terminal && !(no_color && *no_color),
-        .width = terminal_width(),
     };
     p->observer = (struct run_observer){.ctx = p,
                                         .stage_begin = on_begin,

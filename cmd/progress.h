@@ -9,12 +9,9 @@ struct progress {
     bool quiet;                   /* only failures */
     bool is_terminal;
     bool color;
-    int width;
     bool line_open; /* the last line has no newline yet */
     char title[96];
     char counter[24];
-    int64_t last_tokens;
-    double last_elapsed_s;
 };
 
 void progress_init(struct progress *p, bool quiet);

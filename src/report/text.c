@@ -174,6 +174,7 @@ static int add_verdict(const struct report_run *run, struct buf *out, struct err
 static int add_run(const struct report_run *run, struct buf *out, struct err *e) {
     text_header(run, out);
     int rc = run->n_variants ? add_verdict(run, out, e) : 0;
+    text_glance(run, out);
     for (int p = 0; !rc && run->n_variants && p < SUMMARY_PROFILES; p++) {
         rc = text_table(run, (enum summary_profile)p, out, e);
     }

@@ -17,6 +17,8 @@ int text_table(const struct report_run *run, enum summary_profile profile, struc
                struct err *e) EE_MUST_CHECK;
 /* A variant's task, method and precision in cells, as tables begin their lines. */
 void text_keys(const struct report_variant *v, struct buf *out);
+/* Score and energy of each variant as bars with intervals; nothing where no variant has either. */
+void text_glance(const struct report_run *run, struct buf *out);
 /* The same for the titles. */
 void text_key_titles(struct buf *out);
 
