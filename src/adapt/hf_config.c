@@ -50,6 +50,12 @@ static bool is_given(const json_t *o, const char *key) {
     return v && !json_is_null(v);
 }
 
+/* As json_want_num where the key is given; else what the family means by leaving it out. */
+static int num_or(const json_t *o, const char *key, double fallback, double *out, struct err *e) {
+    *out = fallback;
+    return is_given(o, key) ? json_want_num(o, key, out, e) : 0;
+}
+
 static int read_sizes(struct hf_config *c, const struct family *f, struct err *e) {
     const int64_t max_width = 1 << 20;
     const int64_t max_heads = 1 << 12;
@@ -91,14 +97,30 @@ static int read_sizes(struct hf_config *c, const struct family *f, struct err *e
     return rc;
 }
 
-static double scaling_num(const struct hf_config *c, const char *key, double fallback) {
-    return json_num_or(c->scaling, key, fallback);
+static int read_llama3(struct hf_config *c, struct err *e) {
+    double low = 0;
+    double high = 0;
+    double old_context = 0;
+    int rc = num_or(c->scaling, "low_freq_factor", 1, &low, e);
+    rc = rc ? rc : num_or(c->scaling, "high_freq_factor", 4, &high, e);
+    rc = rc ? rc : num_or(c->scaling, "original_max_position_embeddings", 8192, &old_context, e);
+    if (!rc && !(low > 0 && high > low && old_context > 0)) {
+        rc = err_set(e, EE_FORMAT,
+                     "its llama3 rope scaling needs 0 < low_freq_factor < high_freq_factor");
+    }
+    c->rope = HF_ROPE_LLAMA3;
+    c->llama3 = (struct rope_llama3){.base = (float)c->rope_base,
+                                     .factor = (float)c->rope_factor,
+                                     .low = (float)low,
+                                     .high = (float)high,
+                                     .old_context = (float)old_context};
+    return rc;
 }
 
 /* Names of scalings; the key was "type" before it was "rope_type". */
 static int read_scaling(struct hf_config *c, struct err *e) {
     const char *type = json_str_or(c->scaling, "rope_type", json_str_or(c->scaling, "type", ""));
-    if (!type[0] || !strcmp(type, "default")) {
+    if (!strcmp(type, "default") || (!type[0] && !is_given(c->scaling, "factor"))) {
         c->scaling = NULL;
         return 0;
     }
@@ -118,18 +140,7 @@ static int read_scaling(struct hf_config *c, struct err *e) {
         rc = want_count(c->scaling, "original_max_position_embeddings", 1 << 24,
                         &c->rope_old_context, e);
     } else if (!strcmp(type, "llama3") && c->is_llama) {
-        c->rope = HF_ROPE_LLAMA3;
-        c->llama3 = (struct rope_llama3){
-            .base = (float)c->rope_base,
-            .factor = (float)factor,
-            .low = (float)scaling_num(c, "low_freq_factor", 1),
-            .high = (float)scaling_num(c, "high_freq_factor", 4),
-            .old_context = (float)scaling_num(c, "original_max_position_embeddings", 8192)};
-        if (!(c->llama3.low > 0 && c->llama3.high > c->llama3.low && c->llama3.old_context > 0)) {
-            rc = err_set(e, EE_FORMAT,
-                         "its llama3 rope scaling needs 0 < low_freq_factor < "
-                         "high_freq_factor");
-        }
+        rc = read_llama3(c, e);
     } else {
         rc = err_set(e, EE_UNSUPPORTED,
                      "rope scaling of type \"%.40s\" cannot be imported for %s; "
@@ -143,18 +154,23 @@ static int read_scaling(struct hf_config *c, struct err *e) {
 static int read_rope(struct hf_config *c, struct err *e) {
     const json_t *parameters = json_object_get(c->doc, "rope_parameters");
     const json_t *scaling = json_object_get(c->doc, "rope_scaling");
-    c->rope_base = json_num_or(c->doc, "rope_theta", 10000);
-    c->rope_base = json_num_or(parameters, "rope_theta", c->rope_base);
-    if (!(c->rope_base > 1 && c->rope_base < 1e12)) {
-        return err_set(e, EE_FORMAT, "rope_theta is %g, not over 1", c->rope_base);
+    int rc = num_or(c->doc, "rope_theta", 10000, &c->rope_base, e);
+    rc = rc ? rc : num_or(parameters, "rope_theta", c->rope_base, &c->rope_base, e);
+    if (!rc && !(c->rope_base > 1 && c->rope_base < 1e12)) {
+        rc = err_set(e, EE_FORMAT, "rope_theta is %g, not over 1", c->rope_base);
     }
-    c->scaling = json_is_object(parameters) ? parameters : scaling;
-    return json_is_object(c->scaling) ? read_scaling(c, e) : (c->scaling = NULL, 0);
+    c->scaling = is_given(c->doc, "rope_parameters") ? parameters
+                 : is_given(c->doc, "rope_scaling")  ? scaling
+                                                     : NULL;
+    if (!rc && c->scaling && !json_is_object(c->scaling)) {
+        rc = err_set(e, EE_FORMAT, "its rope scaling is no object");
+    }
+    return rc || !c->scaling ? rc : read_scaling(c, e);
 }
 
 static int check_meaning(const struct hf_config *c, struct err *e) {
-    const char *act = json_str_or(c->doc, "hidden_act", "silu");
-    if (strcmp(act, "silu") != 0) {
+    const char *act = json_str_or(c->doc, "hidden_act", "");
+    if (is_given(c->doc, "hidden_act") && strcmp(act, "silu") != 0) {
         return err_set(e, EE_UNSUPPORTED, "hidden_act is \"%.40s\"; llama.cpp computes silu", act);
     }
     if (is_given(c->doc, "quantization_config")) {
@@ -167,16 +183,26 @@ static int check_meaning(const struct hf_config *c, struct err *e) {
                        "use_sliding_window is true; llama.cpp would attend to "
                        "all tokens");
     }
-    double eps = json_num_or(c->doc, "rms_norm_eps", 1e-6);
-    if (!(eps >= 0 && eps < 1)) {
-        return err_set(e, EE_FORMAT, "rms_norm_eps is %g, not from 0 to 1", eps);
+    double partial = 0;
+    int rc = num_or(c->doc, "partial_rotary_factor", 1, &partial, e);
+    if (!rc && partial != 1) {
+        rc = err_set(e, EE_UNSUPPORTED, "partial_rotary_factor is %g; only 1 can be imported",
+                     partial);
     }
-    double partial = json_num_or(c->doc, "partial_rotary_factor", 1);
-    if (partial != 1) {
-        return err_set(e, EE_UNSUPPORTED, "partial_rotary_factor is %g; only 1 can be imported",
-                       partial);
+    const json_t *tied = json_object_get(c->doc, "tie_word_embeddings");
+    if (!rc && is_given(c->doc, "tie_word_embeddings") && !json_is_boolean(tied)) {
+        rc = err_set(e, EE_FORMAT, "\"tie_word_embeddings\" is neither true nor false");
     }
-    return 0;
+    return rc;
+}
+
+static int read_rest(struct hf_config *c, struct err *e) {
+    c->tied = json_is_true(json_object_get(c->doc, "tie_word_embeddings"));
+    int rc = num_or(c->doc, "rms_norm_eps", 1e-6, &c->rms_eps, e);
+    if (!rc && !(c->rms_eps >= 0 && c->rms_eps < 1)) {
+        rc = err_set(e, EE_FORMAT, "rms_norm_eps is %g, not from 0 to 1", c->rms_eps);
+    }
+    return rc;
 }
 
 int hf_config_read(const char *dir, struct hf_config *c, struct err *e) {
@@ -199,12 +225,8 @@ int hf_config_read(const char *dir, struct hf_config *c, struct err *e) {
     rc = rc ? rc : check_meaning(c, e);
     rc = rc ? rc : read_sizes(c, f, e);
     rc = rc ? rc : read_rope(c, e);
-    if (!rc) {
-        c->rms_eps = json_num_or(c->doc, "rms_norm_eps", 1e-6);
-        c->tied = json_is_true(json_object_get(c->doc, "tie_word_embeddings"));
-    } else {
-        rc = err_prefix(e, "%s", path);
-    }
+    rc = rc ? rc : read_rest(c, e);
+    rc = rc ? err_prefix(e, "%s", path) : 0;
 out:
     free(path);
     return rc;

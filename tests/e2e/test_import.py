@@ -115,6 +115,11 @@ class Import(Case):
             ("llama3", {"quantization_config": {"bits": 4}}, "quantization_config"),
             ("llama3", {"vocab_size": 100}, "embed_tokens.weight has 2 dimensions"),
             ("llama3", {"rope_scaling": {"type": "longrope", "factor": 2}}, 'rope scaling of type "longrope"'),
+            ("llama3", {"rope_scaling": {"factor": 2}}, 'rope scaling of type ""'),
+            ("llama3", {"rope_scaling": []}, "its rope scaling is no object"),
+            ("llama3", {"rope_theta": "big"}, '"rope_theta" should be a number'),
+            ("llama3", {"rms_norm_eps": "small"}, '"rms_norm_eps" should be a number'),
+            ("llama3", {"tie_word_embeddings": "yes"}, '"tie_word_embeddings" is neither true nor false'),
             ("qwen2", {"use_sliding_window": True}, "use_sliding_window is true"),
             ("qwen2", {"num_key_value_heads": None}, '"num_key_value_heads" should be an integer'),
         ]:  # fmt: skip
