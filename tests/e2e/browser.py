@@ -102,6 +102,11 @@ class Browser:
     def screenshot(self, path):
         pathlib.Path(path).write_bytes(base64.b64decode(self._call("GET", "/screenshot")))
 
+    def as_printed(self):
+        """Lays the page out as on paper, in this window's width."""
+        command = {"cmd": "Emulation.setEmulatedMedia", "params": {"media": "print"}}
+        self._call("POST", "/goog/cdp/execute", command)
+
     def print_pdf(self):
         """The page on A4, as the bytes of a PDF."""
         page = {"width": 21.0, "height": 29.7}

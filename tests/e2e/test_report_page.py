@@ -169,6 +169,14 @@ class WholeReport(Page):
             self.assertTrue(pdf.startswith(b"%PDF"))
             self.assertLess(pdf.count(b"/Type /Page\n") + pdf.count(b"/Type /Page "), 40)
 
+    def test_fits_the_width_of_a_page(self):
+        with browser.Browser(width=700, height=1100) as b:  # A4 less its margins, at 96 pixels an inch
+            b.as_printed()
+            b.open(self.page)
+            self.check_quiet(b)
+            self.assertLessEqual(b.run("return document.documentElement.scrollWidth - window.innerWidth"), 0)
+            self.assertEqual(b.run("return getComputedStyle(document.getElementById('contents')).display"), "none")
+
     def test_fits_a_narrow_window(self):
         with browser.Browser(width=500, height=900) as b:
             b.open(self.page)
