@@ -122,6 +122,7 @@ static int load_energies(struct store *s, struct arena *a, struct report_stage *
         struct store_energy *g = &st->energies[i];
         rc = CLEAN(a, e, &g->window, &g->component, &g->scope, &g->source, &g->reason);
     }
+    rc = rc ? rc : store_trainings(s, st->s.stage_id, a, &st->trainings, &st->n_trainings, e);
     rc = rc ? rc : store_powers(s, st->s.stage_id, a, &st->powers, &st->n_powers, e);
     for (size_t i = 0; !rc && i < st->n_powers; i++) {
         rc = CLEAN(a, e, &st->powers[i].component);

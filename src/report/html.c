@@ -83,29 +83,39 @@ static void add_title(const struct html_page *page, struct buf *out) {
     buf_addstr(out, "</header>\n");
 }
 
+enum part_flag {
+    NEEDS_STAGES = 1 << 0, /* what published rows do not have */
+    NEEDS_TRAINING = 1 << 1,
+    SHOWS_JOULES = 1 << 2,
+};
+
 /* Sections that the scripts fill. */
 static const struct part {
     const char *id;
     const char *title;
     const char *about;
-    bool needs_stages; /* what published rows do not have */
-    bool shows_joules;
+    unsigned flags;
 } parts[] = {
     {"frontier", "Quality against cost",
      "Up and to the left is better; the dashed line joins the variants that no other of their task "
-     "beats. Size: peak memory.",
-     false, true},
+     "beats. Size: peak memory, where it is known.",
+     SHOWS_JOULES},
     {"calculator", "What if",
      "Change any number: everything here follows at once, by the formulas of "
      "edge-eval metrics --set. It takes for granted that the answers are good enough.",
-     true, false},
-    {"metrics", "One metric, all variants", NULL, false, true},
-    {"energy", "Energy", "Pale: the share that the machine takes when idle.", true, true},
+     NEEDS_STAGES},
+    {"metrics", "One metric, all variants", NULL, SHOWS_JOULES},
+    {"energy", "Energy", "Pale: the share that the machine takes when idle.",
+     NEEDS_STAGES | SHOWS_JOULES},
+    {"adaptation", "Adaptation",
+     "Loss of every step on the training set (line) and on what was held out (dots), and the joules "
+     "of loading, steps and saving.",
+     NEEDS_TRAINING | SHOWS_JOULES},
     {"power", "Power over time",
-     "One band a stage, in the order they ran; time between stages is left out.", true, false},
-    {"latency", "Latency", "Every request, from when it could have started.", true, false},
-    {"starts", "Cold start", NULL, true, false},
-    {"figures", "All figures", NULL, false, false},
+     "One band a stage, in the order they ran; time between stages is left out.", NEEDS_STAGES},
+    {"latency", "Latency", "Every request, from when it could have started.", NEEDS_STAGES},
+    {"starts", "Cold start", NULL, NEEDS_STAGES},
+    {"figures", "All figures", NULL, 0},
 };
 enum { N_PARTS = sizeof(parts) / sizeof(parts[0]) };
 
@@ -118,8 +128,20 @@ static bool has_variants(const struct html_page *page) {
     return false;
 }
 
+static bool has_training(const struct html_page *page) {
+    for (size_t r = 0; r < page->n; r++) {
+        for (size_t i = 0; i < page->runs[r]->n_stages; i++) {
+            if (page->runs[r]->stages[i].n_trainings) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 static bool is_shown(const struct html_page *page, const struct part *part) {
-    return has_variants(page) && !(part->needs_stages && page->runs[0]->published);
+    return has_variants(page) && !((part->flags & NEEDS_TRAINING) && !has_training(page)) &&
+           !((part->flags & NEEDS_STAGES) && page->runs[0]->published);
 }
 
 static const char *first_scope(const struct html_page *page) {
@@ -162,7 +184,7 @@ static void add_parts(const struct html_page *page, struct buf *out) {
         if (parts[i].about) {
             buf_addf(out, "<p class=\"note\">%s</p>\n", parts[i].about);
         }
-        if (is_unlike && parts[i].shows_joules) {
+        if (is_unlike && (parts[i].flags & SHOWS_JOULES)) {
             buf_addstr(out,
                        "<p class=\"unlike\">The joules of these variants count unlike parts of "
                        "their machines, as the scope in each figure's label says: what they cost "

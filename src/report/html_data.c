@@ -183,17 +183,17 @@ static void add_variants(struct data *d, const struct report_run *run, size_t r,
     for (size_t i = 0; i < run->n_variants; i++) {
         const struct report_variant *v = &run->variants[i];
         append(d, all,
-               json_pack("{s:I, s:s?, s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s?, s:o, s:o, "
-                         "s:o, s:o, s:o, s:o, s:o}",
-                         "run", (json_int_t)r, "scope", v->input.serve_j.scope,
-                         "score_max", number(v->input.score_max), "id",
-                         v->v.variant_id, "model", v->v.model_id, "family", v->v.family, "size",
-                         v->v.size, "task", v->v.task, "method", v->v.method, "precision",
-                         v->v.precision, "engine", v->v.engine, "device", v->v.device, "note",
-                         v->v.note, "rows", rows_json(d, v), "ttft", curve_json(d, &v->ttft),
-                         "tpot", curve_json(d, &v->tpot), "e2e", curve_json(d, &v->e2e), "starts",
-                         starts_json(d, v), "stages", stage_ids_json(d, v, base), "econ",
-                         econ_json(d, v)));
+               json_pack(
+                   "{s:I, s:s?, s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s?, s:o, s:o, "
+                   "s:o, s:o, s:o, s:o, s:o}",
+                   "run", (json_int_t)r, "scope", v->input.serve_j.scope, "score_max",
+                   number(v->input.score_max), "id", v->v.variant_id, "model", v->v.model_id,
+                   "family", v->v.family, "size", v->v.size, "task", v->v.task, "method",
+                   v->v.method, "precision", v->v.precision, "engine", v->v.engine, "device",
+                   v->v.device, "note", v->v.note, "rows", rows_json(d, v), "ttft",
+                   curve_json(d, &v->ttft), "tpot", curve_json(d, &v->tpot), "e2e",
+                   curve_json(d, &v->e2e), "starts", starts_json(d, v), "stages",
+                   stage_ids_json(d, v, base), "econ", econ_json(d, v)));
     }
 }
 
@@ -236,15 +236,41 @@ static json_t *powers_json(struct data *d, const struct report_stage *st) {
     return all;
 }
 
+/* [[step, mean loss of the steps up to the next point], ...] and [[step, validation loss], ...]. */
+static json_t *training_json(struct data *d, const struct report_stage *st) {
+    enum { MAX_POINTS = 200 };
+    const size_t step = (st->n_trainings + MAX_POINTS - 1) / MAX_POINTS;
+    json_t *loss = json_array();
+    json_t *validation = json_array();
+    for (size_t k = 0; k < st->n_trainings; k += step) {
+        double sum = 0;
+        size_t n = 0;
+        for (size_t m = k; m < st->n_trainings && m < k + step; m++, n++) {
+            sum += st->trainings[m].loss;
+        }
+        append(d, loss,
+               json_pack("[I, o]", (json_int_t)st->trainings[k].step, coarse(sum / (double)n)));
+    }
+    for (size_t k = 0; k < st->n_trainings; k++) {
+        if (isfinite(st->trainings[k].validation_loss)) {
+            append(d, validation,
+                   json_pack("[I, o]", (json_int_t)st->trainings[k].step,
+                             coarse(st->trainings[k].validation_loss)));
+        }
+    }
+    return json_pack("{s:o, s:o}", "loss", loss, "validation", validation);
+}
+
 static void add_stages(struct data *d, const struct report_run *run, json_int_t base, json_t *all) {
     for (size_t i = 0; i < run->n_stages; i++) {
         const struct report_stage *st = &run->stages[i];
         append(d, all,
-               json_pack("{s:I, s:s, s:s, s:b, s:s, s:o, s:o, s:o}", "id",
+               json_pack("{s:I, s:s, s:s, s:b, s:s, s:o, s:o, s:o, s:o}", "id",
                          base + (json_int_t)st->s.stage_id, "kind", st->s.kind, "title",
                          st->s.title, "failed", report_stage_failed(st), "started",
                          st->s.started_utc, "wall_s", coarse(st->s.wall_s), "windows",
-                         windows_json(d, st), "power", powers_json(d, st)));
+                         windows_json(d, st), "power", powers_json(d, st), "training",
+                         training_json(d, st)));
     }
 }
 

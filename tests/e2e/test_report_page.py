@@ -253,6 +253,30 @@ class Published(Page):
                 self.assertEqual(float(shown[name, r["metric"]]), float(r["value"]), name)
 
 
+class AdaptedRun(Page):
+    def test_loss_and_energy_of_both_methods(self):
+        tiny = tiny_model(self.dir)
+        rows = [{"id": f"t{i}", "context": f"Shed {i} is green.", "question": "Which colour?", "answers": {"text": ["green"]}}
+                for i in range(8)]  # fmt: skip
+        (self.dir / "rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+        adapt = {"data": {"rag": "rows.jsonl"}, "rank": 4, "batch": 2, "epochs": 2}
+        run, _ = self.measure(plan({"path": str(tiny), "id": "tiny"}, methods=["lora", "qlora"], adapt=adapt))
+        with browser.Browser() as b:
+            b.open(run.path / "report.html")
+            self.check_quiet(b)
+            steps = b.run("return trained.map((s) => s.training.loss.length)")
+            stored = run.rows("SELECT COUNT(*) FROM training GROUP BY stage_id")
+            self.assertEqual(steps, [n for (n,) in stored])
+            self.assertEqual(len(steps), 2)
+            self.assertGreater(b.run("return document.querySelectorAll('#adaptation .chart svg path').length"), 2)
+            joules = dict(run.rows("SELECT title, joules FROM energy JOIN stage USING (stage_id)"
+                                   " WHERE window = 'adapt' AND component = 'total'"))  # fmt: skip
+            said = b.run("return document.querySelector('#adaptation > p:last-child').textContent")
+            ratio = joules["adapt tiny rag qlora"] / joules["adapt tiny rag lora"]
+            self.assertAlmostEqual(float(said.split("took ")[1].split(" times")[0]), ratio, delta=0.01 * ratio)
+            self.assertIn("modelled", said)
+
+
 class OddReports(Page):
     def test_hostile_names_are_inert(self):
         tiny = tiny_model(self.dir)

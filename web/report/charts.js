@@ -172,6 +172,69 @@ function energyChart(by, width) {
   });
 }
 
+// --- Adaptation
+
+// Trainings, named with their run where there are several.
+const trained = page.stages.filter((s) => s.training.loss.length).map((s) => {
+  const user = page.variants.find((v) => v.stages.adapt === s.id);
+  return { ...s, title: `${page.runs.length > 1 && user ? `${runNames[user.run]} ` : ""}${s.title}` };
+});
+
+function lossChart(width) {
+  const points = (kind) => trained.flatMap((s) => s.training[kind].map(([step, loss]) => ({ step, loss, title: s.title })));
+  const titles = trained.map((s) => s.title);
+  return Plot.plot({
+    style: { background: "transparent", fontSize: "13px", color: "currentColor" },
+    width, height: 300, grid: true, marginLeft: 52, marginBottom: 46, ariaLabel: "Loss of every training by step",
+    x: { label: "step", tickFormat: "d", ticks: Math.min(10, d3.max(points("loss"), (p) => p.step)) }, y: { label: "loss", nice: true },
+    color: { domain: titles, range: d3.schemeTableau10, legend: true },
+    marks: [
+      Plot.line(points("loss"), { x: "step", y: "loss", stroke: "title", strokeWidth: 1.5 }),
+      Plot.dot(points("validation"), { x: "step", y: "loss", fill: "title", r: 4, title: (p) => `${p.title}\nheld out: ${short(p.loss)}` }),
+      Plot.tip(points("loss"), Plot.pointer({ x: "step", y: "loss", title: (p) => `${p.title}\nstep ${p.step}: ${short(p.loss)}`, fontSize: 12, fill: "var(--card)" })),
+    ],
+  });
+}
+
+// [seconds, joules, quality] of a stage's whole window of that name.
+function windowTotal(stage, name) {
+  const w = stage.windows.find(([window, component]) => text(window) === name && text(component) === "total");
+  return w && isNumber(w[3]) ? { seconds: w[2], joules: w[3], quality: text(w[6]) } : null;
+}
+
+function phaseChart(width) {
+  const rows = trained.flatMap((s) => ["load", "steps", "save"].map((phase) => ({ phase, title: s.title, w: windowTotal(s, `adapt/${phase}`) })))
+    .filter((r) => r.w);
+  if (!rows.length) return "No energy was read while adapting.";
+  return chart({
+    width, height: 80 + 26 * trained.length, marginLeft: 40 + 6.6 * d3.max(trained, (s) => s.title.length), marginRight: 56,
+    ariaLabel: "Joules of every adaptation by phase",
+    x: { label: "joules", grid: true }, y: { label: null },
+    color: { domain: ["load", "steps", "save"], range: ["#56b4e9", "#cc79a7", "#999999"], legend: true },
+    marks: [Plot.barX(rows, {
+      y: "title", x: (r) => r.w.joules, fill: "phase", tip: { fontSize: 12, fill: "var(--card)" },
+      title: (r) => `${r.title}\n${r.phase}: ${short(r.w.joules)} J in ${short(r.w.seconds)} s; ${r.w.quality}`,
+    })],
+  });
+}
+
+// "rag: QLoRA took 1.8 times the joules of LoRA (...)": of one model and task, scope and run alike.
+function methodSentences() {
+  const find = (v, method) => page.variants.find((o) => o.run === v.run && o.model === v.model && o.task === v.task &&
+    o.scope === v.scope && o.method === method && o.stages.adapt !== undefined);
+  const seen = new Set();
+  return page.variants.flatMap((v) => {
+    const [lora, qlora] = [find(v, "lora"), find(v, "qlora")];
+    if (!lora || !qlora || seen.has(qlora.stages.adapt)) return [];
+    seen.add(qlora.stages.adapt);
+    const [a, b] = [lora, qlora].map((o) => windowTotal(stageById.get(o.stages.adapt), "adapt"));
+    const joules = (w) => `${w.quality === "modelled" ? "~" : ""}${short(w.joules)} J, ${w.quality}`;
+    if (!a || !b) return [`${origin(v)}${v.task}: LoRA and QLoRA are not compared, for the energy of one is missing.`];
+    return [`${origin(v)}${v.task}: QLoRA took ${short(b.joules / a.joules)} times the joules of LoRA ` +
+      `(${joules(b)}; ${joules(a)}; one training each, so no interval).`];
+  });
+}
+
 // --- Power over time
 
 // Stages that have a curve, laid end to end.

@@ -51,6 +51,11 @@ const builders = {
     }));
     const redraw = place(host, (width) => energyChart(by, width));
   },
+  adaptation: (host) => {
+    place(host, lossChart);
+    place(host, phaseChart);
+    for (const sentence of methodSentences()) host.append(element("p", {}, sentence));
+  },
   power: (host) => place(host, powerChart),
   latency: (host) => {
     const state = { kind: "ttft", task: tasks[0] };
