@@ -244,7 +244,8 @@ class Published(Page):
             self.assertEqual(b.run("return document.querySelectorAll('#claims tbody tr').length"), 6)
             self.assertEqual(b.run("return document.querySelectorAll('#frontier [aria-label=dot] path').length"), 72)
             self.assertEqual(b.run("return document.querySelectorAll('#summary tbody tr').length"), 72)
-            lost = b.run("return [...document.querySelectorAll('#contents a')].filter((a) => !document.querySelector(a.hash)).length")
+            find = "return [...document.querySelectorAll('#contents a')].filter((a) => !document.querySelector(a.hash)).length"
+            lost = b.run(find)
             self.assertEqual(lost, 0)
             shown = {(r["variant"], r["metric"]): r["value"] for r in csv.DictReader(io.StringIO(b.run("return asCsv(allFigures())")))
                      if r["profile"] == "paper"}  # fmt: skip
