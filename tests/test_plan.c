@@ -343,6 +343,62 @@ static void mistakes_in_tasks(void **state) {
     CHECK_MISTAKES(rows);
 }
 
+static void adapting_is_read(void **state) {
+    (void)state;
+    struct err e = ERR_INIT;
+    struct arena a = ARENA_INIT;
+    struct plan p;
+    OK(parse(START "seed: 9\n", &a, &p, &e));
+    assert_int_equal(p.adapt.opts.rank, 16);
+    assert_int_equal(p.adapt.opts.seed, 9);
+    assert_string_equal(p.adapt.data[TASK_RAG], "data/tasks/rag/train.jsonl");
+    assert_null(p.adapt.data[TASK_CHAT]);
+    assert_null(p.adapt.command);
+    OK(parse(START
+             "methods: [qlora, none]\n"
+             "adapt: {data: {rag: own.jsonl}, rank: 8, lr: 1e-3, modules: 'q,v', pack: true,\n"
+             "  validation: 0.1, max_steps: 7, seed: 3, device: gpu, qlora_base: q4_0,\n"
+             "  command: [train, '{out}']}\n",
+             &a, &p, &e));
+    assert_int_equal(p.n_methods, 2);
+    assert_int_equal(p.methods[0], METHOD_QLORA);
+    const struct plan_adapt *t = &p.adapt;
+    assert_int_equal(t->opts.rank, 8);
+    assert_true(t->opts.rate == 1e-3 && t->opts.validation == 0.1);
+    assert_string_equal(t->opts.modules, "q,v");
+    assert_true(t->opts.pack);
+    assert_int_equal(t->opts.max_steps, 7);
+    assert_int_equal(t->opts.seed, 3);
+    assert_string_equal(t->opts.device, "gpu");
+    assert_string_equal(t->qlora_base, "q4_0");
+    assert_null(t->lora_base);
+    assert_string_equal(t->data[TASK_RAG], "./own.jsonl");
+    assert_string_equal(t->command[0], "train");
+    assert_string_equal(t->command[1], "{out}");
+    assert_null(t->command[2]);
+    arena_release(&a);
+}
+
+static void mistakes_in_adapting(void **state) {
+    (void)state;
+    static const struct mistake rows[] = {
+        {START "methods: [lora]\n", "3:10: no training rows for rag at data/tasks/rag/train.jsonl; "
+                                    "give adapt: {data: {rag: FILE}}"},
+        {START "methods: [lora]\nadapt: {data: {rag: gone.jsonl}}\n",
+         "4:8: no training rows for rag at ./gone.jsonl; give adapt: {data: {rag: FILE}}"},
+        {START "adapt: {data: {sum: own.jsonl}}\n",
+         "3:16: unknown key \"sum\" in adapt.data; allowed: rag, summ, chat"},
+        {START "adapt: {rank: 0}\n",
+         "3:15: rank is \"0\"; it should be a whole number from 1 to 65536"},
+        {START "adapt: {pack: maybe}\n", "3:15: pack is \"maybe\"; allowed: false, true"},
+        {START "adapt: {lora_base: q2}\n",
+         "3:20: lora_base is \"q2\"; allowed: f32, f16, bf16, q8_0, q4_0, q4_1, q4_k, iq4_nl"},
+        {START "adapt: {command: train}\n",
+         "3:18: command should be a list: [program, argument, ...]"},
+    };
+    CHECK_MISTAKES(rows);
+}
+
 static void mistakes_in_settings(void **state) {
     (void)state;
     static const struct mistake rows[] = {
@@ -436,6 +492,8 @@ int main(void) {
         cmocka_unit_test(mistakes_in_models),
         cmocka_unit_test(mistakes_in_axes),
         cmocka_unit_test(mistakes_in_tasks),
+        cmocka_unit_test(adapting_is_read),
+        cmocka_unit_test(mistakes_in_adapting),
         cmocka_unit_test(mistakes_in_settings),
         cmocka_unit_test(files_that_are_not_there_are_named),
         cmocka_unit_test(cut_off_plans_are_refused),

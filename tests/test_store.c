@@ -731,6 +731,34 @@ static void memories_artifacts_and_scores_come_back(void **state) {
     }
 }
 
+static void loss_curves_come_back(void **state) {
+    struct store_fixture *f = *state;
+    struct err e = ERR_INIT;
+    const struct store_training put[] = {{2, 1, 0.25, 1e-4, 3.5, 0.5},
+                                         {1, 1, 1.0 / 3, 2e-4, 4.5, NAN}};
+    struct store_training *got;
+    size_t n;
+    for (size_t i = 0; i < 2; i++) {
+        OK(store_training_put(f->s, f->stage, &put[i], &e));
+    }
+    OK(store_trainings(f->s, f->stage, &f->a, &got, &n, &e));
+    assert_int_equal(n, 2);
+    for (size_t i = 0; i < 2; i++) { /* in the order of steps */
+        const struct store_training *want = &put[1 - i];
+        assert_int_equal(got[i].step, want->step);
+        assert_int_equal(got[i].epoch, want->epoch);
+        check_num(got[i].loss, want->loss);
+        check_num(got[i].rate, want->rate);
+        check_num(got[i].gradient_norm, want->gradient_norm);
+        check_num(got[i].validation_loss, want->validation_loss);
+    }
+    struct store_training bad = put[0];
+    REFUSED_WITH(store_training_put(f->s, f->stage, &bad, &e), EE_FAIL, "UNIQUE constraint");
+    bad.step = 3;
+    bad.loss = NAN;
+    REFUSED_WITH(store_training_put(f->s, f->stage, &bad, &e), EE_FAIL, "NOT NULL constraint");
+}
+
 static void incomplete_small_rows_are_refused(void **state) {
     struct store_fixture *f = *state;
     struct err e = ERR_INIT;
@@ -804,6 +832,7 @@ int main(void) {
         ON_STORE(request_times_come_one_by_one),
         ON_STORE(cold_starts_come_back_with_every_column),
         ON_STORE(memories_artifacts_and_scores_come_back),
+        ON_STORE(loss_curves_come_back),
         ON_STORE(incomplete_small_rows_are_refused),
         ON_STORE(rows_need_their_stage),
         ON_STORE(loads_of_nothing_are_empty),
