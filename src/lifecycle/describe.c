@@ -44,7 +44,9 @@ static int describe_kinds(struct run *r, struct buf *out, uint64_t *disk, struct
                 rc = count_stage(r, stage_kinds[k], &source, &seen, &n, disk, e);
             }
         }
-        buf_addf(out, "  %-9s %4zu\n", stage_kinds[k]->name, n);
+        if (n > 0 || !stage_kinds[k]->applies) { /* adapting only where the plan does */
+            buf_addf(out, "  %-9s %4zu\n", stage_kinds[k]->name, n);
+        }
         total += n;
     }
     buf_addf(out, "  %-9s %4zu stages\n", "total", total);

@@ -172,7 +172,7 @@ class Only(Case):
     def test_a_kind_that_is_none(self):
         write_plan(self.dir, self.plan)
         done = self.edge_eval("run", "plan.yaml", "--only", "adaptt", code=USAGE)
-        self.assertSays(done.err, '--only is "adaptt"; allowed: quantize, load, serve, score')
+        self.assertSays(done.err, '--only is "adaptt"; allowed: adapt, merge, quantize, load, serve, score')
         self.assertFalse((self.dir / "runs").exists())
 
     def test_without_out_the_run_lies_below_runs(self):
