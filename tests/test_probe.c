@@ -215,6 +215,21 @@ static void a_model_is_called_one(void **state) {
     assert_non_null(strstr(v.text, "CPU (modelled): within ±40 %. Enough to compare runs"));
 }
 
+static void a_small_modelled_part_is_told(void **state) {
+    (void)state;
+    struct probe_verdict v;
+    struct meter_reading r = {.n = 2};
+    r.c[0] = reading("gpu0", "gpu", 500, 0.05, 50);
+    r.c[1] = reading("cpu", "cpu", 8, 0.4, 0.1);
+    r.c[1].quality = METER_MODELLED;
+    r.c[1].modelled = true;
+    probe_verdict(&r, &v);
+    assert_true(v.is_modelled);
+    assert_non_null(
+        strstr(v.text, "GPU + CPU (modelled): a window of a minute is known within ±5.7 %"));
+    assert_non_null(strstr(v.text, "A small part of it is modelled."));
+}
+
 static void without_joules_there_is_no_precision(void **state) {
     (void)state;
     struct probe_verdict v;
@@ -242,6 +257,7 @@ int main(void) {
         CASE(what_stands_still_has_no_update_period),
         cmocka_unit_test(precision_is_gain_and_edges),
         cmocka_unit_test(a_model_is_called_one),
+        cmocka_unit_test(a_small_modelled_part_is_told),
         cmocka_unit_test(without_joules_there_is_no_precision),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

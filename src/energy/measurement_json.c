@@ -61,6 +61,8 @@ static json_t *run_json(const struct measurement *m, const struct measurement_ru
     json_t *o = json_object();
     json_t *joules = json_object();
     put(o, "seconds", clock_ns_to_s(r->end_ns - r->start_ns));
+    put(o, "start_s", clock_ns_to_s(r->start_ns)); /* CLOCK_MONOTONIC, as other programs have it */
+    put(o, "end_s", clock_ns_to_s(r->end_ns));
     for (size_t i = 0; i < m->n_components; i++) {
         put(joules, m->components[i].name, r->c[i].joules);
     }

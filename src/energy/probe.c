@@ -205,8 +205,11 @@ size_t probe_sensors(const struct probe_opts *opts, struct probe_sensor *out) {
 
 /* ---- what it is worth ---- */
 
+/* Where the modelled part is small, its tolerance is too. */
+#define MOSTLY_MODELLED 0.2
+
 static void put_words(struct probe_verdict *v) {
-    if (v->is_modelled) {
+    if (v->is_modelled && v->half_60s > MOSTLY_MODELLED) {
         note_set(v->text, sizeof(v->text),
                  "%s: within ±%.0f %%. Enough to compare runs on this machine, not to put a price "
                  "on. A sensor above that can be made to work is worth it.",
@@ -218,6 +221,9 @@ static void put_words(struct probe_verdict *v) {
             "Two windows of a minute on this machine can be told apart from ±%.1f %% on, since "
             "its sensors err alike in both.",
             v->scope, 100 * v->half_60s, 100 * v->half_10s, 100 * v->apart_60s);
+        if (v->is_modelled) {
+            note_add(v->text, sizeof(v->text), "", " A small part of it is modelled.");
+        }
     }
 }
 

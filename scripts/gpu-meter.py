@@ -1,0 +1,235 @@
+#!/usr/bin/env python3
+"""Proves edge-eval meter on a machine with an NVIDIA GPU, since no build machine has one.
+
+Reads the driver's energy counter itself, over and over, beside edge-eval meter, and compares the
+two over exactly the meter's windows: five seconds of nothing, and five repeats of a fixed load
+on the GPU. Prints what it found, writes it as Markdown, and exits with 1 when a check fails.
+
+usage: scripts/gpu-meter.py EDGE_EVAL OUT.md [-- COMMAND...]
+
+COMMAND is the load: some seconds of work on the GPU, the same each time. Without one it is
+bench/engine_throughput beside EDGE_EVAL, on the first model in $EDGE_EVAL_CACHE/models (.cache).
+Leave the machine alone meanwhile; it takes two to three minutes.
+"""
+
+import bisect
+import ctypes
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+REPEATS = 5
+POLL_S = 0.01  # the counter moves every 100 ms: seen soon after it did
+
+
+class Counter:
+    """The energy counters of some GPUs, read over and over in a thread of their own."""
+
+    def __init__(self, uuids):
+        self.nvml = ctypes.CDLL("libnvidia-ml.so.1")
+        self.must("nvmlInit_v2", self.nvml.nvmlInit_v2())
+        self.handles = {}
+        for name, uuid in uuids.items():
+            handle = ctypes.c_void_p()
+            self.must(uuid, self.nvml.nvmlDeviceGetHandleByUUID(uuid.encode(), ctypes.byref(handle)))
+            self.handles[name] = handle
+        self.times = {name: [] for name in uuids}
+        self.joules = {name: [] for name in uuids}
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=self.poll)
+
+    @staticmethod
+    def must(what, rc):
+        if rc != 0:
+            raise SystemExit(f"NVML: {what}: error {rc}")
+
+    def poll(self):
+        while not self.stop.is_set():
+            for name, handle in self.handles.items():
+                mj = ctypes.c_ulonglong()
+                before = time.monotonic()
+                self.must(name, self.nvml.nvmlDeviceGetTotalEnergyConsumption(handle, ctypes.byref(mj)))
+                if not self.joules[name] or mj.value / 1e3 != self.joules[name][-1]:
+                    self.times[name].append((before + time.monotonic()) / 2)
+                    self.joules[name].append(mj.value / 1e3)
+            self.stop.wait(POLL_S)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        self.thread.join()
+
+    def at(self, name, t):
+        """Joules at a moment, on the line between the steps around it."""
+        times, joules = self.times[name], self.joules[name]
+        i = min(max(bisect.bisect_left(times, t), 1), len(times) - 1)
+        share = (t - times[i - 1]) / (times[i] - times[i - 1])
+        return joules[i - 1] + share * (joules[i] - joules[i - 1])
+
+    def between(self, name, start, end):
+        return self.at(name, end) - self.at(name, start)
+
+
+class Checks:
+    def __init__(self):
+        self.failed = 0
+
+    def that(self, ok, what):
+        print(("ok      " if ok else "FAILED  ") + what)
+        self.failed += not ok
+
+
+def number(x, digits=1, unit=""):
+    """A figure that may be missing."""
+    return "-" if x is None else f"{x:.{digits}f}{unit}"
+
+
+def share(x, of):
+    return None if x is None or not of else 100 * x / of
+
+
+def doctor(edge_eval):
+    out = subprocess.run([edge_eval, "doctor", "--json"], check=True, stdout=subprocess.PIPE)
+    return json.loads(out.stdout)
+
+
+def gpus_of(report):
+    """Component name to UUID, of the GPUs with an energy counter that can be read."""
+    nvml = next(s for s in report["sensors"] if s["name"] == "nvml")
+    if nvml["state"] != "found":
+        raise SystemExit(f"no GPU to measure: {nvml['why']} {nvml.get('fix', '')}")
+    return {c["name"]: c["id"] for c in nvml["components"] if c["readable"] and "counter" in c}
+
+
+def meter(edge_eval, options, command):
+    """The result, and the table a person sees (both of one measurement)."""
+    with tempfile.TemporaryDirectory() as d:
+        path = pathlib.Path(d) / "out.json"
+        subprocess.run([edge_eval, "meter", "--json", "--output", path, *options, "--", *command],
+                       stdout=subprocess.DEVNULL, check=True)  # fmt: skip
+        return json.loads(path.read_text())
+
+
+def compare(checks, what, out, counter):
+    """One row of the table for each GPU and repeat."""
+    rows = []
+    for c in out["components"]:
+        if c["name"] not in counter.handles:
+            continue
+        checks.that(c["quality"] == "counter", f"{what}, {c['name']}: {c['quality']} by {c['source']}")
+        half = (c["high_j"] - c["low_j"]) / 2
+        for n, run in enumerate(out["runs"]):
+            joules = run["joules"][c["name"]]
+            truth = counter.between(c["name"], run["start_s"], run["end_s"])
+            checks.that(abs(joules - truth) <= half,
+                        f"{what}, {c['name']}, run {n + 1}: {joules:.1f} J, the counter itself {truth:.1f} J"
+                        f" ({100 * (joules / truth - 1):+.2f} %), interval ±{half:.1f} J")  # fmt: skip
+            rows.append((what, c["name"], n + 1, run["seconds"], joules, truth, half))
+    return rows
+
+
+def timing(t, unit_s, digits, unit):
+    """"every 100 ms at 4.2 ms a read"; of a value that stood still, what is stated."""
+    every = t.get("update_s", t["stated_s"])
+    return f"every {1e3 * every:.0f} ms at {number(t.get('call_s') and t['call_s'] / unit_s, digits)} {unit} a read"
+
+
+def device_lines(report, load):
+    nvml = next(s for s in report["sensors"] if s["name"] == "nvml")
+    first = nvml["components"][0]
+    driver = load["gpus"][0].get("driver", "?") if load["gpus"] else "?"
+    text = f"{first.get('device', 'GPU')}, driver {driver}; counter {timing(first['counter'], 1e-3, 1, 'ms')}"
+    if "power" in first:
+        text += f", power {timing(first['power'], 1e-6, 0, 'us')}"
+    m = report["meter"]
+    return [text + ". " + report["verdict"]["text"],
+            f"The meter's overhead: {100 * m['cpu_share']:.2f} % of one core, {1e3 * m['sample_s']:.2f} ms to read"
+            f" all sensors, {m['missed_deadlines']} of {m['samples']} deadlines missed."]  # fmt: skip
+
+
+def window_lines(rows):
+    lines = ["| window | GPU | run | s | meter, J | counter read beside it, J | difference | interval |",
+             "|---|---|---|---|---|---|---|---|"]  # fmt: skip
+    for what, name, n, seconds, joules, truth, half in rows:
+        lines.append(f"| {what} | {name} | {n} | {seconds:.2f} | {joules:.1f} | {truth:.1f} |"
+                     f" {100 * (joules / truth - 1):+.2f} % | ±{100 * half / joules:.1f} % |")  # fmt: skip
+    return lines
+
+
+def repeat_lines(load, command):
+    lines = [f"`meter --repeat {REPEATS} -- {' '.join(command)}`:", "",
+             "| component | joules | interval | spread of the mean | deviation | above idle | quality |",
+             "|---|---|---|---|---|---|---|"]  # fmt: skip
+    for c in [*load["components"], load["total"]]:
+        if c["quality"] == "missing":
+            lines.append(f"| {c['name']} | missing: {c['reason']} | | | | | |")
+            continue
+        half = c["spread_high_j"] - c["joules"] if "spread_high_j" in c else None
+        lines.append(f"| {c['name']} | {c['joules']:.1f} | {c['low_j']:.1f}..{c['high_j']:.1f} |"
+                     f" {number(share(half, c['joules']), 2, ' %')} | {number(share(c.get('sd_j'), c['joules']), 2, ' %')} |"
+                     f" {number(c.get('above_idle_j'))} | {c['quality']} |")  # fmt: skip
+    return lines
+
+
+def remark_lines(idle, load):
+    lines = []
+    for c in load["components"]:
+        if "disagreement" in c:
+            lines += ["", f"{c['name']}: integrated power differs from the counter by {100 * c['disagreement']:+.2f} % at most."]
+    for g in load["gpus"]:
+        why = f" ({g['throttle_reasons']})" if g.get("throttle_reasons") else ""
+        lines += ["", f"{g['name']}: busy {number(share(g.get('mean_busy'), 1), 0)} %, at most"
+                      f" {number(g.get('max_temperature_c'), 0)} °C, {number(g.get('min_sm_mhz'), 0)} to"
+                      f" {number(g.get('max_sm_mhz'), 0)} MHz, held back in {number(share(g.get('throttled'), 1), 0)} %"
+                      f" of the looks{why}; used by the job: {g.get('used_by_job', 'not told')}."]  # fmt: skip
+    watts = ", ".join(f"{c['name']} {c['mean_w']:.1f} W" for c in idle["components"] if "mean_w" in c)
+    return [*lines, "", f"With nothing to do: {watts}."]
+
+
+def markdown(report, idle, load, rows, command):
+    lines = [*device_lines(report, load), "", *window_lines(rows), "", *repeat_lines(load, command)]
+    return "\n".join([*lines, *remark_lines(idle, load)]) + "\n"
+
+
+def default_load(edge_eval):
+    program = pathlib.Path(edge_eval).resolve().parent / "bench" / "engine_throughput"
+    cache = pathlib.Path(os.environ.get("EDGE_EVAL_CACHE", ".cache"))
+    models = sorted((cache / "models").glob("*.gguf"))
+    if not program.exists() or not models:
+        raise SystemExit(f"no {program} or no model in {cache}/models: give a load after --")
+    return [program, models[0], 512, 128, 4, 512, 32, 32, 32, 32]
+
+
+def main(argv):
+    if len(argv) < 3 or (len(argv) > 3 and argv[3] != "--"):
+        print(__doc__.split("\n\n")[2], file=sys.stderr)
+        return 2
+    edge_eval, out_path = argv[1], pathlib.Path(argv[2])
+    load_command = [str(word) for word in argv[4:] or default_load(edge_eval)]
+    checks = Checks()
+    report = doctor(edge_eval)
+    with Counter(gpus_of(report)) as counter:
+        idle = meter(edge_eval, ["--idle", "measure"], ["sleep", "5"])
+        load = meter(edge_eval, ["--repeat", str(REPEATS)], load_command)
+    rows = compare(checks, "sleep 5", idle, counter) + compare(checks, "load", load, counter)
+    checks.that(bool(rows), f"{len(rows)} windows compared")
+    checks.that(len(load["runs"]) == REPEATS, f"{len(load['runs'])} repeats of the load")
+    checks.that(all("sd_j" in c for c in load["components"] if c["quality"] != "missing"), "the repeats show a spread")
+    used = [g for g in load["gpus"] if g.get("used_by_job")]
+    print(f"note    GPUs on which the driver showed the load's process: {[g['name'] for g in used]}")
+    text = markdown(report, idle, load, rows, load_command)
+    out_path.write_text(text)
+    print("\n" + text)
+    return 1 if checks.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
