@@ -4,12 +4,15 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
+import sys
+import tempfile
 import time
 import unittest
 
-from harness import FAILED, OK, PROGRAM, USAGE, Case, environment, is_alive, start, wait_until
+from harness import FAILED, OK, PROGRAM, SOURCE, USAGE, Case, environment, is_alive, start, wait_until
 
 HEADER = {"edge_eval_power": 1, "repeat": True}
 
@@ -277,6 +280,85 @@ class Results(Meter):
                 self.assertEqual(done.out, "")
                 self.assertIn(part, done.err)
                 self.assertEqual(done.err.count("\n"), 1, done.err)
+
+
+@unittest.skipUnless(shutil.which("cc"), "no C compiler to build a fake NVML with")
+class Gpus(Meter):
+    """Two GPUs of 100 W and 250 W, by a library in NVML's place."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.lib = tempfile.TemporaryDirectory()
+        tests = SOURCE / "tests"
+        subprocess.run(["cc", "-shared", "-fPIC", "-std=c11", "-D_GNU_SOURCE", "-DFAKE_NVML_LIVE", f"-I{tests}",
+                        f"-I{SOURCE / 'src'}", "-o", f"{cls.lib.name}/libnvidia-ml.so.1",
+                        tests / "support" / "energy_fake_nvml_live.c", tests / "support" / "energy_fake_nvml.c"],
+                       check=True)  # fmt: skip
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.lib.cleanup()
+        super().tearDownClass()
+
+    def env(self, **add):
+        return environment(LD_LIBRARY_PATH=self.lib.name, XDG_CACHE_HOME=str(self.dir), **add)
+
+    def measure(self, *args, **add):
+        self.meter("--json", "-o", "out.json", *args, env=self.env(**add))
+        return json.loads((self.dir / "out.json").read_text())
+
+    def test_each_gpu_has_its_joules(self):
+        out = self.measure("--", "sleep", "1.5")
+        gpus = {c["name"]: c for c in out["components"] if c["scope"] == "gpu"}
+        for name, watts in (("gpu0", 100), ("gpu1", 250)):
+            self.assertEqual(gpus[name]["quality"], "counter")
+            truth = watts * out["seconds"]
+            self.assertLess(gpus[name]["low_j"], truth)
+            self.assertGreater(gpus[name]["high_j"], truth)
+        self.assertEqual([g["driver"] for g in out["gpus"]], ["999.1", "999.1"])
+        self.assertEqual([g["max_temperature_c"] for g in out["gpus"]], [60, 60])
+        self.assertNotIn("total_of_used_gpus", out)
+        self.assertEqual([g["throttled"] for g in out["gpus"]], [0, 0])
+
+    def test_a_job_pays_for_the_gpu_that_it_is_on(self):
+        pids = self.dir / "pids"
+        out = self.measure("--", "sh", "-c", f"sleep 2.5 & echo $! > {pids}; wait", FAKE_NVML_PIDS=str(pids))
+        self.assertEqual([g["used_by_job"] for g in out["gpus"]], [False, True])
+        self.assertIs(out["total_of_used_gpus"], True)
+        parts = {c["name"]: c.get("joules") for c in out["components"]}
+        self.assertAlmostEqual(out["total"]["joules"], parts["gpu1"] + parts["cpu"], places=3)
+        pids.write_text("1")  # a process of somebody else
+        out = self.measure("--", "sleep", "1.2", FAKE_NVML_PIDS=str(pids))
+        self.assertEqual([g["used_by_job"] for g in out["gpus"]], [False, False])
+        self.assertNotIn("total_of_used_gpus", out)
+
+    def test_a_gpu_held_back_is_told(self):
+        done = self.meter("--", "sleep", "0.5", env=self.env(FAKE_NVML_THROTTLE="1"))
+        self.assertRegex(done.err, r"gpu0: its clocks were held back in \d+ of \d+ looks \(power cap\); 1500 to 1500 MHz")
+
+    def test_only_the_gpus_asked_for(self):
+        out = self.measure("--gpus", "gpu1", "--source", "nvml", "--", "sleep", "0.5")
+        self.assertEqual([c["name"] for c in out["components"]], ["gpu1"])
+
+    def test_doctor_times_their_counters(self):
+        out = json.loads(self.edge_eval("doctor", "--json", "--seconds", "1", env=self.env()).out)
+        nvml = next(s for s in out["sensors"] if s["name"] == "nvml")
+        self.assertEqual(nvml["state"], "found")
+        self.assertEqual([c["device"] for c in nvml["components"]], ["Fake GPU", "Fake GPU"])
+        self.assertAlmostEqual(nvml["components"][0]["counter"]["update_s"], 0.1, delta=0.05)
+        self.assertEqual({c["source"] for c in out["meter"]["components"] if c["name"] != "cpu"}, {"nvml counter"})
+
+    def test_the_proof_for_real_machines_runs(self):
+        """On a counter that moves as it should every check holds."""
+        done = subprocess.run([sys.executable, SOURCE / "scripts" / "gpu-meter.py", PROGRAM, "out.md", "--", "sleep", "1"],
+                              cwd=self.dir, env=self.env(), capture_output=True, text=True, check=False)  # fmt: skip
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertNotIn("FAILED", done.stdout)
+        text = (self.dir / "out.md").read_text()
+        self.assertRegex(text, r"(?m)^\| sleep 5 \| gpu1 \| 1 \| 5\.\d+ \| 12\d\d\.\d \|")
+        self.assertEqual(len(re.findall(r"(?m)^\| load \| gpu0 \|", text)), 5)
+        self.assertIn("`meter --repeat 5 -- sleep 1`:", text)
 
 
 class Doctor(Case):

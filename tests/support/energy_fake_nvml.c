@@ -6,6 +6,13 @@
 #include <string.h>
 
 static struct fake_nvml state;
+void (*fake_nvml_refresh)(struct fake_nvml *nv);
+
+static void refresh(void) {
+    if (fake_nvml_refresh) {
+        fake_nvml_refresh(&state);
+    }
+}
 
 struct fake_nvml *fake_nvml_state(void) {
     return &state;
@@ -107,6 +114,7 @@ nvml_rc nvmlDeviceGetPowerUsage(nvml_device d, unsigned *mw) {
 
 nvml_rc nvmlDeviceGetTotalEnergyConsumption(nvml_device d, unsigned long long *mj) {
     state.energy_calls++;
+    refresh();
     *mj = gpu_of(d)->energy_mj;
     return gpu_of(d)->energy_rc;
 }
@@ -192,6 +200,7 @@ nvml_rc nvmlDeviceGetCurrentClocksEventReasons(nvml_device d, unsigned long long
 
 nvml_rc nvmlDeviceGetComputeRunningProcesses_v3(nvml_device d, unsigned *n,
                                                 struct nvml_process *found) {
+    refresh();
     const struct fake_gpu *g = gpu_of(d);
     *n = g->n_pids;
     for (unsigned i = 0; i < g->n_pids && i < 4; i++) {

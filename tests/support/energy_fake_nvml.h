@@ -40,6 +40,8 @@ struct fake_nvml {
 };
 
 struct fake_nvml *fake_nvml_state(void);
+/* Called before energy and processes are told, so that a library of its own can move them. */
+extern void (*fake_nvml_refresh)(struct fake_nvml *nv);
 /* n GPUs that tell counter and power. */
 void fake_nvml_set_up(unsigned n);
 typedef struct fake_nvml *fake_nvml_state_fn(void);
