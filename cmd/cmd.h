@@ -53,4 +53,9 @@ void cmd_warn(const char *fmt, ...) EE_PRINTF(1, 2);
  */
 int cmd_data_dir(char **out, struct err *e) EE_MUST_CHECK;
 
+struct arena;
+struct price_book;
+/* The price book that comes with the program; empty where the data directory has none. */
+int cmd_shipped_prices(struct arena *a, struct price_book *book, struct err *e) EE_MUST_CHECK;
+
 #endif

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/log.h"
+#include "metrics/prices.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -150,6 +151,19 @@ int cmd_data_dir(char **out, struct err *e) {
                             dir ? dir : "the program");
     free(dir);
     free(exe);
+    return rc;
+}
+
+int cmd_shipped_prices(struct arena *a, struct price_book *book, struct err *e) {
+    char *data_dir = NULL;
+    int rc = cmd_data_dir(&data_dir, e);
+    char *path = rc ? NULL : fs_join(data_dir, "prices");
+    if (!rc && !path) {
+        rc = err_set(e, EE_NOMEM, "out of memory");
+    }
+    rc = rc || !fs_exists(path) ? rc : prices_load(path, a, book, e);
+    free(path);
+    free(data_dir);
     return rc;
 }
 

@@ -6,6 +6,7 @@
 #include "base/fs.h"
 #include "energy/baseline.h"
 #include "energy/note.h"
+#include "metrics/prices.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -25,7 +26,7 @@ enum { MAX_REPEATS = 1000, CANNOT_RUN_STATUS = 126, NOT_FOUND_STATUS = 127 };
 
 struct meter_args {
     bool as_json, with_cost;
-    const char *output, *csv, *openmetrics, *source, *gpus, *idle;
+    const char *output, *csv, *openmetrics, *source, *gpus, *idle, *region, *prices;
     int64_t interval_ms, repeats, pid;
     double duration_s, usd_per_kwh;
     char *const *command;
@@ -53,8 +54,16 @@ static int check_args(const struct meter_args *a, struct err *e) {
     if (a->interval_ms && (a->interval_ms < 10 || a->interval_ms > 10000)) {
         return err_set(e, EE_USAGE, "--interval must be 10 to 10000 ms");
     }
-    if (a->with_cost && isnan(a->usd_per_kwh)) {
-        return err_set(e, EE_USAGE, "--cost needs the price of electricity: --kwh-usd 0.15");
+    if (a->with_cost && isnan(a->usd_per_kwh) && !a->region) {
+        return err_set(e, EE_USAGE,
+                       "--cost needs the price of electricity: --kwh-usd 0.15, or --electricity "
+                       "REGION of the price book");
+    }
+    if (a->region && !isnan(a->usd_per_kwh)) {
+        return err_set(e, EE_USAGE, "give --kwh-usd or --electricity, not both");
+    }
+    if (a->prices && !a->region) {
+        return err_set(e, EE_USAGE, "--prices needs --electricity REGION, an entry of it");
     }
     if (a->usd_per_kwh < 0) {
         return err_set(e, EE_USAGE, "--kwh-usd must not be negative");
@@ -134,6 +143,46 @@ static int write_all(const struct meter_args *a, struct measurement *m, struct m
     rc = rc ? rc : write_result(a, m, s, e);
     rc = rc ? rc : write_openmetrics(a, m, s, e);
     free(s);
+    return rc;
+}
+
+/* ---- the price book ---- */
+
+static int price_of(const struct price_book *book, const char *region, struct meter_args *a,
+                    struct buf *source, struct err *e) {
+    const struct price_entry *entry = prices_find(book, PRICE_ELECTRICITY, region);
+    char today[24];
+    if (!entry) {
+        struct buf names;
+        buf_init(&names);
+        prices_list_names(book, PRICE_ELECTRICITY, &names);
+        int rc = err_set(e, EE_USAGE, "the price book has no electricity \"%.60s\"; it has: %s",
+                         region, names.data);
+        buf_release(&names);
+        return rc;
+    }
+    if (entry->problem || strcmp(entry->currency ? entry->currency : "USD", "USD") != 0) {
+        return err_set(e, EE_FORMAT, "%s",
+                       entry->problem ? entry->problem
+                                      : "the price of electricity must be in USD (docs/prices.md)");
+    }
+    a->usd_per_kwh = price_value(entry, "per_kwh");
+    clock_wall_iso8601(today, sizeof(today));
+    buf_addf(source, "%s, %s%s", entry->name, entry->date,
+             price_is_stale(entry, today) ? ", stale" : "");
+    return buf_check(source, "the price's source", e);
+}
+
+static int find_price(struct meter_args *a, struct buf *source, struct err *e) {
+    struct arena arena = ARENA_INIT;
+    struct price_book book = {0};
+    if (!a->region) {
+        return 0;
+    }
+    int rc = cmd_shipped_prices(&arena, &book, e);
+    rc = rc || !a->prices ? rc : prices_load(a->prices, &arena, &book, e);
+    rc = rc ? rc : price_of(&book, a->region, a, source, e);
+    arena_release(&arena);
     return rc;
 }
 
@@ -244,17 +293,20 @@ static int run(const struct meter_args *a, struct meter_job *job, struct measure
     return rc ? rc : csv_rc;
 }
 
-static int meter_main(const struct meter_args *a, const struct process_fds *fds) {
+static int meter_main(struct meter_args *a, const struct process_fds *fds) {
     struct err e = ERR_INIT;
     struct buf label;
+    struct buf price_source;
     buf_init(&label);
+    buf_init(&price_source);
     struct measurement *m = calloc(1, sizeof(*m));
     struct measurement_run *runs = calloc((size_t)a->repeats, sizeof(*runs));
     struct meter_job job = {
         .command = a->command, .fds = *fds, .pid = (pid_t)a->pid, .seconds = a->duration_s};
     describe(a, &label);
     int rc = buf_check(&label, "the command's name", &e);
-    if (!m || !runs) {
+    rc = rc ? rc : find_price(a, &price_source, &e);
+    if (!rc && (!m || !runs)) {
         rc = err_set(&e, EE_NOMEM, "out of memory for %lld repeats", (long long)a->repeats);
     }
     int status = EXIT_FAILED;
@@ -262,6 +314,7 @@ static int meter_main(const struct meter_args *a, const struct process_fds *fds)
         m->label = label.data;
         m->runs = runs;
         m->usd_per_kwh = a->usd_per_kwh;
+        m->price_source = price_source.len ? price_source.data : NULL;
         job.gpus = m->gpus;
         rc = run(a, &job, m, &e);
         status = command_status(a, m);
@@ -275,6 +328,7 @@ static int meter_main(const struct meter_args *a, const struct process_fds *fds)
     free(runs);
     free(m);
     buf_release(&label);
+    buf_release(&price_source);
     return status;
 }
 
@@ -295,9 +349,11 @@ int cmd_meter(int argc, char **argv) {
          NULL},
         {OPT_INT, 'p', "pid", &a.pid, "PID", "measure until that process ends, or Ctrl-C", NULL},
         {OPT_NUM, 0, "duration", &a.duration_s, "SECONDS", "measure that long, no command", NULL},
-        {OPT_FLAG, 0, "cost", &a.with_cost, NULL, "what the electricity costs; needs --kwh-usd",
-         NULL},
+        {OPT_FLAG, 0, "cost", &a.with_cost, NULL, "what the electricity costs; with one of:", NULL},
         {OPT_NUM, 0, "kwh-usd", &a.usd_per_kwh, "PRICE", "US dollars a kWh, such as 0.15", NULL},
+        {OPT_STR, 0, "electricity", &a.region, "REGION", "an entry of the price book, such as eu",
+         NULL},
+        {OPT_STR, 0, "prices", &a.prices, "FILE", "prices that override the shipped ones", NULL},
         {OPT_STR, 0, "openmetrics", &a.openmetrics, "FILE",
          "write OpenMetrics text, for a node exporter's textfile collector", NULL},
         {OPT_STR, 0, "source", &a.source, "LIST", "energy sources (docs/energy.md; default auto)",

@@ -64,20 +64,6 @@ static void print_keys(void) {
     }
 }
 
-/* The book that comes with the program, for runs that were measured without one. */
-static int load_shipped(struct arena *arena, struct price_book *book, struct err *e) {
-    char *data_dir = NULL;
-    int rc = cmd_data_dir(&data_dir, e);
-    char *path = rc ? NULL : fs_join(data_dir, "prices");
-    if (!rc && !path) {
-        rc = err_set(e, EE_NOMEM, "out of memory");
-    }
-    rc = rc || !fs_exists(path) ? rc : prices_load(path, arena, book, e);
-    free(path);
-    free(data_dir);
-    return rc;
-}
-
 static int print(const struct buf *text, struct err *e) {
     if (fwrite(text->data, 1, text->len, stdout) != text->len || fflush(stdout) != 0) {
         return err_errno(e, errno, "cannot write to standard output");
@@ -93,7 +79,7 @@ static int show(const char *run_dir, const struct metrics_args *a, struct err *e
     char today[24];
     buf_init(&text);
     clock_wall_iso8601(today, sizeof(today));
-    int rc = load_shipped(&arena, &shipped, e);
+    int rc = cmd_shipped_prices(&arena, &shipped, e); /* for runs that were measured without */
     rc = rc || !a->prices ? rc : prices_load(a->prices, &arena, &own, e);
     const struct report_metrics_opts opts = {
         .what_if = {.sets = a->sets,

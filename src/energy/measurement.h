@@ -42,6 +42,7 @@ struct measurement {
     struct meter_component components[METER_MAX_COMPONENTS];
     struct measurement_gpu gpus[METER_MAX_COMPONENTS]; /* beside components */
     double usd_per_kwh;                                /* NAN: no cost */
+    const char *price_source;                          /* where that is from; NULL: the user */
     bool has_idle, idle_is_settled;
     double idle_age_s;     /* 0: measured for this */
     const char *idle_note; /* why there is no baseline, or what casts doubt on it; borrowed */

@@ -146,6 +146,7 @@ int measurement_json(const struct measurement *m, const struct measurement_summa
     }
     if (isfinite(m->usd_per_kwh)) {
         put(o, "usd_per_kwh", m->usd_per_kwh);
+        put_text(o, "price_source", m->price_source ? m->price_source : "");
         put(o, "usd", s->usd);
         put(o, "usd_low", s->usd_low);
         put(o, "usd_high", s->usd_high);

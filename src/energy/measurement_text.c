@@ -186,7 +186,9 @@ static void add_cost(const struct measurement *m, const struct measurement_summa
     add_usd(s->usd_low, out);
     buf_addstr(out, "..");
     add_usd(s->usd_high, out);
-    buf_addf(out, ") of electricity at $%g/kWh, for %s\n", m->usd_per_kwh, s->total.scope);
+    buf_addf(out, ") of electricity at $%g/kWh%s%s%s, for %s\n", m->usd_per_kwh,
+             m->price_source ? " (" : "", m->price_source ? m->price_source : "",
+             m->price_source ? ")" : "", s->total.scope);
 }
 
 /* ---- notes ---- */

@@ -200,6 +200,23 @@ class Results(Meter):
         done = self.meter("--source", self.constant(3600), "--cost", "--kwh-usd", "0.5", "--", "sleep", "0.2")
         self.assertRegex(done.err, r"(?m)^ cost: \$0\.000\d+ \([0-9.]+\.\.[0-9.]+\) of electricity at \$0\.5/kWh, for GPU only$")
 
+    def test_the_price_book_knows_tariffs(self):
+        source = ["--source", self.constant(3600)]
+        out = self.measure(*source, "--cost", "--electricity", "us-texas", "--", "sleep", "0.2")
+        self.assertEqual(out["usd_per_kwh"], 0.0882)
+        self.assertIn("us-texas, 2024-10-17", out["price_source"])
+        (self.dir / "own.yaml").write_text(
+            "currency: USD\nelectricity:\n  ours: {per_kwh: 0.25, source: contract, date: 2026-09-01}\n"
+            "  theirs: {per_kwh: -1, source: contract, date: 2026-09-01}\n"
+        )
+        own = ["--prices", "own.yaml", "--electricity"]
+        done = self.meter(*source, *own, "ours", "--", "sleep", "0.2")
+        self.assertRegex(done.err, r"of electricity at \$0\.25/kWh \(ours, 2026-09-01(, stale)?\), for GPU only")
+        done = self.meter(*source, *own, "theirs", "--", "true", code=FAILED)
+        self.assertIn("per_kwh of electricity theirs is -1, which is negative", done.err)
+        done = self.meter(*source, "--prices", "none.yaml", "--electricity", "ours", "--", "true", code=FAILED)
+        self.assertIn("none.yaml", done.err)
+
     def test_openmetrics_for_a_collector(self):
         path = self.dir / "meter.prom"
         self.meter("--source", self.constant(), "--openmetrics", path, "--", "sh", "-c", "sleep 0.2; exit 2", code=2)
@@ -271,6 +288,9 @@ class Results(Meter):
             (["--repeat", "2", "--duration", "1"], "--repeat needs a command"),
             (["--interval", "1", "--", "true"], "--interval must be 10 to 10000 ms"),
             (["--cost", "--", "true"], "--cost needs the price of electricity: --kwh-usd 0.15"),
+            (["--electricity", "eu", "--kwh-usd", "1", "--", "true"], "give --kwh-usd or --electricity, not both"),
+            (["--prices", "x.yaml", "--", "true"], "--prices needs --electricity REGION"),
+            (["--electricity", "moon", "--", "true"], 'the price book has no electricity "moon"; it has: us-'),
             (["--kwh-usd", "-1", "--", "true"], "--kwh-usd must not be negative"),
             (["ls", "-l"], "unknown option -l"),
             (["--source", "psychic", "--", "true"], 'no energy source "psychic"; known: auto, null, nvml'),
