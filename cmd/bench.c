@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 static const char *const usage[] = {
-    "bench URL [--rate R | --concurrency N] [--task NAME | --input N] [--output N]",
-    "bench MODEL.gguf [--rate R | --concurrency N] [--task NAME | --input N] [--output N]",
+    "bench URL [--rate R | --concurrency N] [--task NAME | --input N] ...",
+    "bench MODEL.gguf [--rate R | --concurrency N] [--task NAME | --input N] ...",
     "bench --from FILE [--compat TOOL] [--slo LIMITS] [--csv FILE]",
     NULL,
 };
@@ -169,7 +169,6 @@ int cmd_bench(int argc, char **argv) {
                            .connect_timeout_s = 5,
                            .stall_s = 120,
                            .timeout_s = 600,
-                           .max_connections = 4096,
                            .loops = 1,
                            .attain = 0.95,
                            .ready_timeout_s = 300};
@@ -210,9 +209,7 @@ int cmd_bench(int argc, char **argv) {
         {OPT_NUM, 0, "temperature", &a.temperature, "T", "sampling (0)", NULL},
         {OPT_STR, 0, "extra", &a.extra, "JSON", "members added to every request", NULL},
         {OPT_STR, 0, "tokenizer", &a.tokenizer, "GGUF",
-         "the model's vocabulary: exact lengths, "
-         "and a check of the server's counts",
-         NULL},
+         "its vocabulary: exact lengths, the server's counts checked", NULL},
         {OPT_STR, 0, "slo", &a.slo, "LIMITS", "goodput: ttft=200ms,tpot=25ms,e2e=5s", NULL},
         {OPT_FLAG, 0, "sweep", &a.sweep, NULL,
          "search the highest good load, from --rate or --concurrency on", NULL},
@@ -239,7 +236,8 @@ int cmd_bench(int argc, char **argv) {
         {OPT_NUM, 0, "stall", &a.stall_s, "S", "longest silence of a request (120)", NULL},
         {OPT_NUM, 0, "timeout", &a.timeout_s, "S", "longest request (600)", NULL},
         {OPT_INT, 0, "connections", &a.connections, "N", "opened before the load begins", NULL},
-        {OPT_INT, 0, "max-connections", &a.max_connections, "N", "(4096)", NULL},
+        {OPT_INT, 0, "max-connections", &a.max_connections, "N", "(4096, or the concurrency)",
+         NULL},
         {OPT_STR, 0, "source", &a.sources, "ADDR,...", "addresses to connect from, in turn", NULL},
         {OPT_INT, 0, "parallel", &a.parallel, "N", "model file: requests worked on at once", NULL},
         {OPT_INT, 0, "threads", &a.threads, "N", "model file: of the engine (all)", NULL},
@@ -254,7 +252,7 @@ int cmd_bench(int argc, char **argv) {
         {OPT_STR, 'o', "out", &a.out, "DIR", "keep results in DIR (runs/bench-TIME)", NULL},
         {OPT_FLAG, 0, "no-out", &a.no_out, NULL, "keep nothing", NULL},
         {OPT_STR, 0, "prompts-out", &a.prompts_out, "FILE",
-         "write the prompts, for --prompts; with --tokenizer their token ids too", NULL},
+         "write the prompts, with token ids where they are known", NULL},
         {OPT_STR, 0, "csv", &a.csv, "FILE", "write one line a request", NULL},
         {OPT_STR, 0, "from", &a.from, "FILE", "figures of records that were kept", NULL},
         {OPT_CHOICE, 0, "compat", &a.compat, "TOOL", "also as vllm, guidellm or aiperf define them",

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { DEFAULT_CONNECTIONS = 4096 };
+
 /* Splits at commas, in place; the pieces point into text. */
 static int split_list(char *text, const char **out, size_t *n, struct err *e) {
     *n = 0;
@@ -84,7 +86,7 @@ static int check_numbers(const struct bench_args *a, struct err *e) {
         {"--connect-timeout", a->connect_timeout_s, 1e-3, 1e5},
         {"--stall", a->stall_s, 1e-3, 1e6},
         {"--timeout", a->timeout_s, 1e-3, 1e6},
-        {"--max-connections", (double)a->max_connections, 1, 1e6},
+        {"--max-connections", (double)a->max_connections, 0, 1e6},
         {"--connections", (double)a->connections, 0, 1e6},
         {"--loops", (double)a->loops, 1, 256},
         {"--attain", a->attain, 0, 1},
@@ -141,7 +143,9 @@ static int set_load(const struct bench_args *a, struct setup *s, struct err *e) 
 
 static int set_transport(const struct bench_args *a, struct setup *s, struct err *e) {
     struct transport_opts *t = &s->o.transport;
-    t->max_connections = (size_t)a->max_connections;
+    double level = s->o.open_loop ? 0 : levels_max(&s->o.levels);
+    t->max_connections = a->max_connections ? (size_t)a->max_connections
+                                            : (size_t)fmax(DEFAULT_CONNECTIONS, level);
     t->connect_timeout_ns = (int64_t)(a->connect_timeout_s * 1e9);
     t->stall_ns = (int64_t)(a->stall_s * 1e9);
     t->timeout_ns = (int64_t)(a->timeout_s * 1e9);

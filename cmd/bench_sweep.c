@@ -138,7 +138,7 @@ int bench_sweep(const struct bench_args *a, struct setup *s, const char *dir, st
     double first = s->o.levels.steps[0].from;
     double level;
     sweep_init(&sweep, s->o.open_loop, s->o.slos.n > 0, a->attain,
-               s->o.open_loop ? 1e5 : (double)a->max_connections);
+               s->o.open_loop ? 1e5 : (double)s->o.transport.max_connections);
     int rc = s->o.duration_s > 0 && s->o.levels.n == 1
                  ? 0
                  : err_set(e, EE_USAGE,

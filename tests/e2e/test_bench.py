@@ -3,8 +3,10 @@
 import contextlib
 import csv
 import json
+import resource
 import signal
 import socket
+import subprocess
 import threading
 import time
 import unittest
@@ -283,6 +285,33 @@ class Faults(BenchCase):
             done = self.edge_eval("bench", url, "--server", command, "--ready-timeout", 1, "--input", 8, "--output", 2,
                                   "--no-calibration", code=FAILED)  # fmt: skip
             self.assertSays(done.err, words)
+
+    def test_all_ports_in_use(self):
+        # In a network of its own, because ports are counted for the whole machine.
+        script = (
+            "ip link set lo up 2>/dev/null || true; echo 40000 40019 >/proc/sys/net/ipv4/ip_local_port_range\n"
+            '"$EE" null-server --port 8000 --ttft-ms 300 --tokens 2 --for 60 & sleep 1\n'
+            '"$EE" bench http://127.0.0.1:8000 --json --no-calibration --no-out --model m --input 8 --output 2 '
+            "--rate 200 -n 40 --connections 1; kill $!"
+        )
+        prefix = ["unshare", "--net", "--map-root-user", "sh", "-c"]
+        probe = "echo 1 1 >/proc/sys/net/ipv4/ping_group_range; command -v ip"
+        if subprocess.run([*prefix, probe], capture_output=True, check=False).returncode != 0:
+            raise unittest.SkipTest("no network of one's own can be made here")
+        done = subprocess.run([*prefix, script], cwd=self.dir, env=environment(EE=PROGRAM), capture_output=True,
+                              timeout=100, check=False)  # fmt: skip
+        kinds = self.kinds(json.loads(done.stdout.decode().splitlines()[-1]))
+        self.assertEqual(sum(kinds.values()), 40, kinds)
+        self.assertGreater(kinds["no_ports"], 0, kinds)
+        self.assertGreater(kinds["ok"], 0, kinds)
+
+    def test_too_many_open_files(self):
+        url = self.null_server("--tokens", 2)
+        going = self.start("bench", url, "--no-calibration", "--input", 8, "--output", 2, "-c", 64, "-n", 64,
+                           before_exec=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32)))  # fmt: skip
+        done = going.wait()
+        self.assertEqual(done.code, FAILED, done)
+        self.assertSays(done.err, "too many open files", "ulimit -n")
 
     def test_faults_of_libcurls_transport(self):
         # HTTP/2 without TLS is refused by the null server, which speaks HTTP/1.1 alone.
