@@ -15,6 +15,7 @@ import contextlib
 import json
 import os
 import pathlib
+import resource
 import statistics
 import subprocess
 import sys
@@ -128,6 +129,7 @@ def yardstick(a):
                 "lag_p50_us": us(percentile(y.lags, 0.5)),
                 "lag_p99_us": us(percentile(y.lags, 0.99)),
                 "busy": cpu / seconds,
+                "rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
             }
         )
     )
@@ -151,20 +153,15 @@ def null_server(a, *args):
 
 
 def run(a, command):
-    """(stdout, peak resident MiB of the process)"""
-    with tempfile.TemporaryFile("w+") as out:
-        p = subprocess.Popen(["taskset", "-c", str(a.client_cpu), *command], stdout=out, stderr=subprocess.DEVNULL)
-        _, status, usage = os.wait4(p.pid, 0)
-        p.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0)
-        text = out.read()
+    p = subprocess.run(["taskset", "-c", str(a.client_cpu), *command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                       text=True, check=False)  # fmt: skip
     if p.returncode != 0:
-        raise SystemExit(f"{command} failed ({p.returncode}): {text}")
-    return text, usage.ru_maxrss / 1024
+        raise SystemExit(f"{command} failed ({p.returncode}): {p.stdout}")
+    return p.stdout
 
 
 def ours(a, url, tokens, *args):
-    text, rss = run(
+    text = run(
         a,
         [PROGRAM, "bench", url, "--json", "--no-calibration", "--no-out", "--input", "4", "--output", str(tokens),
          *map(str, args)],
@@ -184,7 +181,7 @@ def ours(a, url, tokens, *args):
         "lag_p50_us": at("send_lag", "p50_s"),
         "lag_p99_us": at("send_lag", "p99_s"),
         "busy": r["client"]["busy"],
-        "rss_mib": rss,
+        "rss_mib": r["client"]["peak_rss_bytes"] / 2**20,
         "failed": r["requests"]["failed"],
         "result": r,
     }
@@ -192,12 +189,12 @@ def ours(a, url, tokens, *args):
 
 def theirs(a, url, tokens, concurrency=1, rate=0):
     port = url.split(":")[2].split("/")[0]
-    text, rss = run(
+    text = run(
         a,
         [sys.executable, __file__, "--yardstick", "--port", port, "--tokens", str(tokens), "--concurrency",
          str(concurrency), "--rate", str(rate), "--seconds", str(a.seconds)],
     )  # fmt: skip
-    return {**json.loads(text), "rss_mib": rss}
+    return json.loads(text)
 
 
 # ---- what is measured: server arguments, tokens, our load, the yardstick's, figures shown

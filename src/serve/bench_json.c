@@ -129,11 +129,11 @@ static json_t *client_json(const struct bench *b) {
                       clock_ns_to_s(l->wall_ns), "connections", (json_int_t)l->stats.opened,
                       "reads", (json_int_t)l->stats.reads, "bytes", (json_int_t)l->stats.bytes_in));
     }
-    return json_pack("{s:s, s:s, s:f, s:o, s:o, s:o, s:o, s:f}", "verdict",
+    return json_pack("{s:s, s:s, s:f, s:o, s:o, s:o, s:o, s:f, s:I}", "verdict",
                      validity_name(v->validity), "reasons", v->reasons, "busy", v->busy,
                      "send_lag_p99_s", num(v->lag_p99_s), "send_lag_histogram", lags, "loops",
                      loops, "calibration", calibration_json(&v->calibration), "connect_s",
-                     b->result.connect_s);
+                     b->result.connect_s, "peak_rss_bytes", (json_int_t)b->result.peak_rss_bytes);
 }
 
 static json_t *outcomes_json(const struct measures *m) {

@@ -1,6 +1,7 @@
 #include "serve/load.h"
 
 #include "base/clock.h"
+#include "base/machine.h"
 #include "serve/poller.h"
 
 #include <math.h>
@@ -366,7 +367,7 @@ static void run_loop(struct loop *l) {
         if (begun && l->n_active == 0) {
             break;
         }
-        if (begun && !drain_until_ns && (load->drain_ns || load->duration_ns)) {
+        if (begun && !drain_until_ns && load->duration_ns) {
             int64_t over_ns = l->start_ns + load->duration_ns;
             drain_until_ns = (load->arrivals || over_ns < now_ns ? now_ns : over_ns) +
                              load->drain_ns;
@@ -588,6 +589,7 @@ int load_run(const struct load *load, struct load_result *out, struct err *e) {
         }
     }
     out->end_ns = clock_mono_ns();
+    out->peak_rss_bytes = machine_self_memory_bytes("VmHWM");
     out->stopped = load->stop && *load->stop;
     rc = rc ? rc : collect(out->memory, out, e);
     if (rc) {

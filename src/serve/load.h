@@ -27,7 +27,8 @@ struct load {
     struct levels concurrency;
     size_t count;        /* requests in all; 0: until duration_ns */
     int64_t duration_ns; /* no request is begun later; 0: until count, or the last arrival */
-    int64_t drain_ns;    /* what is in flight then may take so long; the rest is cut */
+    int64_t
+        drain_ns; /* with a duration: what is in flight then may take so long; the rest is cut */
     /*
      * Conversations: after a request ended well, asks for the next turn. False: there is none.
      * Called in the loop's thread, one call a loop at a time. NULL: single requests.
@@ -58,8 +59,9 @@ struct load_result {
     int64_t end_ns;        /* everything had ended */
     struct loop_result *loops;
     size_t n_loops;
-    double connect_s; /* that opening `preconnect` connections took */
-    bool stopped;     /* by the user */
+    double connect_s;        /* that opening `preconnect` connections took */
+    uint64_t peak_rss_bytes; /* of this process until then */
+    bool stopped;            /* by the user */
     struct load_memory *memory;
 };
 
