@@ -92,9 +92,9 @@ int around_begin(struct around *r, const struct bench_args *a, const struct targ
                  const char *auth, const char *dir, struct err *e) {
     *r = (struct around){.args = a, .target = t, .auth = auth};
     prometheus_init(&r->metrics);
-    r->scrapes = a->metrics || a->server;
-    int rc = a->server || a->energy ? start_meter(r, e) : 0;
-    return rc || !a->server ? rc : start_server(r, dir, e);
+    r->scrapes = t->host[0] && (a->metrics || a->server);
+    int rc = a->energy || (a->server && t->host[0]) ? start_meter(r, e) : 0;
+    return rc || !a->server || !t->host[0] ? rc : start_server(r, dir, e);
 }
 
 int around_first_token(struct around *r, const char *model, struct err *e) {
@@ -241,7 +241,7 @@ static json_t *server_json(const struct around *r) {
 
 void around_add(const struct around *r, const struct measures *m, json_t *result) {
     struct meter_total t;
-    if (r->args->server) {
+    if (r->args->server && r->spec.argv) {
         json_object_set_new(result, "server", server_json(r));
     }
     if (r->meter) {

@@ -266,6 +266,7 @@ static int run_engine(struct run *r, size_t parallel, struct err *e) {
     struct bench *b = r->bench;
     const struct bench_opts *o = &b->opts;
     int rc = warm_up(r, e);
+    rc = rc || !o->edge ? rc : o->edge(o->edge_ctx, true, e);
     b->result.start_ns = clock_mono_ns();
     for (size_t i = 0; i < r->n && o->open_loop; i++) {
         r->requests[i].arrive_ns = b->result.start_ns + b->load.arrivals[i];
@@ -285,7 +286,7 @@ static int run_engine(struct run *r, size_t parallel, struct err *e) {
     struct engine_run_stats stats;
     rc = rc ? rc : engine_run(r->engine, &work, &r->arena, r->results, &stats, e);
     b->result.end_ns = clock_mono_ns();
-    return rc;
+    return rc || !o->edge ? rc : o->edge(o->edge_ctx, false, e);
 }
 
 static int open_engine(struct run *r, const struct inprocess_opts *in, size_t parallel,

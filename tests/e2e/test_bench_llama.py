@@ -33,6 +33,10 @@ class InProcess(Case):
         self.assertEqual(opened["requests"]["ok"], 6)
         self.assertEqual(opened["settings"]["loop"], "open")
         self.assertGreaterEqual(opened["latency"]["ttft_schedule"]["min_s"], 0)
+        metered = self.bench(model, "-c", 2, "-d", 1, "--input", 30, "--output", 5, "--energy",
+                             "--energy-source", "model")  # fmt: skip
+        self.assertEqual(metered["energy"]["load"]["quality"], "modelled")
+        self.assertGreater(metered["energy"]["load"]["per_output_token_j"], 0)
         timed = self.bench(model, "-c", 2, "-d", 1, "--input", 30, "--output", 5, "--ignore-eos")
         self.assertGreater(timed["requests"]["ok"], 0)
 
