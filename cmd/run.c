@@ -43,7 +43,8 @@ static int check_args(const struct run_args *a, struct err *e) {
             "takes other prices)");
     }
     if (a->only && !run_is_stage_kind(a->only)) {
-        return err_set(e, EE_USAGE, "--only is \"%.40s\"; allowed: adapt, merge, quantize, load, serve, "
+        return err_set(e, EE_USAGE,
+                       "--only is \"%.40s\"; allowed: adapt, merge, quantize, load, serve, "
                        "score",
                        a->only);
     }

@@ -309,7 +309,8 @@ static void mistakes_in_axes(void **state) {
     (void)state;
     static const struct mistake rows[] = {
         {START "methods: none\n", "3:10: methods should be a list such as [none]"},
-        {START "methods: [finetune]\n", "3:11: methods is \"finetune\"; allowed: none, lora, qlora"},
+        {START "methods: [finetune]\n",
+         "3:11: methods is \"finetune\"; allowed: none, lora, qlora"},
         {START "methods: [none, none]\n", "3:17: \"none\" is listed twice in methods"},
         {START "precisions: []\n", "3:13: precisions should be a list such as [fp16]"},
         {START "precisions:\n", "3:12: precisions should be a list such as [fp16]"},

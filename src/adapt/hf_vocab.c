@@ -255,8 +255,8 @@ static int write_tokens(struct vocab *v, struct err *e) {
 static char *add_part(char *to, const char *part) {
     for (; *part; part++) {
         if (*part == ' ') {
-            memcpy(to, "\u0120", 2);
-            to += 2;
+            *to++ = (char)0xC4;
+            *to++ = (char)0xA0;
         } else {
             *to++ = *part;
         }

@@ -462,13 +462,14 @@ static void look_for_nvidia(const char *entry, void *ctx) {
 }
 
 static void nvml_advise(const struct sensor_env *env, char *out, size_t size) {
+    const char *root = env->root;
     const struct sensor_env *left = env;
-    sensor_each_entry(env->root, "/sys/bus/pci/devices", look_for_nvidia, &left);
+    sensor_each_entry(root, "/sys/bus/pci/devices", look_for_nvidia, &left);
     if (left) {
         return; /* no such GPU */
     }
     note_set(out, size, "%s",
-             sensor_in_container(env->root)
+             sensor_in_container(root)
                  ? "docker run --gpus all -e NVIDIA_DRIVER_CAPABILITIES=compute,utility ..."
                  : "install NVIDIA's driver (sudo apt install nvidia-driver), or sudo modprobe "
                    "nvidia where it is installed");

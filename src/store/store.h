@@ -240,8 +240,8 @@ struct store_training {
 };
 int store_training_put(struct store *s, int64_t stage_id, const struct store_training *row,
                        struct err *e) EE_MUST_CHECK;
-int store_trainings(struct store *s, int64_t stage_id, struct arena *a,
-                    struct store_training **out, size_t *n, struct err *e) EE_MUST_CHECK;
+int store_trainings(struct store *s, int64_t stage_id, struct arena *a, struct store_training **out,
+                    size_t *n, struct err *e) EE_MUST_CHECK;
 
 struct store_artifact {
     const char *path; /* relative to the run directory */

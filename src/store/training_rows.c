@@ -19,8 +19,8 @@ static void read_training(sqlite3_stmt *st, void *row, struct arena *a) {
     };
 }
 
-int store_trainings(struct store *s, int64_t stage_id, struct arena *a,
-                    struct store_training **out, size_t *n, struct err *e) {
+int store_trainings(struct store *s, int64_t stage_id, struct arena *a, struct store_training **out,
+                    size_t *n, struct err *e) {
     sqlite3_stmt *st = NULL;
     int rc = store_prepare(s, &st, e,
                            "SELECT step, epoch, loss, rate, gradient_norm, validation_loss"
