@@ -19,7 +19,9 @@ static size_t make(uint8_t *to, const char *header, size_t n_data) {
     for (int i = 0; i < 8; i++) {
         to[i] = (uint8_t)(n >> (8 * i));
     }
-    memcpy(to + 8, header, n);
+    for (size_t i = 0; i < n; i++) {
+        to[8 + i] = (uint8_t)header[i];
+    }
     for (size_t i = 0; i < n_data; i++) {
         to[8 + n + i] = (uint8_t)i;
     }

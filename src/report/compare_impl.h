@@ -102,7 +102,7 @@ double compare_value(const struct compare_variant *v, enum compare_axis axis);
 
 /* One axis of a against b. */
 int compare_differ_on(const struct compare_variant *a, const struct compare_variant *b,
-                      enum compare_axis axis, struct compare_change *out,
+                      enum compare_axis axis, struct compare_change *c,
                       struct err *e) EE_MUST_CHECK;
 /* All axes of a against b. */
 int compare_differ(const struct compare_variant *a, const struct compare_variant *b,

@@ -25,8 +25,8 @@ void html_failures(const struct report_run *const *runs, size_t n, struct buf *o
 int html_data(const struct report_run *const *runs, size_t n, struct buf *out,
               struct err *e) EE_MUST_CHECK;
 /* Time and energy of every stage, and of every window in it. */
-void html_stages(const struct report_run *const *runs, size_t n, size_t i, struct buf *out);
-void html_facts(const struct report_run *const *runs, size_t n, size_t i, struct buf *out);
+void html_stages(const struct report_run *const *runs, size_t n, size_t r, struct buf *out);
+void html_facts(const struct report_run *const *runs, size_t n, size_t r, struct buf *out);
 void html_definitions(struct buf *out);
 
 /* <section> with its anchor and title; the anchors of later runs are numbered: "summary-2". */

@@ -326,9 +326,11 @@ static void say_which(const struct choice *k, struct buf *out) {
     } else if (!k->taken) {
         buf_addf(out, "no variant can be named, for none is known to keep its score:");
         add_cheaper(k, out);
-        buf_addf(out, " Cheapest by estimate is %s, at ", k->cheapest->name);
-        add_price(k, k->cheapest, out);
-        buf_addch(out, '.');
+        if (k->cheapest) {
+            buf_addf(out, " Cheapest by estimate is %s, at ", k->cheapest->name);
+            add_price(k, k->cheapest, out);
+            buf_addch(out, '.');
+        }
     } else {
         say_taken(k, out);
     }
