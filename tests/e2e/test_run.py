@@ -126,7 +126,7 @@ class WholeRun(Case):
     def test_report_takes_several_runs_where_the_format_can(self):
         rows = self.edge_eval("report", "out", "out", "--format", "csv", cwd=self.shared).out.splitlines()
         self.assertEqual(len(rows), 1 + 2 * len(self.run_dir.metrics()))
-        refused = self.edge_eval("report", "out", "out", "--format", "html", cwd=self.shared, code=USAGE)
+        refused = self.edge_eval("report", "out", "out", "--format", "json", cwd=self.shared, code=USAGE)
         self.assertSays(refused.err, "one run at a time")
 
     def test_a_directory_with_a_run_is_refused(self):
