@@ -717,6 +717,9 @@ static int use_audit(void *ctx, struct err *e) {
 }
 
 static void an_audit_survives(void **state) {
+    if (!CAN_FAIL) {
+        skip(); /* before anything is allocated that a skip would leave behind */
+    }
     struct audit_use use = {.csv = scratch_write(*state, "m.csv", some_csv, strlen(some_csv)),
                             .data_dir = source_path("data")};
     fail_one_after_another(use_audit, &use, REPORTS_ALL);

@@ -28,8 +28,11 @@ static double none(void) {
     return (double)NAN;
 }
 
+/* Times read from a file may be anything. */
 static double seconds_between(int64_t from_ns, int64_t to_ns) {
-    return from_ns && to_ns ? clock_ns_to_s(to_ns - from_ns) : none();
+    int64_t ns = 0;
+    bool is_known = from_ns && to_ns && !__builtin_sub_overflow(to_ns, from_ns, &ns);
+    return is_known ? clock_ns_to_s(ns) : none();
 }
 
 /* ---- SLOs ---- */
