@@ -272,7 +272,10 @@ int bench_set_up(const struct bench_args *a, struct setup *s, struct err *e) {
         s->o.workload.model = s->model;
         return rc;
     }
-    return rc ? rc : set_target(a, s, e);
+    rc = rc ? rc : set_target(a, s, e);
+    s->o.workload.vocabulary = s->vocabulary;
+    /* Before anything is started or calibrated. */
+    return rc ? rc : workload_check(&s->o.workload, s->o.target.api, e);
 }
 
 int bench_set_up_prompts(const struct bench_args *a, struct setup *s, struct err *e) {
@@ -280,7 +283,6 @@ int bench_set_up_prompts(const struct bench_args *a, struct setup *s, struct err
     struct workload_opts *w = &s->o.workload;
     w->model = s->model;
     w->auth = s->auth;
-    w->vocabulary = s->vocabulary;
     rc = rc ? rc : workload_make(w, &s->o.target, &s->workload, e);
     if (!rc && s->o.count == 0 && s->o.duration_s <= 0 && !a->trace) {
         s->o.count = s->workload.n;

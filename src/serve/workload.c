@@ -332,8 +332,7 @@ static int trace_prompts(struct workload *w, struct err *e) {
     return rc;
 }
 
-static int check_opts(const struct workload *w, struct err *e) {
-    const struct workload_opts *o = &w->opts;
+int workload_check(const struct workload_opts *o, enum api api, struct err *e) {
     int sources = (o->task != NULL) + (o->prompts != NULL) + (o->trace != NULL) + (o->input.to > 0);
     if (sources != 1) {
         return err_set(e, EE_USAGE,
@@ -345,11 +344,11 @@ static int check_opts(const struct workload *w, struct err *e) {
     if (o->output.to < 1 && !o->trace) {
         return err_set(e, EE_USAGE, "say with --output how many tokens an answer may have");
     }
-    if (o->send_ids && (is_chat(w) || !o->vocabulary)) {
+    if (o->send_ids && (api == API_CHAT || !o->vocabulary)) {
         return err_set(e, EE_USAGE,
                        "token ids can be sent to text completions only, and need --tokenizer");
     }
-    if (o->turns > 1 && !is_chat(w)) {
+    if (o->turns > 1 && api != API_CHAT) {
         return err_set(e, EE_USAGE, "conversations need chat completions");
     }
     return 0;
@@ -358,7 +357,7 @@ static int check_opts(const struct workload *w, struct err *e) {
 int workload_make(const struct workload_opts *opts, const struct target *target, struct workload *w,
                   struct err *e) {
     *w = (struct workload){.opts = *opts, .target = *target};
-    int rc = check_opts(w, e);
+    int rc = workload_check(opts, target->api, e);
     if (!rc) {
         rc = opts->task      ? task_prompts(w, e)
              : opts->prompts ? file_prompts(w, e)

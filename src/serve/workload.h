@@ -71,6 +71,8 @@ struct workload {
     struct arena arena;
 };
 
+/* Whether the options say what to ask, and fit together; workload_make looks too. */
+int workload_check(const struct workload_opts *o, enum api api, struct err *e) EE_MUST_CHECK;
 /* The target may be empty (for in-process runs): no payloads then. */
 int workload_make(const struct workload_opts *opts, const struct target *target, struct workload *w,
                   struct err *e) EE_MUST_CHECK;
