@@ -298,8 +298,61 @@ static void answers_are_utf8(void **state) {
     engine_close(g);
 }
 
+/* Whatever the random weights would say, an answer is a sentence of the grammar, and ends with it. */
+static void answers_follow_a_grammar(void **state) {
+    const enum engine_switch where[] = {ENGINE_OFF, ENGINE_ON};
+    for (size_t k = 0; k < 4; k++) {
+        struct engine *g = open_engine(
+            *state,
+            (struct engine_opts){.n_seq_max = 3, .n_batch = 64, .device_sampling = where[k % 2]});
+        struct arena a = ARENA_INIT;
+        struct err e = ERR_INIT;
+        struct engine_request q[N_REQUESTS];
+        struct engine_result results[N_REQUESTS];
+        struct engine_run_stats stats;
+        make_requests(&a, q, false);
+        const struct engine_workload work = {
+            .requests = q,
+            .n_requests = N_REQUESTS,
+            .concurrency = 3,
+            .sampling = {.temperature = k < 2 ? 0 : 2,
+                         .grammar = "root ::= \"{\" (\"yes\" | \"no\") \"}\""}};
+        assert_int_equal(engine_run(g, &work, &a, results, &stats, &e), 0);
+        for (size_t i = 0; i < N_REQUESTS; i++) {
+            struct buf text;
+            buf_init(&text);
+            assert_int_equal(engine_answer_text(g, &results[i], &text, &e), 0);
+            assert_int_equal(results[i].finish, ENGINE_STOP);
+            assert_true(!strcmp(text.data, "{yes}") || !strcmp(text.data, "{no}"));
+            buf_release(&text);
+        }
+        arena_release(&a);
+        engine_close(g);
+    }
+}
+
+static void a_grammar_that_does_not_parse_is_refused(void **state) {
+    struct engine *g = open_engine(*state, (struct engine_opts){.n_seq_max = 1});
+    struct arena a = ARENA_INIT;
+    struct err e = ERR_INIT;
+    struct engine_request q[N_REQUESTS];
+    struct engine_result results[N_REQUESTS];
+    struct engine_run_stats stats;
+    make_requests(&a, q, false);
+    const struct engine_workload work = {.requests = q,
+                                         .n_requests = 1,
+                                         .concurrency = 1,
+                                         .sampling = {.grammar = "root ::= (\"a\""}};
+    assert_int_equal(engine_run(g, &work, &a, results, &stats, &e), EE_FORMAT);
+    assert_non_null(strstr(e.msg, "grammar"));
+    arena_release(&a);
+    engine_close(g);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(answers_follow_a_grammar),
+        cmocka_unit_test(a_grammar_that_does_not_parse_is_refused),
         cmocka_unit_test(forced_lengths_and_times),
         cmocka_unit_test(equal_workloads_give_equal_answers),
         cmocka_unit_test(device_sampling_picks_the_same_tokens),

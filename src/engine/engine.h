@@ -111,10 +111,12 @@ int engine_tokenize_prompt(struct engine *g, const char *text, size_t len, struc
                            int32_t **tokens, size_t *n_tokens, struct err *e) EE_MUST_CHECK;
 
 struct engine_sampling {
-    double temperature; /* 0: greedy, and the rest is ignored */
-    double top_p;       /* 0 or 1: off */
-    int top_k;          /* 0: off */
-    uint32_t seed;      /* with the request's ordinal: its own stream */
+    double temperature;  /* 0: greedy, and the rest is ignored */
+    double top_p;        /* 0 or 1: off */
+    int top_k;           /* 0: off */
+    uint32_t seed;       /* with the request's ordinal: its own stream */
+    const char *grammar; /* GBNF with the rule "root": answers are sentences of it, picked on the
+                            host. EE_FORMAT where it does not parse. NULL: any text */
 };
 
 struct engine_request {

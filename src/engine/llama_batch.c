@@ -45,10 +45,24 @@ static bool is_greedy(const struct engine_sampling *s) {
     return s->temperature <= 0;
 }
 
-static struct llama_sampler *make_sampler(const struct engine_sampling *s, uint32_t seed) {
+/* NULL where the grammar is wrong, or memory is out. */
+static struct llama_sampler *make_sampler(const struct engine *g, const struct engine_sampling *s,
+                                          uint32_t seed) {
+    struct llama_sampler *grammar = s->grammar
+                                        ? llama_sampler_init_grammar(g->vocab, s->grammar, "root")
+                                        : NULL;
+    if (s->grammar && !grammar) {
+        return NULL;
+    }
     struct llama_sampler *chain = llama_sampler_chain_init(llama_sampler_chain_default_params());
     if (!chain) {
+        if (grammar) {
+            llama_sampler_free(grammar);
+        }
         return NULL;
+    }
+    if (grammar) {
+        llama_sampler_chain_add(chain, grammar);
     }
     if (is_greedy(s)) {
         llama_sampler_chain_add(chain, llama_sampler_init_greedy());
@@ -72,13 +86,14 @@ static uint32_t request_seed(const struct engine_sampling *s, size_t request) {
 
 static int attach_samplers(struct run *r, struct err *e) {
     const struct engine_sampling *s = &r->work->sampling;
-    if (is_greedy(s) && !r->g->info.device_sampling) {
+    if (is_greedy(s) && !s->grammar && !r->g->info.device_sampling) {
         return 0;
     }
     for (int i = 0; i < r->work->concurrency; i++) {
-        r->places[i].sampler = make_sampler(s, s->seed);
+        r->places[i].sampler = make_sampler(r->g, s, s->seed);
         if (!r->places[i].sampler) {
-            return err_set(e, EE_NOMEM, "sampling: out of memory");
+            return s->grammar ? err_set(e, EE_FORMAT, "the grammar of the answers does not parse")
+                              : err_set(e, EE_NOMEM, "sampling: out of memory");
         }
         if (r->g->info.device_sampling && !llama_set_sampler(r->g->ctx, i, r->places[i].sampler)) {
             r->g->info.device_sampling = false;
@@ -98,11 +113,11 @@ static void detach_samplers(struct run *r) {
 
 /* Gives the place's sampler the state that the request's own seed starts with. */
 static int reseed(struct run *r, struct place *p, struct err *e) {
-    if (!p->sampler || is_greedy(&r->work->sampling)) {
-        return 0;
+    const struct engine_sampling *s = &r->work->sampling;
+    if (!p->sampler || (is_greedy(s) && !s->grammar)) {
+        return 0; /* nothing in it that an answer leaves behind */
     }
-    struct llama_sampler *fresh = make_sampler(&r->work->sampling,
-                                               request_seed(&r->work->sampling, p->request));
+    struct llama_sampler *fresh = make_sampler(r->g, s, request_seed(s, p->request));
     if (!fresh) {
         return err_set(e, EE_NOMEM, "sampling: out of memory");
     }
