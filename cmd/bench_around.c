@@ -80,6 +80,7 @@ static int start_server(struct around *r, const char *dir, struct err *e) {
     snprintf(path, 600, "%.500s%s", r->target->root, a->ready ? a->ready : "/health");
     r->spec.ready_path = path;
     r->spec.ready_timeout_s = a->ready_timeout_s;
+    r->spec.timeout_key = "--ready-timeout";
     r->spec.log_path = r->log_path;
     r->window = window;
     int rc = server_split(a->server, &r->arena, &r->spec.argv, e);

@@ -2,8 +2,7 @@
 #include "bench_cmd.h"
 #include "cmd.h"
 
-#include "base/json.h"
-#include "serve/fetch.h"
+#include "serve/access.h"
 
 #include <math.h>
 #include <sched.h>
@@ -39,28 +38,6 @@ static int read_cpus(const char *text, int *out, size_t *n, struct err *e) {
     }
     free(copy);
     return rc;
-}
-
-/* "Authorization: Bearer ..." from the variable; it is never shown or stored. */
-static int read_auth(const char *variable, char **out, struct err *e) {
-    const char *value = getenv(variable);
-    if (!value || !*value) {
-        return err_set(e, EE_MISSING,
-                       "the environment variable %.60s, named by --auth-env, is "
-                       "not set",
-                       variable);
-    }
-    for (const char *c = value; *c; c++) {
-        if (*c < ' ' || *c == 0x7f) {
-            return err_set(e, EE_USAGE, "the value of %.60s has a control character in it",
-                           variable);
-        }
-    }
-    struct buf b;
-    buf_init(&b);
-    buf_addf(&b, "Authorization: Bearer %s", value);
-    *out = buf_detach(&b);
-    return *out ? 0 : err_set(e, EE_NOMEM, "out of memory");
 }
 
 static int check_numbers(const struct bench_args *a, struct err *e) {
@@ -169,34 +146,11 @@ static int set_transport(const struct bench_args *a, struct setup *s, struct err
 
 /* The name that the server lists, if it lists one. */
 static int ask_model(struct setup *s, struct err *e) {
-    struct buf body;
-    buf_init(&body);
     const struct fetch_opts fo = {.auth = s->auth,
                                   .ca_file = s->o.transport.ca_file,
                                   .insecure = s->o.transport.insecure,
                                   .timeout_ns = s->o.transport.connect_timeout_ns};
-    char path[600];
-    int status = 0;
-    json_t *list = NULL;
-    snprintf(path, sizeof(path), "%s/models", s->o.target.base);
-    int rc = fetch(&s->o.target, path, &fo, &body, &status, e);
-    if (rc) {
-        goto out;
-    }
-    const char *id = NULL;
-    if (status == 200 && json_parse(body.data, body.len, path, &list, NULL) == 0) {
-        id = json_str_or(json_array_get(json_object_get(list, "data"), 0), "id", NULL);
-    }
-    s->model = id ? strdup(id) : NULL;
-    if (!s->model) {
-        rc = err_set(e, EE_MISSING,
-                     "%s://%s:%s%s did not list a model (HTTP status %d): say which with --model",
-                     s->o.target.scheme, s->o.target.host, s->o.target.port, path, status);
-    }
-out:
-    json_decref(list);
-    buf_release(&body);
-    return rc;
+    return access_first_model(&s->o.target, &fo, "say which with --model", &s->model, e);
 }
 
 /* What to ask; how long, where that was left open. */
@@ -252,7 +206,7 @@ void bench_setup_release(struct setup *s) {
 static int set_target(const struct bench_args *a, struct setup *s, struct err *e) {
     int rc = target_parse(a->target, s->o.target.api, &s->o.target, e);
     rc = rc ? rc : fetch_global_init(e);
-    rc = rc || !a->auth_env ? rc : read_auth(a->auth_env, &s->auth, e);
+    rc = rc || !a->auth_env ? rc : access_auth(a->auth_env, "--auth-env", &s->auth, e);
     rc = rc ? rc : set_transport(a, s, e);
     rc = rc || !a->tokenizer ? rc : engine_open_vocabulary(a->tokenizer, &s->vocabulary, e);
     return rc ? rc : target_resolve(&s->o.target, e);

@@ -133,41 +133,6 @@ static int count_text(struct pass *s, const char *text, size_t len, int64_t *out
     return rc;
 }
 
-/*
- * Output tokens that came with text: usage counts the end token too, which no event carries. -1
- * when not known.
- */
-static int64_t tokens_that_came(const struct reply *p) {
-    if (p->output_tokens < 0) {
-        return -1;
-    }
-    bool silent_end = p->output_tokens == (int64_t)p->n_events + 1 && !strcmp(p->finish, "stop");
-    return p->output_tokens - silent_end;
-}
-
-/*
- * Tokens of the event, if they are known: by usage in every chunk, or because there are as many
- * events as tokens. 0 otherwise.
- */
-static uint32_t tokens_of_event(const struct reply *p, int64_t came, size_t i) {
-    if (came == (int64_t)p->n_events) {
-        return 1;
-    }
-    return p->events[i].tokens;
-}
-
-static bool knows_event_tokens(const struct reply *p, int64_t came) {
-    int64_t sum = 0;
-    for (size_t i = 0; i < p->n_events; i++) {
-        uint32_t k = tokens_of_event(p, came, i);
-        if (k == 0) {
-            return false;
-        }
-        sum += k;
-    }
-    return sum == came;
-}
-
 /* Compares the server's counts with the vocabulary's. */
 static int check_tokens(struct pass *s, struct request_row *row, const struct reply *p,
                         struct err *e) {
@@ -225,7 +190,7 @@ static void fill_row(struct request_row *row, const struct reply *p) {
     if (p->outcome != OUTCOME_OK) {
         return;
     }
-    int64_t came = tokens_that_came(p);
+    int64_t came = reply_tokens(p);
     v[FIG_TTFT] = seconds_between(r->sent_ns, p->first_token_ns);
     v[FIG_TTFO] = seconds_between(r->sent_ns, p->first_output_ns);
     v[FIG_E2E] = seconds_between(r->sent_ns, p->last_token_ns);
@@ -243,7 +208,7 @@ static void fill_row(struct request_row *row, const struct reply *p) {
 
 /* Gaps between reads: events that came together have one, over all their tokens. */
 static bool add_gaps(struct pass *s, const struct reply *p, int64_t came) {
-    bool known = knows_event_tokens(p, came);
+    bool known = reply_knows_event_tokens(p, came);
     s->m->n_no_event_tokens += !known;
     size_t i = 0;
     int64_t before_ns = 0;
@@ -252,7 +217,7 @@ static bool add_gaps(struct pass *s, const struct reply *p, int64_t came) {
         int64_t ns = p->events[i].ns;
         uint32_t tokens = 0;
         do {
-            tokens += tokens_of_event(p, came, i++);
+            tokens += reply_event_tokens(p, came, i++);
         } while (i < p->n_events && p->events[i].coalesced);
         if (before_ns) {
             double gap = clock_ns_to_s(ns - before_ns);
@@ -277,7 +242,7 @@ static void add_to_bins(struct pass *s, const struct request_row *row, const str
     if (b->n == 0 || (!good && row->outcome != OUTCOME_CUT)) {
         return; /* what a failed request brought was of no use */
     }
-    int64_t came = tokens_that_came(p);
+    int64_t came = reply_tokens(p);
     bool counted = good && came >= 0;
     double weight = counted ? (double)came / (double)p->n_events : 1;
     for (size_t i = 0; i < p->n_events; i++) {
@@ -350,7 +315,7 @@ static int take_record(struct pass *s, struct request_row *row, struct err *e) {
     }
     if (ok && row->outcome == OUTCOME_OK) {
         count_answer(s->m, row);
-        ok = add_gaps(s, p, tokens_that_came(p));
+        ok = add_gaps(s, p, reply_tokens(p));
     }
     return ok ? check_tokens(s, row, p, e) : err_set(e, EE_NOMEM, "figures: out of memory");
 }

@@ -314,3 +314,30 @@ const struct reply *reply_read(struct reply_reader *r, const struct record *reco
     }
     return p;
 }
+
+int64_t reply_tokens(const struct reply *p) {
+    if (p->output_tokens < 0) {
+        return -1;
+    }
+    bool silent_end = p->output_tokens == (int64_t)p->n_events + 1 && !strcmp(p->finish, "stop");
+    return p->output_tokens - silent_end;
+}
+
+uint32_t reply_event_tokens(const struct reply *p, int64_t came, size_t i) {
+    if (came == (int64_t)p->n_events) {
+        return 1;
+    }
+    return p->events[i].tokens;
+}
+
+bool reply_knows_event_tokens(const struct reply *p, int64_t came) {
+    int64_t sum = 0;
+    for (size_t i = 0; i < p->n_events; i++) {
+        uint32_t k = reply_event_tokens(p, came, i);
+        if (k == 0) {
+            return false;
+        }
+        sum += k;
+    }
+    return sum == came;
+}

@@ -55,6 +55,19 @@ struct reply {
     struct buf content;       /* content alone */
 };
 
+/*
+ * Output tokens that came with text: usage counts the end token too, which no event carries. -1
+ * when not known.
+ */
+int64_t reply_tokens(const struct reply *p);
+/*
+ * Tokens of event i, if they are known: by usage in every chunk, or because there are as many events
+ * as tokens. 0 otherwise. came is reply_tokens.
+ */
+uint32_t reply_event_tokens(const struct reply *p, int64_t came, size_t i);
+/* Whether that is known of all events. */
+bool reply_knows_event_tokens(const struct reply *p, int64_t came);
+
 /* Reads one record after another; what a reply points to is valid until the next. */
 struct reply_reader {
     struct reply reply;

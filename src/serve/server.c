@@ -108,7 +108,8 @@ static void add_last_lines(const char *log_path, struct buf *out) {
     buf_release(&log);
 }
 
-static int not_ready(struct server *s, const struct server_spec *spec, const char *what, int code,
+/* Stops it, and says what was wrong and what it printed last. */
+static int give_up(struct server *s, const struct server_spec *spec, const char *what, int code,
                      struct err *e) {
     struct buf lines;
     buf_init(&lines);
@@ -137,16 +138,17 @@ int server_wait_ready(struct server *s, const struct server_spec *spec, const st
         if (process_poll(&s->process)) {
             char how[120];
             process_describe_end(&s->process, how, sizeof(how));
-            return not_ready(s, spec, how, EE_CRASH, e);
+            return give_up(s, spec, how, EE_CRASH, e);
         }
         if (stop && *stop) {
-            return not_ready(s, spec, "was not ready yet when you stopped", EE_STOPPED, e);
+            return give_up(s, spec, "was not ready yet when you stopped", EE_STOPPED, e);
         }
         if (clock_mono_ns() > deadline_ns) {
             char what[160];
-            snprintf(what, sizeof(what), "%s within %.0f s (raise --ready-timeout)",
-                     s->port_ns ? "was not ready" : "did not open its port", spec->ready_timeout_s);
-            return not_ready(s, spec, what, EE_TIMEOUT, e);
+            snprintf(what, sizeof(what), "%s within %.0f s (raise %.40s)",
+                     s->port_ns ? "was not ready" : "did not open its port", spec->ready_timeout_s,
+                     spec->timeout_key);
+            return give_up(s, spec, what, EE_TIMEOUT, e);
         }
         if (!s->port_ns && takes_connections(t)) {
             s->port_ns = clock_mono_ns();
@@ -159,6 +161,18 @@ int server_wait_ready(struct server *s, const struct server_spec *spec, const st
                              (s->port_ns ? READY_POLL_MS : PORT_POLL_MS) * NS_PER_MS);
     }
     return 0;
+}
+
+int server_check(struct server *s, const struct server_spec *spec, const char *during,
+                 struct err *e) {
+    if (!s->running || !process_poll(&s->process)) {
+        return 0;
+    }
+    char how[120];
+    char what[200];
+    process_describe_end(&s->process, how, sizeof(how));
+    snprintf(what, sizeof(what), "%s %s", how, during);
+    return give_up(s, spec, what, EE_CRASH, e);
 }
 
 void server_stop(struct server *s) {

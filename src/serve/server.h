@@ -16,6 +16,7 @@ struct server_spec {
     const char *const *argv; /* NULL-terminated */
     const char *ready_path;  /* answers 200 once the server is ready: "/health" */
     double ready_timeout_s;
+    const char *timeout_key; /* what the user raises to give it longer: "--ready-timeout" */
     const char *log_path; /* gets what it prints; NULL: nobody does */
 };
 
@@ -45,6 +46,11 @@ int server_spawn(struct server *s, const struct server_spec *spec, const struct 
  */
 int server_wait_ready(struct server *s, const struct server_spec *spec, const struct target *t,
                       const volatile sig_atomic_t *stop, struct err *e) EE_MUST_CHECK;
+/*
+ * Fails when it has ended by itself, and says how and what it printed last. during: "while it served".
+ */
+int server_check(struct server *s, const struct server_spec *spec, const char *during,
+                 struct err *e) EE_MUST_CHECK;
 /* Ends it and what it started. Nothing happens when it does not run. */
 void server_stop(struct server *s);
 

@@ -188,7 +188,9 @@ static int task_prompts(struct workload *w, struct err *e) {
     char path[64];
     int rc = task_kind_from_name(w->opts.task, &kind, e);
     snprintf(path, sizeof(path), "tasks/%.20s/eval.jsonl", w->opts.task);
-    char *file = rc ? NULL : fs_join(w->opts.data_dir, path);
+    char *file = rc                  ? NULL
+                 : w->opts.task_file ? strdup(w->opts.task_file)
+                                     : fs_join(w->opts.data_dir, path);
     rc = rc ? rc : file ? task_load(kind, file, w->opts.n, &set, e) : no_memory(e);
     free(file);
     if (rc) {
