@@ -56,9 +56,9 @@ static struct ggml_tensor *linear(struct ops *o, const struct linear *l, struct 
         y = ggml_add(o->ctx, y, l->bias);
     }
     *u = NULL;
-    if (l->a) {
-        *u = product(o, l->a, masked(o, l, x));
-        y = ggml_add(o->ctx, y, ggml_scale(o->ctx, product(o, l->b, *u), l->scale));
+    if (l->a) { /* scaled where it is smallest: u is [rank, n] */
+        *u = ggml_scale(o->ctx, product(o, l->a, masked(o, l, x)), l->scale);
+        y = ggml_add(o->ctx, y, product(o, l->b, *u));
     }
     return y;
 }
@@ -78,9 +78,8 @@ static struct ggml_tensor *linear_back(struct ops *o, const struct linear *l, st
                                        struct ggml_tensor *sum, bool want_dx) {
     struct ggml_tensor *du = NULL;
     if (l->a) {
-        struct ggml_tensor *scaled = ggml_scale(o->ctx, dy, l->scale);
-        du = transposed_product(o, l->b, scaled);
-        add_to(o, l->grad_b, ggml_out_prod(o->ctx, u, scaled));
+        du = ggml_scale(o->ctx, transposed_product(o, l->b, dy), l->scale);
+        add_to(o, l->grad_b, ggml_out_prod(o->ctx, u, dy));
         add_to(o, l->grad_a, ggml_out_prod(o->ctx, masked(o, l, x), du));
     }
     if (!want_dx) {

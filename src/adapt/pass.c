@@ -10,14 +10,16 @@
 #include <string.h>
 
 enum {
-    LAYER_NODES = 192,  /* of one layer, both ways, without attention's segments */
+    LAYER_NODES = 320,  /* of one layer, both ways, without attention's segments */
     SEGMENT_NODES = 64, /* of one layer's attention over one segment */
     HEAD_NODES = 64,    /* of the head over one chunk of rows */
     MIN_HEAD_ROWS = 16,
     MAX_HEAD_ROWS = 512,
 };
-/* Logits of a chunk: enough rows to use the matrix well, little beside the rest. */
+/* Logits of a chunk: enough rows to use the matrix well, little beside the rest. An accelerator is
+ * faster than the memory it reads the head's matrix from, for each chunk anew, and takes more. */
 static const int64_t head_bytes = 64 << 20;
+static const int64_t head_bytes_accelerator = 256 << 20;
 
 struct pass {
     const struct device *device;
@@ -33,6 +35,7 @@ struct pass {
     ggml_backend_buffer_t buffer;
     struct ggml_tensor **saved; /* input of each layer, and the last one's output */
     struct ggml_tensor *grad;   /* of what the next layer down puts out: [n_embd, max_tokens] */
+    struct ggml_tensor *tokens;
     struct ggml_tensor *positions;
     struct ggml_tensor *rows;
     struct ggml_tensor *targets; /* as cross_entropy wants them */
@@ -74,7 +77,7 @@ static int declare_kept(struct pass *p, struct err *e) {
     const int64_t n = p->limits.max_tokens;
     const int count = n_saved(p);
     p->kept = ggml_init((struct ggml_init_params){
-        .mem_size = ((size_t)count + 8) * ggml_tensor_overhead(), .no_alloc = true});
+        .mem_size = ((size_t)count + 9) * ggml_tensor_overhead(), .no_alloc = true});
     p->saved = arena_array(&p->lasting, (size_t)count, sizeof(struct ggml_tensor *));
     if (!p->kept || !p->saved) {
         return err_set(e, EE_NOMEM, "training: out of memory");
@@ -83,6 +86,7 @@ static int declare_kept(struct pass *p, struct err *e) {
         p->saved[i] = ggml_new_tensor_2d(p->kept, GGML_TYPE_F32, s->n_embd, n);
     }
     p->grad = ggml_new_tensor_2d(p->kept, GGML_TYPE_F32, s->n_embd, n);
+    p->tokens = ggml_new_tensor_1d(p->kept, GGML_TYPE_I32, n);
     p->positions = ggml_new_tensor_1d(p->kept, GGML_TYPE_I32, n);
     p->rows = ggml_new_tensor_1d(p->kept, GGML_TYPE_I32, n);
     p->targets = ggml_new_tensor_1d(p->kept, GGML_TYPE_I32, n);
@@ -114,7 +118,8 @@ static int fill_row_ids(struct pass *p, struct err *e) {
 }
 
 static void choose_head_rows(struct pass *p) {
-    int64_t rows = head_bytes / ((int64_t)p->model->shape.n_vocab * (int64_t)sizeof(float));
+    int64_t most = p->device->own_kernels ? head_bytes : head_bytes_accelerator;
+    int64_t rows = most / ((int64_t)p->model->shape.n_vocab * (int64_t)sizeof(float));
     rows = rows > MAX_HEAD_ROWS ? MAX_HEAD_ROWS : rows;
     p->head_rows = (int)(rows < MIN_HEAD_ROWS ? MIN_HEAD_ROWS : rows);
 }
@@ -223,6 +228,8 @@ static int check_ops(struct pass *p, struct err *e) {
     return 0;
 }
 
+/* Begins to compute the graph; wait_for_device tells when it is done. The graph's own memory may be
+ * used again at once, and its tensors' by graphs that come after it. */
 static int compute(struct pass *p, struct err *e) {
     if (p->arena.failed) {
         return err_set(e, EE_NOMEM, "training: out of memory");
@@ -237,13 +244,18 @@ static int compute(struct pass *p, struct err *e) {
                        "smaller --batch",
                        p->device->name, p->limits.max_tokens);
     }
-    enum ggml_status status = ggml_backend_graph_compute(p->device->backend, p->ops.graph);
+    enum ggml_status status = ggml_backend_graph_compute_async(p->device->backend, p->ops.graph);
     if (status != GGML_STATUS_SUCCESS) {
         return err_set(e, status == GGML_STATUS_ALLOC_FAILED ? EE_NOMEM : EE_FAIL,
                        "%s failed while training: %s", p->device->name,
                        ggml_status_to_string(status));
     }
     return 0;
+}
+
+/* Before the host reads or writes a tensor, and before a larger graph moves the others' memory. */
+static void wait_for_device(struct pass *p) {
+    ggml_backend_synchronize(p->device->backend);
 }
 
 static struct ggml_tensor *columns(struct pass *p, struct ggml_tensor *t, int64_t n) {
@@ -271,7 +283,24 @@ static struct layer_env layer_env(struct pass *p, const struct batch *b, uint64_
 
 /* --- Inputs ---------------------------------------------------------------------------------- */
 
-/* Looked up row by row on the host, so that the embedding may have any type on any device. */
+/* On the device, where it can look up rows of the embedding's type; *done tells. */
+static int gather_embeddings(struct pass *p, const struct batch *b, bool *done, struct err *e) {
+    int rc = begin_graph(p, e);
+    if (rc) {
+        return rc;
+    }
+    struct ggml_tensor *rows = ggml_get_rows(p->ops.ctx, p->model->tok_embd,
+                                             part(p, p->tokens, 0, b->n_tokens));
+    *done = ggml_backend_supports_op(p->device->backend, rows);
+    if (*done) {
+        store(p, rows, saved_at(p, 0));
+        rc = compute(p, e);
+    }
+    end_graph(p);
+    return rc;
+}
+
+/* Row by row on the host: for any type on any device. */
 static int put_embeddings(struct pass *p, const struct batch *b, struct err *e) {
     const struct ggml_tensor *embd = p->model->tok_embd;
     size_t row_bytes = ggml_row_size(embd->type, embd->ne[0]);
@@ -325,10 +354,13 @@ static int put_inputs(struct pass *p, const struct batch *b, struct err *e) {
                            b->tokens[i], p->model->shape.n_vocab);
         }
     }
-    ggml_backend_tensor_set(p->positions, b->positions, 0,
-                            (size_t)b->n_tokens * sizeof(*b->positions));
-    int rc = put_embeddings(p, b, e);
-    return rc ? rc : put_targets(p, b, e);
+    const size_t bytes = (size_t)b->n_tokens * sizeof(int32_t);
+    bool gathered = false;
+    ggml_backend_tensor_set(p->tokens, b->tokens, 0, bytes);
+    ggml_backend_tensor_set(p->positions, b->positions, 0, bytes);
+    int rc = put_targets(p, b, e);
+    rc = rc || p->device->own_kernels ? rc : gather_embeddings(p, b, &gathered, e);
+    return rc || gathered ? rc : put_embeddings(p, b, e);
 }
 
 /* --- Head ------------------------------------------------------------------------------------ */
@@ -376,7 +408,8 @@ static struct ggml_tensor *add_head(struct pass *p, struct head_chunk *c, struct
     return ggml_set_rows(p->ops.ctx, grad, dx, part(p, p->rows, c->from, c->n));
 }
 
-static void read_losses(const struct head_chunk *c, float *losses) {
+static void read_losses(struct pass *p, const struct head_chunk *c, float *losses) {
+    wait_for_device(p);
     ggml_backend_tensor_get(c->loss, losses + c->from, 0, (size_t)c->n * sizeof(float));
 }
 
@@ -403,7 +436,7 @@ static int run_head(struct pass *p, const struct batch *b, float weight, bool wi
         build_head(p, b, &c, weight, with_grad);
         rc = compute(p, e);
         if (!rc) {
-            read_losses(&c, losses);
+            read_losses(p, &c, losses);
         }
         end_graph(p);
         from += c.n;
@@ -442,6 +475,7 @@ static int run_layers_forward(struct pass *p, const struct batch *b, uint64_t ke
             end_graph(p);
         }
     }
+    wait_for_device(p);
     return rc;
 }
 
@@ -455,6 +489,7 @@ static int run_layers_backward(struct pass *p, const struct batch *b, uint64_t k
             end_graph(p);
         }
     }
+    wait_for_device(p);
     return rc;
 }
 
@@ -495,7 +530,7 @@ static int run_whole(struct pass *p, const struct batch *b, float weight, uint64
                 : err_set(e, EE_NOMEM, "training: out of memory");
     rc = rc ? rc : compute(p, e);
     for (size_t i = 0; !rc && i < n_chunks && chunks[i].n > 0; i++) {
-        read_losses(&chunks[i], losses);
+        read_losses(p, &chunks[i], losses);
     }
     end_graph(p);
     return rc;
@@ -544,6 +579,7 @@ int pass_logits(struct pass *p, const struct batch *b, float *logits, struct err
         ggml_set_output(out);
         ggml_build_forward_expand(p->ops.graph, out);
         rc = compute(p, e);
+        wait_for_device(p);
         if (!rc) {
             ggml_backend_tensor_get(out, logits + (size_t)from * (size_t)p->model->shape.n_vocab, 0,
                                     ggml_nbytes(out));
