@@ -1,6 +1,7 @@
 /* edge-eval adapt: LoRA and QLoRA fine-tuning of a model on a task. */
 #include "cmd.h"
 
+#include "adapt/device.h"
 #include "adapt/train.h"
 #include "adapt/train_rows.h"
 #include "base/clock.h"
@@ -124,9 +125,9 @@ static int print_text(const struct train_result *r, const struct train_opts *o, 
     }
     printf("adapter  %s, %.1f MB, rank %d, %.2f M parameters\n", o->out_path, (double)bytes / 1e6,
            o->rank, (double)r->n_params / 1e6);
-    printf("trained  %lld steps, %lld tokens, %.0f tok/s on %s, base %s%s\n", (long long)r->n_steps,
-           (long long)r->n_tokens, r->tokens_per_s, r->device, r->base_type,
-           r->stopped_early ? ", stopped early" : "");
+    printf("trained  %lld steps, %lld tokens, %.0f tok/s on %s, base %s, %s%s\n",
+           (long long)r->n_steps, (long long)r->n_tokens, r->tokens_per_s, r->device, r->base_type,
+           r->compute, r->stopped_early ? ", stopped early" : "");
     printf("loss     %.4f in the first step, %.4f in the last", r->first_loss, r->last_loss);
     if (isfinite(r->best_validation)) {
         printf("; held out %.4f before, %.4f after", r->first_validation, r->best_validation);
@@ -271,6 +272,9 @@ int cmd_adapt(int argc, char **argv) {
          "lora (default): the file's weights; qlora: four bits", method_choices},
         {OPT_CHOICE, 0, "base", &o->base_type, "TYPE",
          "hold frozen matrices as f32, f16, bf16, q8_0, q4_0, ...", train_base_names},
+        {OPT_CHOICE, 0, "compute", &o->compute, "TYPE",
+         "multiply frozen matrices in f32, bf16 or f16 (auto: f32 on the CPU, else bf16)",
+         compute_names},
         {OPT_INT, 0, "rank", &a.rank, "N", "of the adapter (16)", NULL},
         {OPT_NUM, 0, "alpha", &o->alpha, "X", "its scale is alpha / rank (16)", NULL},
         {OPT_NUM, 0, "dropout", &o->dropout, "X", "of the adapter's input (0.05)", NULL},

@@ -71,10 +71,40 @@ static void an_update_follows_the_formula(void **state) {
     rig_close(&r);
 }
 
+/* Gradients eight times too large, and said to be, leave the same moments. */
+static void a_loss_scale_is_taken_out(void **state) {
+    struct gguf_make m = gguf_make_default;
+    m.type = GGML_TYPE_F32;
+    float *moments[2];
+    double norms[2];
+    for (int i = 0; i < 2; i++) {
+        struct adapt_rig r;
+        struct optim *o = NULL;
+        struct err e = ERR_INIT;
+        const double loss_scale = i ? 8 : 1;
+        rig_open(&r, *state, &m, &rig_default);
+        OK(optim_create(&r.device, &r.lora, &o, &e));
+        set_gradients(&r.lora, (float)(0.25 * loss_scale));
+        const struct optim_step s = {.step = 1, .rate = 0.01, .loss_scale = loss_scale};
+        OK(optim_update(o, &s, &norms[i], &e));
+        moments[i] = rig_values(r.lora.moment1);
+        assert_true(fabs((double)moments[i][0] - 0.025) < 1e-6);
+        optim_free(o);
+        if (i == 1) {
+            assert_true(norms[0] == norms[1]);
+            assert_memory_equal(moments[0], moments[1], ggml_nbytes(r.lora.moment1));
+        }
+        rig_close(&r);
+    }
+    free(moments[0]);
+    free(moments[1]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rates),
         cmocka_unit_test(an_update_follows_the_formula),
+        cmocka_unit_test(a_loss_scale_is_taken_out),
     };
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <cmocka.h>
 
 static const struct gguf_make llama = {.arch = "llama",
@@ -178,6 +179,64 @@ static void odd_rows_are_dequantized_too(void **state) {
     assert_true(compare(*state, &m, &plain, &twin) < 2e-5);
 }
 
+/* Rounding both factors moves losses and gradients by the type's last digits, and does move them. */
+static void narrower_products_stay_close(void **state) {
+    static const struct {
+        const char *name;
+        double most;
+    } computes[] = {{"bf16", 3e-2}, {"f16", 4e-3}};
+    static const enum ggml_type types[] = {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_Q4_0,
+                                           GGML_TYPE_IQ4_NL};
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        for (size_t k = 0; k < sizeof(computes) / sizeof(computes[0]); k++) {
+            struct gguf_make m = qwen2;
+            m.type = types[i];
+            struct rig_opts wide = rig_default;
+            wide.plain_ops = true;
+            struct rig_opts narrow = wide;
+            narrow.compute = computes[k].name;
+            double d = compare(*state, &m, &narrow, &wide);
+            if (!(d > 1e-5 && d < computes[k].most)) {
+                fail_msg("%s in %s is %g off", ggml_type_name(types[i]), computes[k].name, d);
+            }
+            struct rig_opts whole = narrow;
+            whole.whole = true;
+            assert_true(compare(*state, &m, &narrow, &whole) == 0);
+        }
+    }
+}
+
+/* What is not in blocks is held as it is multiplied. */
+static void matrices_are_held_as_computed(void **state) {
+    struct gguf_make m = llama;
+    struct adapt_rig r;
+    struct rig_opts o = rig_default;
+    o.plain_ops = true;
+    o.compute = "bf16";
+    rig_open(&r, *state, &m, &o);
+    assert_int_equal(r.model.layers[0].w[MODULE_Q]->type, GGML_TYPE_BF16);
+    assert_int_equal(r.model.layers[0].attn_norm->type, GGML_TYPE_F32);
+    rig_close(&r);
+    m.type = GGML_TYPE_Q8_0;
+    rig_open(&r, *state, &m, &o);
+    assert_int_equal(r.model.layers[0].w[MODULE_Q]->type, GGML_TYPE_Q8_0);
+    rig_close(&r);
+}
+
+static void compute_types_are_checked(void **state) {
+    (void)state;
+    struct err e = ERR_INIT;
+    struct device d;
+    OK(device_open("cpu", 1, false, &d, &e));
+    OK(device_set_compute(&d, NULL, &e));
+    assert_int_equal(d.compute, GGML_TYPE_F32);
+    OK(device_set_compute(&d, "f32", &e));
+    assert_int_equal(device_set_compute(&d, "bf16", &e), EE_UNSUPPORTED);
+    assert_non_null(strstr(e.msg, "bf16"));
+    assert_int_equal(device_set_compute(&d, "tf32", &e), EE_USAGE);
+    device_close(&d);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradients_are_slopes),
@@ -187,6 +246,9 @@ int main(void) {
         cmocka_unit_test(threads_change_no_bit),
         cmocka_unit_test(quantized_bases_equal_their_twins),
         cmocka_unit_test(odd_rows_are_dequantized_too),
+        cmocka_unit_test(narrower_products_stay_close),
+        cmocka_unit_test(matrices_are_held_as_computed),
+        cmocka_unit_test(compute_types_are_checked),
     };
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }

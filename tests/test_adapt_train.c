@@ -141,6 +141,28 @@ static void equal_trainings_are_equal(void **state) {
     arena_release(&a);
 }
 
+/* The scale that F16's gradients need is out again before anybody sees them. */
+static void narrower_products_follow_the_same_curve(void **state) {
+    static const char *const computes[] = {"f32", "bf16", "f16"};
+    struct arena a = ARENA_INIT;
+    struct train_result all[3];
+    for (int i = 0; i < 3; i++) {
+        struct train_opts o = options(*state, "narrow.gguf");
+        o.plain_ops = true;
+        o.compute = computes[i];
+        run(&o, &a, &all[i]);
+        assert_string_equal(all[i].compute, computes[i]);
+        for (size_t k = 0; i > 0 && k < all[0].n_curve; k++) {
+            const struct train_point *wide = &all[0].curve[k];
+            const struct train_point *narrow = &all[i].curve[k];
+            assert_true(fabs(narrow->loss - wide->loss) < 5e-3 * wide->loss);
+            assert_true(fabs(narrow->norm - wide->norm) < 5e-2 * wide->norm);
+        }
+        assert_true(i == 0 || !same_curves(&all[0], &all[i]));
+    }
+    arena_release(&a);
+}
+
 static void packing_sees_every_row_in_fewer_batches(void **state) {
     struct arena a = ARENA_INIT;
     struct train_result rows;
@@ -406,6 +428,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(training_learns),
         cmocka_unit_test(equal_trainings_are_equal),
+        cmocka_unit_test(narrower_products_follow_the_same_curve),
         cmocka_unit_test(packing_sees_every_row_in_fewer_batches),
         cmocka_unit_test(training_stops_when_it_gets_no_better),
         cmocka_unit_test(a_stopped_training_goes_on_to_the_same_result),

@@ -223,15 +223,21 @@ static struct slot find_slot(struct base_model *m, const char *name) {
     return (struct slot){0};
 }
 
+/* As asked for; see base_model_load. */
+struct held_as {
+    enum ggml_type matrices;
+    enum ggml_type compute;
+};
+
 /* The type a tensor is held in: vectors F32, matrices as asked for where their rows fit. */
-static enum ggml_type held_type(const struct ggml_tensor *t, enum ggml_type matrices) {
+static enum ggml_type held_type(const struct ggml_tensor *t, const struct held_as *as) {
     if (t->ne[1] == 1) {
         return GGML_TYPE_F32;
     }
-    if (matrices == GGML_TYPE_COUNT) {
-        return t->type;
-    }
-    return t->ne[0] % ggml_blck_size(matrices) == 0 ? matrices : GGML_TYPE_F16;
+    enum ggml_type type = as->matrices == GGML_TYPE_COUNT                ? t->type
+                          : t->ne[0] % ggml_blck_size(as->matrices) == 0 ? as->matrices
+                                                                         : GGML_TYPE_F16;
+    return as->compute == GGML_TYPE_F32 || ggml_is_quantized(type) ? type : as->compute;
 }
 
 static int check_type(const struct ggml_tensor *t, const char *path, struct err *e) {
@@ -244,7 +250,7 @@ static int check_type(const struct ggml_tensor *t, const char *path, struct err 
 
 /* Declares, in m->ctx, what the file's tensors become. */
 static int declare_tensors(struct base_model *m, const struct ggml_context *file, const char *path,
-                           enum ggml_type matrices, struct err *e) {
+                           const struct held_as *as, struct err *e) {
     for (struct ggml_tensor *t = ggml_get_first_tensor(file); t;
          t = ggml_get_next_tensor(file, t)) {
         const struct slot slot = find_slot(m, t->name);
@@ -263,7 +269,7 @@ static int declare_tensors(struct base_model *m, const struct ggml_context *file
                            " is due",
                            path, t->name, t->ne[0], t->ne[1], slot.ne0, slot.ne1);
         }
-        *slot.at = ggml_new_tensor_2d(m->ctx, held_type(t, matrices), t->ne[0], t->ne[1]);
+        *slot.at = ggml_new_tensor_2d(m->ctx, held_type(t, as), t->ne[0], t->ne[1]);
         ggml_set_name(*slot.at, t->name);
     }
     return 0;
@@ -298,7 +304,7 @@ static int check_complete(struct base_model *m, const char *path, struct err *e)
 }
 
 /* The model's tensors without memory behind them. *g and *file are the header's. */
-static int declare(const char *path, enum ggml_type matrices, struct base_model *m,
+static int declare(const char *path, const struct held_as *as, struct base_model *m,
                    struct gguf_context **g, struct ggml_context **file, struct err *e) {
     struct gguf_info info;
     *m = (struct base_model){0};
@@ -323,7 +329,7 @@ static int declare(const char *path, enum ggml_type matrices, struct base_model 
     if (!m->layers || !m->ctx) {
         return err_set(e, EE_NOMEM, "%s: out of memory", path);
     }
-    rc = declare_tensors(m, *file, path, matrices, e);
+    rc = declare_tensors(m, *file, path, as, e);
     return rc ? rc : check_complete(m, path, e);
 }
 
@@ -469,9 +475,10 @@ static void sum_up(struct base_model *m) {
 
 int base_model_load(const char *path, const struct device *d, enum ggml_type matrices,
                     struct base_model *m, struct err *e) {
+    const struct held_as as = {matrices, d->compute};
     struct gguf_context *g = NULL;
     struct ggml_context *file = NULL;
-    int rc = declare(path, matrices, m, &g, &file, e);
+    int rc = declare(path, &as, m, &g, &file, e);
     if (!rc) {
         sum_up(m);
         m->buffer = ggml_backend_alloc_ctx_tensors(m->ctx, d->backend);
@@ -490,11 +497,12 @@ int base_model_load(const char *path, const struct device *d, enum ggml_type mat
     return rc;
 }
 
-int base_model_declare(const char *path, enum ggml_type matrices, struct base_model *m,
-                       struct err *e) {
+int base_model_declare(const char *path, enum ggml_type matrices, enum ggml_type compute,
+                       struct base_model *m, struct err *e) {
+    const struct held_as as = {matrices, compute};
     struct gguf_context *g = NULL;
     struct ggml_context *file = NULL;
-    int rc = declare(path, matrices, m, &g, &file, e);
+    int rc = declare(path, &as, m, &g, &file, e);
     if (!rc) {
         sum_up(m);
         device_pretend(m->ctx);

@@ -82,13 +82,16 @@ void model_module_dims(const struct model_shape *s, enum module m, int64_t *n_in
 
 /*
  * Loads the model onto d. matrices: the type its matrices are to have, GGML_TYPE_COUNT for the
- * file's. Rows that do not fit a block type stay F16. Refuses what is not a whole model file.
+ * file's. Rows that do not fit a block type stay F16. Where d computes in BF16 or F16, matrices that
+ * are not in blocks are held in that, which they would be rounded to at each use anyway. Refuses what
+ * is not a whole model file.
  */
 int base_model_load(const char *path, const struct device *d, enum ggml_type matrices,
                     struct base_model *m, struct err *e) EE_MUST_CHECK;
 void base_model_release(struct base_model *m);
-/* The model by its header alone, for forecasts: tensors look allocated and must not be touched. */
-int base_model_declare(const char *path, enum ggml_type matrices, struct base_model *m,
-                       struct err *e) EE_MUST_CHECK;
+/* The model by its header alone, for forecasts: tensors look allocated and must not be touched.
+ * compute: as the device has it. */
+int base_model_declare(const char *path, enum ggml_type matrices, enum ggml_type compute,
+                       struct base_model *m, struct err *e) EE_MUST_CHECK;
 
 #endif

@@ -61,6 +61,29 @@ int device_open(const char *name, int n_threads, bool plain_ops, struct device *
     return 0;
 }
 
+const char *const compute_names[] = {"auto", "f32", "bf16", "f16", NULL};
+
+int device_set_compute(struct device *d, const char *name, struct err *e) {
+    static const enum ggml_type types[] = {GGML_TYPE_COUNT, GGML_TYPE_F32, GGML_TYPE_BF16,
+                                           GGML_TYPE_F16};
+    ggml_backend_dev_t dev = ggml_backend_get_device(d->backend);
+    bool is_cpu = ggml_backend_dev_type(dev) == GGML_BACKEND_DEVICE_TYPE_CPU;
+    int i = 0;
+    while (name && compute_names[i] && strcmp(compute_names[i], name) != 0) {
+        i++;
+    }
+    if (!compute_names[i]) {
+        return err_set(e, EE_USAGE,
+                       "unknown compute type \"%.40s\"; there are: auto, f32, bf16, f16", name);
+    }
+    d->compute = i > 0 ? types[i] : is_cpu ? GGML_TYPE_F32 : GGML_TYPE_BF16;
+    if (d->own_kernels && d->compute != GGML_TYPE_F32) {
+        return err_set(e, EE_UNSUPPORTED,
+                       "the CPU computes in f32 here, not in %s; --plain-ops does, slowly", name);
+    }
+    return 0;
+}
+
 void device_close(struct device *d) {
     if (d->backend) {
         ggml_backend_free(d->backend);

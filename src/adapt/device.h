@@ -8,14 +8,16 @@
 #include "base/err.h"
 
 #include <ggml-backend.h>
+#include <ggml.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 struct device {
     ggml_backend_t backend;
-    int n_threads;    /* of the CPU; 1 on other devices */
-    bool own_kernels; /* cpu_*.h serve it */
-    char name[128];   /* "CPU", or the accelerator's */
+    int n_threads;          /* of the CPU; 1 on other devices */
+    bool own_kernels;       /* cpu_*.h serve it */
+    enum ggml_type compute; /* of products with frozen matrices: F32, BF16 or F16 */
+    char name[128];         /* "CPU", or the accelerator's */
 };
 
 /*
@@ -25,6 +27,15 @@ struct device {
 int device_open(const char *name, int n_threads, bool plain_ops, struct device *d,
                 struct err *e) EE_MUST_CHECK;
 void device_close(struct device *d);
+
+/* Names for device_set_compute, NULL-terminated: auto, f32, bf16, f16. */
+extern const char *const compute_names[];
+/*
+ * What both factors of products with frozen matrices are rounded to before they are multiplied, as
+ * mixed-precision training does: F32 after device_open. NULL or "auto": F32 on a CPU, BF16 on an
+ * accelerator. Our kernels know F32 alone; other types are refused where they serve.
+ */
+int device_set_compute(struct device *d, const char *name, struct err *e) EE_MUST_CHECK;
 
 /* Makes the tensors of ctx look allocated, so that graphs over them can be measured; nothing may read
  * or write them. */

@@ -60,6 +60,7 @@ struct ops {
     const struct dropout *dropout;
     struct ggml_tensor *row_ids; /* 0, 1, 2 ... on the device, enough for any matrix's rows */
     void *work;                  /* our kernels' memory */
+    enum ggml_type compute;      /* as the device has it */
 
     /* Of the graph being built. */
     struct ggml_context *ctx;

@@ -27,10 +27,24 @@ static struct ggml_tensor *dequantize(struct ops *o, struct ggml_tensor *w) {
     return ggml_reshape_2d(o->ctx, ggml_get_rows(o->ctx, rows, ids), w->ne[0], w->ne[1]);
 }
 
+/* w in the type that is computed in. Blocks become F32 first: nothing else is known everywhere. */
+static struct ggml_tensor *frozen(struct ops *o, struct ggml_tensor *w) {
+    struct ggml_tensor *t = w->type == o->compute ? w : dequantize(o, w);
+    return t->type == o->compute ? t : ggml_cast(o->ctx, t, o->compute);
+}
+
 static struct ggml_tensor *product(struct ops *o, struct ggml_tensor *a, struct ggml_tensor *b) {
     struct ggml_tensor *c = ggml_mul_mat(o->ctx, a, b);
     ggml_prec_set_acc(c, GGML_PREC_F32);
     return c;
+}
+
+/* w x, in the type that is computed in; y is F32. ggml rounds x itself. Asked for F32 sums, its CUDA
+ * backend would turn the factors into F32 again; in BF16 it sums in F32 as it is. */
+static struct ggml_tensor *frozen_product(struct ops *o, struct ggml_tensor *w,
+                                          struct ggml_tensor *x) {
+    return o->compute == GGML_TYPE_F32 ? product(o, dequantize(o, w), x)
+                                       : ggml_mul_mat(o->ctx, frozen(o, w), x);
 }
 
 /* The mask of a linear's input, or NULL. */
@@ -50,8 +64,8 @@ static struct ggml_tensor *masked(struct ops *o, const struct linear *l, struct 
 
 static struct ggml_tensor *linear(struct ops *o, const struct linear *l, struct ggml_tensor *x,
                                   struct ggml_tensor **u) {
-    /* In F32: the CPU would round x to the matrix's block type, and the gradient is not of that. */
-    struct ggml_tensor *y = product(o, dequantize(o, l->w), x);
+    /* Not in blocks: ggml would round x to the matrix's, and the gradient is not of that. */
+    struct ggml_tensor *y = frozen_product(o, l->w, x);
     if (l->bias) {
         y = ggml_add(o->ctx, y, l->bias);
     }
@@ -73,6 +87,17 @@ static struct ggml_tensor *transposed_product(struct ops *o, struct ggml_tensor 
     return ggml_out_prod(o->ctx, w, ggml_transpose(o->ctx, dy));
 }
 
+/* The same for a frozen matrix, in the type that is computed in. OUT_PROD is F32 alone, so that in
+ * another type the matrix is turned over, which costs less than making it F32 would. */
+static struct ggml_tensor *frozen_transposed_product(struct ops *o, struct ggml_tensor *w,
+                                                     struct ggml_tensor *dy) {
+    if (o->compute == GGML_TYPE_F32) {
+        return transposed_product(o, dequantize(o, w), dy);
+    }
+    struct ggml_tensor *turned = ggml_cont(o->ctx, ggml_transpose(o->ctx, frozen(o, w)));
+    return ggml_mul_mat(o->ctx, turned, dy);
+}
+
 static struct ggml_tensor *linear_back(struct ops *o, const struct linear *l, struct ggml_tensor *x,
                                        struct ggml_tensor *u, struct ggml_tensor *dy,
                                        struct ggml_tensor *sum, bool want_dx) {
@@ -85,7 +110,7 @@ static struct ggml_tensor *linear_back(struct ops *o, const struct linear *l, st
     if (!want_dx) {
         return NULL;
     }
-    struct ggml_tensor *dx = transposed_product(o, dequantize(o, l->w), dy);
+    struct ggml_tensor *dx = frozen_transposed_product(o, l->w, dy);
     if (l->a) {
         dx = ggml_add(o->ctx, dx, masked(o, l, transposed_product(o, l->a, du)));
     }

@@ -126,17 +126,19 @@ static void set_adamw_params(struct ggml_tensor *t, const struct optim_step *s) 
 }
 
 int optim_update(struct optim *o, const struct optim_step *s, double *norm, struct err *e) {
+    const double unscale = s->loss_scale > 0 ? 1 / s->loss_scale : 1;
     int rc = gradient_norm(o, norm, e);
+    *norm *= unscale;
     if (rc || !isfinite(*norm)) {
         return rc;
     }
-    double scale = s->clip > 0 && *norm > s->clip ? s->clip / *norm : 1;
+    double scale = unscale * (s->clip > 0 && *norm > s->clip ? s->clip / *norm : 1);
     const struct lora *l = o->lora;
     struct ggml_context *ctx = graph_context(o);
     struct ggml_cgraph *graph = ggml_new_graph_custom(ctx, GRAPH_NODES, false);
     struct ggml_tensor *params = ggml_new_tensor_1d(ctx, GGML_TYPE_F32, ADAMW_PARAMS);
     ggml_set_input(params);
-    struct ggml_tensor *grads = scale < 1 ? ggml_scale(ctx, l->grads, (float)scale) : l->grads;
+    struct ggml_tensor *grads = scale != 1 ? ggml_scale(ctx, l->grads, (float)scale) : l->grads;
     struct ggml_tensor *step = ggml_opt_step_adamw(ctx, l->params, grads, l->moment1, l->moment2,
                                                    params);
     rc = allocate(o, graph, step, e);

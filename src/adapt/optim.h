@@ -26,10 +26,11 @@ struct optim_step {
     int64_t step; /* from 1 */
     double rate;
     double weight_decay;
-    double clip; /* largest norm; 0: none */
+    double clip;       /* largest norm; 0: none */
+    double loss_scale; /* gradients are so many times too large; 0: they are not */
 };
 
-/* One update by the gradients; *norm is theirs before clipping. Where it is not finite, nothing is
+/* One update by the gradients; *norm is theirs before clipping, loss_scale taken out. Where it is not finite, nothing is
  * changed. */
 int optim_update(struct optim *o, const struct optim_step *s, double *norm,
                  struct err *e) EE_MUST_CHECK;

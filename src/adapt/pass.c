@@ -138,6 +138,7 @@ static int pass_declare(const struct device *d, const struct base_model *m, cons
     p->limits = *limits;
     p->ops.kind = d->own_kernels ? &ops_cpu : &ops_plain;
     p->ops.dropout = &p->dropout;
+    p->ops.compute = d->compute;
     p->ops.arena = &p->arena;
     choose_head_rows(p);
     int n_layers = limits->checkpoint ? 1 : m->shape.n_layers;

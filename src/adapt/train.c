@@ -93,6 +93,7 @@ static int fill_result(struct trainer *t, struct arena *a, struct err *e) {
     r->peak_bytes = peak_bytes(t);
     snprintf(r->device, sizeof(r->device), "%s", t->device.name);
     snprintf(r->base_type, sizeof(r->base_type), "%s", t->model.matrix_type);
+    snprintf(r->compute, sizeof(r->compute), "%s", ggml_type_name(t->device.compute));
     return copy_curve(s, a, r, e);
 }
 
@@ -131,12 +132,13 @@ static json_t *point_json(const struct train_point *p) {
 }
 
 json_t *train_result_json(const struct train_result *r, bool curve) {
-    json_t *o = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:s, s:s}", "steps",
+    json_t *o = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:s, s:s, s:s}", "steps",
                           (json_int_t)r->n_steps, "epochs", (json_int_t)r->n_epochs, "rows",
                           (json_int_t)r->n_rows, "params", (json_int_t)r->n_params, "tokens",
                           (json_int_t)r->n_tokens, "loss_tokens", (json_int_t)r->n_loss_tokens,
                           "stopped_early", r->stopped_early, "resumed_from",
-                          (json_int_t)r->resumed_from, "device", r->device, "base", r->base_type);
+                          (json_int_t)r->resumed_from, "device", r->device, "base", r->base_type,
+                          "compute", r->compute);
     json_t *phases = json_object();
     for (int i = 0; i < TRAIN_PHASES; i++) {
         put_number(phases, train_phase_names[i], r->phase_s[i]);

@@ -89,6 +89,7 @@ struct train_opts {
     const char *device; /* as device_open */
     int n_threads;
     bool plain_ops;
+    const char *compute;   /* as device_set_compute; NULL: auto */
     const char *base_type; /* what matrices are converted to while loading; NULL: as in the file */
     bool recompute;        /* activation checkpoints */
 
@@ -145,6 +146,7 @@ struct train_result {
     double peak_bytes; /* CPU: the process's peak; else what was allocated on the device */
     char device[128];
     char base_type[16];
+    char compute[8];           /* type of products with frozen matrices */
     struct train_point *curve; /* in the caller's arena */
     size_t n_curve;
 };

@@ -10,6 +10,11 @@
 
 enum { MASK_STREAM = 1 << 30, NAMED_ROWS = 5 };
 
+/* F16 ends at 65504 and has few digits below 6e-5, less than the gradient of a mean over thousands of
+ * tokens. So each token's own gradient is made this large, whatever their number, and the optimiser
+ * divides the sum. */
+static const double f16_token_weight = 16;
+
 static bool stop_asked(const struct trainer *t) {
     return t->opts->stop && *t->opts->stop;
 }
@@ -75,6 +80,7 @@ static int64_t count_loss_rows(const struct trainer *t, const struct epoch_order
 /* What a step adds to the state once it is done. */
 struct step_sums {
     double loss;
+    double loss_scale; /* the gradients' */
     int64_t n_tokens;
     int64_t n_loss_tokens;
 };
@@ -83,7 +89,9 @@ struct step_sums {
 static int accumulate(struct trainer *t, const struct epoch_order *o, size_t from, size_t to,
                       struct step_sums *sums, struct err *e) {
     sums->n_loss_tokens = count_loss_rows(t, o, from, to);
-    const float weight = (float)(1.0 / (double)sums->n_loss_tokens);
+    const double n = (double)sums->n_loss_tokens;
+    sums->loss_scale = t->device.compute == GGML_TYPE_F16 ? f16_token_weight * n : 1;
+    const float weight = (float)(sums->loss_scale / n);
     int rc = 0;
     optim_clear_gradients(&t->lora);
     for (size_t i = from; i < to && !rc; i++) {
@@ -108,12 +116,13 @@ static int accumulate(struct trainer *t, const struct epoch_order *o, size_t fro
 }
 
 static int update(struct trainer *t, const struct epoch_order *o, size_t from, size_t to,
-                  struct train_point *point, struct err *e) {
+                  double loss_scale, struct train_point *point, struct err *e) {
     const struct optim_step s = {.step = t->state.step + 1,
                                  .rate = schedule_rate(t->schedule, t->opts->rate,
                                                        t->state.step + 1, t->n_steps, t->n_warmup),
                                  .weight_decay = t->opts->weight_decay,
-                                 .clip = t->opts->clip};
+                                 .clip = t->opts->clip,
+                                 .loss_scale = loss_scale};
     int64_t begin_ns = clock_mono_ns();
     int rc = optim_update(t->optim, &s, &point->norm, e);
     t->phase_ns[TRAIN_OPTIMISER] += clock_mono_ns() - begin_ns;
@@ -216,7 +225,7 @@ static int one_step(struct trainer *t, const struct epoch_order *o, struct err *
     size_t n = left < (size_t)t->opts->accumulate ? left : (size_t)t->opts->accumulate;
     int64_t begin_ns = clock_mono_ns();
     int rc = accumulate(t, o, s->micro, s->micro + n, &sums, e);
-    rc = rc ? rc : update(t, o, s->micro, s->micro + n, &point, e);
+    rc = rc ? rc : update(t, o, s->micro, s->micro + n, sums.loss_scale, &point, e);
     if (rc) {
         return rc == EE_STOPPED ? save_stopped(t, e) : rc;
     }

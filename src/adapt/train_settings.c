@@ -1,5 +1,7 @@
 #include "adapt/train_settings.h"
 
+#include "adapt/device.h"
+#include "adapt/optim.h"
 #include "base/json.h"
 
 #include <stddef.h>
@@ -8,30 +10,31 @@
 #define AT(field) offsetof(struct train_opts, field)
 
 const struct train_setting train_settings[] = {
-    {"rank", SETTING_INT, AT(rank), 1, 65536},
-    {"alpha", SETTING_NUM, AT(alpha), 1e-6, 1e6},
-    {"dropout", SETTING_NUM, AT(dropout), 0, 0.99},
-    {"modules", SETTING_TEXT, AT(modules), 0, 0},
-    {"lr", SETTING_NUM, AT(rate), 0, 1000},
-    {"schedule", SETTING_TEXT, AT(schedule), 0, 0},
-    {"warmup", SETTING_NUM, AT(warmup), 0, 1},
-    {"weight_decay", SETTING_NUM, AT(weight_decay), 0, 10},
-    {"clip", SETTING_NUM, AT(clip), 0, 1e9},
-    {"epochs", SETTING_INT, AT(epochs), 1, 100000},
-    {"max_steps", SETTING_LONG, AT(max_steps), 0, 1e12},
-    {"batch", SETTING_INT, AT(batch), 1, 4096},
-    {"accumulate", SETTING_INT, AT(accumulate), 1, 65536},
-    {"pack", SETTING_BOOL, AT(pack), 0, 0},
-    {"all_tokens", SETTING_BOOL, AT(all_tokens), 0, 0},
-    {"items", SETTING_LONG, AT(items), 0, 1e12},
-    {"max_tokens", SETTING_INT, AT(max_tokens), 0, 1e9},
-    {"skip_long", SETTING_BOOL, AT(skip_long), 0, 0},
-    {"validation", SETTING_NUM, AT(validation), 0, 0.9},
-    {"validate_every", SETTING_LONG, AT(validate_every), 0, 1e12},
-    {"patience", SETTING_INT, AT(patience), 0, 1e6},
-    {"seed", SETTING_LONG, AT(seed), 0, 9e15},
-    {"base", SETTING_TEXT, AT(base_type), 0, 0},
-    {NULL, SETTING_INT, 0, 0, 0},
+    {"rank", SETTING_INT, AT(rank), 1, 65536, NULL},
+    {"alpha", SETTING_NUM, AT(alpha), 1e-6, 1e6, NULL},
+    {"dropout", SETTING_NUM, AT(dropout), 0, 0.99, NULL},
+    {"modules", SETTING_TEXT, AT(modules), 0, 0, NULL},
+    {"lr", SETTING_NUM, AT(rate), 0, 1000, NULL},
+    {"schedule", SETTING_CHOICE, AT(schedule), 0, 0, schedule_names},
+    {"warmup", SETTING_NUM, AT(warmup), 0, 1, NULL},
+    {"weight_decay", SETTING_NUM, AT(weight_decay), 0, 10, NULL},
+    {"clip", SETTING_NUM, AT(clip), 0, 1e9, NULL},
+    {"epochs", SETTING_INT, AT(epochs), 1, 100000, NULL},
+    {"max_steps", SETTING_LONG, AT(max_steps), 0, 1e12, NULL},
+    {"batch", SETTING_INT, AT(batch), 1, 4096, NULL},
+    {"accumulate", SETTING_INT, AT(accumulate), 1, 65536, NULL},
+    {"pack", SETTING_BOOL, AT(pack), 0, 0, NULL},
+    {"all_tokens", SETTING_BOOL, AT(all_tokens), 0, 0, NULL},
+    {"items", SETTING_LONG, AT(items), 0, 1e12, NULL},
+    {"max_tokens", SETTING_INT, AT(max_tokens), 0, 1e9, NULL},
+    {"skip_long", SETTING_BOOL, AT(skip_long), 0, 0, NULL},
+    {"validation", SETTING_NUM, AT(validation), 0, 0.9, NULL},
+    {"validate_every", SETTING_LONG, AT(validate_every), 0, 1e12, NULL},
+    {"patience", SETTING_INT, AT(patience), 0, 1e6, NULL},
+    {"seed", SETTING_LONG, AT(seed), 0, 9e15, NULL},
+    {"compute", SETTING_CHOICE, AT(compute), 0, 0, compute_names},
+    {"base", SETTING_CHOICE, AT(base_type), 0, 0, train_base_names},
+    {NULL, SETTING_INT, 0, 0, 0, NULL},
 };
 
 void *train_setting_at(struct train_opts *o, const struct train_setting *s) {
@@ -51,7 +54,7 @@ static double number_of(const struct train_opts *o, const struct train_setting *
 
 int train_settings_check(const struct train_opts *o, struct err *e) {
     for (const struct train_setting *s = train_settings; s->name; s++) {
-        if (s->kind == SETTING_BOOL || s->kind == SETTING_TEXT) {
+        if (s->kind == SETTING_BOOL || s->kind == SETTING_TEXT || s->kind == SETTING_CHOICE) {
             continue;
         }
         double v = number_of(o, s);
@@ -85,6 +88,7 @@ json_t *train_settings_json(const struct train_opts *o) {
             v = json_boolean(*(const bool *)p);
             break;
         case SETTING_TEXT:
+        case SETTING_CHOICE:
             v = *(const char *const *)p ? json_string(*(const char *const *)p) : json_null();
             break;
         }
@@ -116,6 +120,7 @@ static int set_one(struct train_opts *o, const struct train_setting *s, const js
         *(bool *)p = json_is_true(json_object_get(settings, s->name));
         break;
     case SETTING_TEXT:
+    case SETTING_CHOICE:
         *(const char **)p = json_str_or(settings, s->name, NULL);
         break;
     }

@@ -8,11 +8,12 @@
 #include "adapt/train.h"
 
 enum train_setting_kind {
-    SETTING_INT,  /* int */
-    SETTING_LONG, /* int64_t */
-    SETTING_NUM,  /* double */
-    SETTING_BOOL, /* bool */
-    SETTING_TEXT, /* const char *; NULL where it may be left out */
+    SETTING_INT,    /* int */
+    SETTING_LONG,   /* int64_t */
+    SETTING_NUM,    /* double */
+    SETTING_BOOL,   /* bool */
+    SETTING_TEXT,   /* const char *; NULL where it may be left out */
+    SETTING_CHOICE, /* the same, one of a list */
 };
 
 struct train_setting {
@@ -21,6 +22,7 @@ struct train_setting {
     size_t offset; /* in struct train_opts */
     double least;  /* of a number */
     double most;
+    const char *const *choices; /* NULL-terminated */
 };
 
 /* Ends with a name of NULL. */

@@ -40,6 +40,18 @@ static int keep_text(struct ynode n, const char *what, struct arena *a, const ch
     return rc;
 }
 
+/* One of a list of names, which outlives the plan. */
+static int read_choice(struct ynode n, const char *what, const char *const *choices,
+                       const char **out, struct err *e) {
+    int i = -1;
+    if (!ynode_present(n)) {
+        return 0;
+    }
+    int rc = ynode_enum(n, what, choices, &i, e);
+    *out = rc ? NULL : choices[i];
+    return rc;
+}
+
 static int read_setting(struct ynode n, const struct train_setting *s, struct train_opts *o,
                         struct arena *a, struct err *e) {
     void *at = train_setting_at(o, s);
@@ -62,17 +74,10 @@ static int read_setting(struct ynode n, const struct train_setting *s, struct tr
     case SETTING_TEXT:
         rc = keep_text(n, s->name, a, at, e);
         break;
+    case SETTING_CHOICE:
+        rc = read_choice(n, s->name, s->choices, at, e);
+        break;
     }
-    return rc;
-}
-
-static int read_base(struct ynode n, const char *what, const char **out, struct err *e) {
-    int i = -1;
-    if (!ynode_present(n)) {
-        return 0;
-    }
-    int rc = ynode_enum(n, what, train_base_names, &i, e);
-    *out = rc ? NULL : train_base_names[i];
     return rc;
 }
 
@@ -131,8 +136,12 @@ int plan_adapt_read(struct ynode n, const struct plan_adapt_places *places, cons
     const struct ynode data = ymap_get(n, "data");
     rc = rc || !ynode_present(data) ? rc : ymap_check(data, "adapt.data", tasks, e);
     rc = rc ? rc : keep_text(ymap_get(n, "device"), "device", a, &out->opts.device, e);
-    rc = rc ? rc : read_base(ymap_get(n, "lora_base"), "lora_base", &out->lora_base, e);
-    rc = rc ? rc : read_base(ymap_get(n, "qlora_base"), "qlora_base", &out->qlora_base, e);
+    rc = rc ? rc
+            : read_choice(ymap_get(n, "lora_base"), "lora_base", train_base_names, &out->lora_base,
+                          e);
+    rc = rc ? rc
+            : read_choice(ymap_get(n, "qlora_base"), "qlora_base", train_base_names,
+                          &out->qlora_base, e);
     rc = rc ? rc : read_command(ymap_get(n, "command"), a, &out->command, e);
     for (int k = 0; k < TASK_KINDS && !rc; k++) {
         if (kinds[k]) {

@@ -23,7 +23,8 @@ struct adapt_rig {
 struct rig_opts {
     enum ggml_type matrices; /* converted to while loading; GGML_TYPE_COUNT: as made */
     bool plain_ops;
-    bool whole; /* one graph instead of checkpoints */
+    const char *compute; /* as device_set_compute */
+    bool whole;          /* one graph instead of checkpoints */
     int n_threads;
     double dropout;
 };
