@@ -183,6 +183,52 @@ static void chunked_prefill_keeps_the_answer(void **state) {
     arena_release(&chunked.arena);
 }
 
+/* Answers that end at different times leave gaps. They are closed by moving others: each call of the
+ * engine stays one pass of the model, and a moved answer goes on as if it were alone. */
+static void gaps_are_closed_and_answers_stay(void **state) {
+    const enum engine_switch where[] = {ENGINE_OFF, ENGINE_ON};
+    const struct engine_sampling sampling[] = {{0}, {.temperature = 2, .seed = 3}};
+    for (size_t i = 0; i < 4; i++) {
+        struct answers together;
+        struct answers alone;
+        struct engine *g = open_engine(
+            *state, (struct engine_opts){
+                        .n_seq_max = N_REQUESTS, .n_batch = 512, .device_sampling = where[i / 2]});
+        run_all(g, N_REQUESTS, sampling[i % 2], &together);
+        run_all(g, 1, sampling[i % 2], &alone);
+        engine_close(g);
+        assert_true(same_tokens(&together, &alone));
+        assert_int_equal(together.stats.passes, together.stats.steps);
+        assert_int_equal(together.stats.steps, N_REQUESTS + MAX_OUTPUT - 1);
+        arena_release(&together.arena);
+        arena_release(&alone.arena);
+    }
+}
+
+/* The samplers stay with the engine; other settings replace them, and logits remove them. */
+static void samplers_change_between_runs(void **state) {
+    struct engine *g = open_engine(
+        *state, (struct engine_opts){.n_seq_max = 3, .n_batch = 64, .device_sampling = ENGINE_ON});
+    struct answers greedy;
+    struct answers drawn;
+    struct answers again;
+    struct err e = ERR_INIT;
+    const float *logits = NULL;
+    const struct engine_token one = {.id = 12, .output = true};
+    run_all(g, 3, (struct engine_sampling){0}, &greedy);
+    run_all(g, 2, (struct engine_sampling){.temperature = 2, .top_k = 40, .seed = 7}, &drawn);
+    assert_false(same_tokens(&greedy, &drawn));
+    engine_forget(g, 0, 0);
+    assert_int_equal(engine_compute(g, &one, 1, &logits, &e), 0);
+    assert_true(logits != NULL && logits[0] == logits[0]);
+    run_all(g, 3, (struct engine_sampling){0}, &again);
+    assert_true(same_tokens(&greedy, &again));
+    arena_release(&greedy.arena);
+    arena_release(&drawn.arena);
+    arena_release(&again.arena);
+    engine_close(g);
+}
+
 static void a_request_that_does_not_fit_fails_alone(void **state) {
     struct engine *g = open_engine(*state, (struct engine_opts){.n_seq_max = 2});
     struct arena a = ARENA_INIT;
@@ -358,6 +404,8 @@ int main(void) {
         cmocka_unit_test(device_sampling_picks_the_same_tokens),
         cmocka_unit_test(seeds_decide_sampled_answers),
         cmocka_unit_test(chunked_prefill_keeps_the_answer),
+        cmocka_unit_test(gaps_are_closed_and_answers_stay),
+        cmocka_unit_test(samplers_change_between_runs),
         cmocka_unit_test(a_request_that_does_not_fit_fails_alone),
         cmocka_unit_test(concurrency_beyond_the_engine_is_refused),
         cmocka_unit_test(info_adds_up),

@@ -148,8 +148,9 @@ struct engine_result {
 struct engine_run_stats {
     int64_t begin_ns;
     int64_t end_ns;
-    int64_t engine_ns; /* inside engine calls; the rest is ours */
-    int64_t steps;
+    int64_t engine_ns;      /* inside engine calls; the rest is ours */
+    int64_t steps;          /* calls of the engine */
+    int64_t passes;         /* of the model: the batches that the engine makes of them */
     int64_t peak_kv_tokens; /* most tokens held at once */
 };
 
@@ -170,7 +171,7 @@ struct engine_workload {
  * Answers all requests as a closed loop: `concurrency` of them in flight, the next one taken when
  * one ends. Places are given by step, lowest place first, never by clock, so that equal workloads
  * build equal batches and, with greedy sampling, equal answers. Prompts are prefilled in chunks
- * beside the tokens of running answers.
+ * between the tokens of running answers.
  * A request that fails alone is reported in its result; 0 means the workload as a whole ran. A
  * request that was never taken has queued_ns 0, one that was stopped done_ns 0.
  */

@@ -1,16 +1,18 @@
 /*
- * Continuous batching on libllama. A step holds one token of every running answer and, in what
- * room is left, chunks of prompts in the order the requests came. While many places wait for their
- * prompt, steps hold prompts only: the engine computes prompt chunks apart from single tokens
- * anyway, and answers that start together keep the batch full until they end. Tokens go into the
- * batch by place (sequence id), because the engine splits a batch at gaps in the sequence ids.
+ * Continuous batching on libllama. A step first computes chunks of prompts, in the order the requests
+ * came, then one token of every running answer. While many places wait for their prompt, steps hold
+ * prompts only: answers that start together keep the batch full until they end.
+ *
+ * The engine computes at once what it can of a batch: the same number of tokens of sequences with
+ * adjacent ids. Each such pass reads all weights, so everything here is arranged for few of them:
+ * adjacent prompts of one length go together, answers apart from prompts, and where answers that
+ * ended leave a gap that no request fills, a running one is moved into it. It also keeps the results
+ * in the batch's order, which the engine would else restore by moving rows of logits.
  */
 #include "base/buf.h"
 #include "base/clock.h"
-#include "base/utf8.h"
 #include "engine/llama_internal.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,10 +24,9 @@ struct place {
     size_t n_prefilled;
     int32_t n_kv;                  /* tokens of it in the cache */
     llama_token pending;           /* sampled, not yet decoded */
-    int32_t output_row;            /* its row in this step's batch, -1 for none */
+    int32_t output_row;            /* its row in the batch, -1 for none */
     size_t chunk;                  /* prompt tokens in this step */
-    bool decodes;                  /* its pending token is in this step */
-    struct llama_sampler *sampler; /* NULL with greedy sampling on the host */
+    struct llama_sampler *sampler; /* NULL: greedy on the host */
 };
 
 struct run {
@@ -41,71 +42,28 @@ struct run {
     int64_t n_output_tokens;
 };
 
-static bool is_greedy(const struct engine_sampling *s) {
-    return s->temperature <= 0;
-}
-
-/* NULL where the grammar is wrong, or memory is out. */
-static struct llama_sampler *make_sampler(const struct engine *g, const struct engine_sampling *s,
-                                          uint32_t seed) {
-    struct llama_sampler *grammar = s->grammar
-                                        ? llama_sampler_init_grammar(g->vocab, s->grammar, "root")
-                                        : NULL;
-    if (s->grammar && !grammar) {
-        return NULL;
-    }
-    struct llama_sampler *chain = llama_sampler_chain_init(llama_sampler_chain_default_params());
-    if (!chain) {
-        if (grammar) {
-            llama_sampler_free(grammar);
-        }
-        return NULL;
-    }
-    if (grammar) {
-        llama_sampler_chain_add(chain, grammar);
-    }
-    if (is_greedy(s)) {
-        llama_sampler_chain_add(chain, llama_sampler_init_greedy());
-        return chain;
-    }
-    if (s->top_k > 0) {
-        llama_sampler_chain_add(chain, llama_sampler_init_top_k(s->top_k));
-    }
-    if (s->top_p > 0 && s->top_p < 1) {
-        llama_sampler_chain_add(chain, llama_sampler_init_top_p((float)s->top_p, 1));
-    }
-    llama_sampler_chain_add(chain, llama_sampler_init_temp((float)s->temperature));
-    llama_sampler_chain_add(chain, llama_sampler_init_dist(seed));
-    return chain;
-}
-
 /* A request's own seed, so that its answer does not depend on which requests ran before it. */
 static uint32_t request_seed(const struct engine_sampling *s, size_t request) {
     return s->seed * UINT32_C(2654435761) + (uint32_t)request + 1;
 }
 
-static int attach_samplers(struct run *r, struct err *e) {
+/* Each place's sampler: the context's own on the device; on the host a new one, unless greedy. */
+static int take_samplers(struct run *r, struct err *e) {
     const struct engine_sampling *s = &r->work->sampling;
-    if (is_greedy(s) && !s->grammar && !r->g->info.device_sampling) {
-        return 0;
-    }
-    for (int i = 0; i < r->work->concurrency; i++) {
-        r->places[i].sampler = make_sampler(r->g, s, s->seed);
-        if (!r->places[i].sampler) {
-            return s->grammar ? err_set(e, EE_FORMAT, "the grammar of the answers does not parse")
-                              : err_set(e, EE_NOMEM, "sampling: out of memory");
-        }
-        if (r->g->info.device_sampling && !llama_set_sampler(r->g->ctx, i, r->places[i].sampler)) {
-            r->g->info.device_sampling = false;
+    int rc = llama_samplers_attach(r->g, s, e);
+    for (int i = 0; i < r->work->concurrency && !rc; i++) {
+        if (r->g->samplers) {
+            r->places[i].sampler = r->g->samplers[i];
+        } else if (!llama_is_greedy(s)) {
+            rc = llama_make_sampler(r->g->vocab, s, s->seed, &r->places[i].sampler, e);
         }
     }
-    return 0;
+    return rc;
 }
 
-static void detach_samplers(struct run *r) {
-    for (int i = 0; i < r->work->concurrency; i++) {
+static void drop_samplers(struct run *r) {
+    for (int i = 0; i < r->work->concurrency && !r->g->samplers; i++) {
         if (r->places[i].sampler) {
-            llama_set_sampler(r->g->ctx, i, NULL);
             llama_sampler_free(r->places[i].sampler);
         }
     }
@@ -114,14 +72,15 @@ static void detach_samplers(struct run *r) {
 /* Gives the place's sampler the state that the request's own seed starts with. */
 static int reseed(struct run *r, struct place *p, struct err *e) {
     const struct engine_sampling *s = &r->work->sampling;
-    if (!p->sampler || (is_greedy(s) && !s->grammar)) {
-        return 0; /* nothing in it that an answer leaves behind */
+    if (llama_is_greedy(s)) {
+        return 0;
     }
-    struct llama_sampler *fresh = make_sampler(r->g, s, request_seed(s, p->request));
-    if (!fresh) {
-        return err_set(e, EE_NOMEM, "sampling: out of memory");
+    struct llama_sampler *fresh = NULL;
+    int rc = llama_make_sampler(r->g->vocab, s, request_seed(s, p->request), &fresh, e);
+    if (rc) {
+        return rc;
     }
-    if (r->g->info.device_sampling) {
+    if (r->g->samplers) {
         /* Attaching another sampler would rebuild the compute graph; copying its state does not. */
         llama_sampler_copy(fresh, p->sampler);
         llama_sampler_free(fresh);
@@ -192,7 +151,8 @@ static int admit(struct run *r, struct err *e) {
                 finish(r, request, ENGINE_ERROR, now_ns);
                 continue;
             }
-            *p = (struct place){.busy = true, .request = request, .sampler = p->sampler};
+            *p = (struct place){
+                .busy = true, .request = request, .output_row = -1, .sampler = p->sampler};
             rc = reseed(r, p, e);
             if (rc) {
                 return rc;
@@ -218,16 +178,11 @@ static bool is_prompt_step(const struct run *r) {
     return waiting > 0 && waiting * 4 >= running;
 }
 
-/* Shares the step's room: running answers first, then prompts, oldest request first. */
+/* Shares a step's room for prompts, oldest request first. */
 static void share_room(struct run *r) {
     int room = r->g->n_batch;
-    bool prompts_only = is_prompt_step(r);
     for (int i = 0; i < r->work->concurrency; i++) {
-        struct place *p = &r->places[i];
-        p->chunk = 0;
-        p->output_row = -1;
-        p->decodes = p->busy && is_prefilled(r, p) && !prompts_only;
-        room -= p->decodes;
+        r->places[i].chunk = 0;
     }
     while (room > 0) {
         struct place *oldest = NULL;
@@ -256,60 +211,24 @@ static void batch_add(struct llama_batch *b, llama_token token, int32_t pos, int
     b->logits[i] = output;
 }
 
-static void build_batch(struct run *r) {
-    r->batch.n_tokens = 0;
-    for (int i = 0; i < r->work->concurrency; i++) {
-        struct place *p = &r->places[i];
-        const struct engine_request *q = &r->work->requests[p->request];
-        if (p->decodes) {
+static void batch_add_prompt(struct run *r, int seq) {
+    struct place *p = &r->places[seq];
+    const struct engine_request *q = &r->work->requests[p->request];
+    if (p->n_prefilled == 0) {
+        r->results[p->request].started_ns = clock_mono_ns();
+    }
+    for (size_t k = 0; k < p->chunk; k++) {
+        bool last = ++p->n_prefilled == q->n_prompt;
+        if (last) {
             p->output_row = r->batch.n_tokens;
-            batch_add(&r->batch, p->pending, p->n_kv++, i, true);
-            continue;
         }
-        if (p->n_prefilled == 0 && p->chunk > 0) {
-            r->results[p->request].started_ns = clock_mono_ns();
-        }
-        for (size_t k = 0; k < p->chunk; k++) {
-            bool last = ++p->n_prefilled == q->n_prompt;
-            if (last) {
-                p->output_row = r->batch.n_tokens;
-            }
-            batch_add(&r->batch, q->prompt[p->n_prefilled - 1], p->n_kv++, i, last);
-        }
+        batch_add(&r->batch, q->prompt[p->n_prefilled - 1], p->n_kv++, seq, last);
     }
-}
-
-/* Index of the largest value; -1 when no value is a number. Eight chains hide the latency. */
-static llama_token argmax(const float *x, int n) {
-    enum { LANES = 8 };
-    float best[LANES];
-    for (int k = 0; k < LANES; k++) {
-        best[k] = -INFINITY;
-    }
-    int i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        for (int k = 0; k < LANES; k++) {
-            best[k] = x[i + k] > best[k] ? x[i + k] : best[k];
-        }
-    }
-    float top = -INFINITY;
-    for (int k = 0; k < LANES; k++) {
-        top = best[k] > top ? best[k] : top;
-    }
-    for (; i < n; i++) {
-        top = x[i] > top ? x[i] : top;
-    }
-    for (i = 0; i < n; i++) {
-        if (x[i] == top) {
-            return i;
-        }
-    }
-    return -1;
 }
 
 static llama_token sample(struct run *r, struct place *p) {
     struct engine *g = r->g;
-    if (g->info.device_sampling) {
+    if (g->samplers) {
         llama_token token = llama_get_sampled_token_ith(g->ctx, p->output_row);
         if (token != LLAMA_TOKEN_NULL) {
             llama_sampler_accept(p->sampler, token);
@@ -320,7 +239,7 @@ static llama_token sample(struct run *r, struct place *p) {
         return llama_sampler_sample(p->sampler, g->ctx, p->output_row);
     }
     const float *logits = llama_get_logits_ith(g->ctx, p->output_row);
-    return logits ? argmax(logits, g->n_vocab) : -1;
+    return logits ? llama_argmax(logits, g->n_vocab) : -1;
 }
 
 /* Takes the sampled token into the answer; frees the place when the answer is over. */
@@ -351,9 +270,8 @@ static void take_token(struct run *r, int seq, llama_token token, int64_t now_ns
     }
 }
 
-static int step(struct run *r, struct err *e) {
-    share_room(r);
-    build_batch(r);
+/* Computes the batch and takes the tokens it gives. */
+static int compute(struct run *r, struct err *e) {
     int64_t before_ns = clock_mono_ns();
     int rc = llama_decode(r->g->ctx, r->batch);
     if (rc != 0) {
@@ -370,45 +288,108 @@ static int step(struct run *r, struct err *e) {
     r->stats->peak_kv_tokens = held > r->stats->peak_kv_tokens ? held : r->stats->peak_kv_tokens;
 
     for (int i = 0; i < r->work->concurrency; i++) {
-        if (r->places[i].busy && r->places[i].output_row >= 0) {
-            llama_token token = sample(r, &r->places[i]);
+        struct place *p = &r->places[i];
+        if (p->output_row >= 0) {
+            llama_token token = sample(r, p);
+            p->output_row = -1;
             take_token(r, i, token, clock_mono_ns());
         }
-    }
-    if (r->work->progress) {
-        r->work->progress(r->n_done, r->n_output_tokens, r->work->progress_ctx);
     }
     return 0;
 }
 
-static void add_piece(const struct llama_vocab *vocab, llama_token token, struct buf *out) {
-    int32_t room = 64;
-    for (int tries = 0; tries < 2 && buf_reserve(out, (size_t)room); tries++) {
-        int32_t n = llama_token_to_piece(vocab, token, out->data + out->len, room, 0, false);
-        if (n >= 0) {
-            out->len += (size_t)n;
-            out->data[out->len] = '\0';
-            return;
+/* Prompts, adjacent chunks of one length together. */
+static int compute_prompts(struct run *r, struct err *e) {
+    int rc = 0;
+    share_room(r);
+    for (int i = 0; i < r->work->concurrency && !rc; i++) {
+        size_t chunk = r->places[i].chunk;
+        if (chunk == 0) {
+            continue;
         }
-        room = -n;
+        r->batch.n_tokens = 0;
+        batch_add_prompt(r, i);
+        while (i + 1 < r->work->concurrency && r->places[i + 1].chunk == chunk) {
+            batch_add_prompt(r, ++i);
+        }
+        r->stats->passes++;
+        rc = compute(r, e);
+    }
+    return rc;
+}
+
+static bool decodes(const struct run *r, int place) {
+    return r->places[place].busy && is_prefilled(r, &r->places[place]);
+}
+
+/* Moves a running answer, with all that the model holds of it, into a free place. */
+static void move_place(struct run *r, int from, int to) {
+    struct place *src = &r->places[from];
+    struct place *dst = &r->places[to];
+    llama_memory_t memory = llama_get_memory(r->g->ctx);
+    llama_memory_seq_cp(memory, from, to, -1, -1);
+    llama_memory_seq_rm(memory, from, -1, -1);
+    struct llama_sampler *free_sampler = dst->sampler;
+    *dst = *src;
+    *src = (struct place){.output_row = -1, .sampler = free_sampler};
+    if (r->g->samplers) { /* those belong to their sequence */
+        src->sampler = dst->sampler;
+        dst->sampler = free_sampler;
+        if (!llama_is_greedy(&r->work->sampling)) {
+            llama_sampler_copy(src->sampler, dst->sampler);
+        }
     }
 }
 
-void engine_token_bytes(const struct engine *g, int32_t token, struct buf *out) {
-    add_piece(g->vocab, token, out);
+/*
+ * Closes gaps with the last of the running answers. The engine copies all the cache that a sequence
+ * may have: that pays where it is less than the weights, which each further pass reads.
+ */
+static void close_gaps(struct run *r) {
+    const struct engine_info *info = &r->g->info;
+    if (r->g->kv_unified || info->kv_token_bytes * info->n_ctx_seq > info->weights_bytes) {
+        return;
+    }
+    int last = r->work->concurrency - 1;
+    for (int gap = 0; gap < last; gap++) {
+        while (last > gap && !decodes(r, last)) {
+            last--;
+        }
+        if (!r->places[gap].busy && last > gap) {
+            move_place(r, last, gap);
+        }
+    }
 }
 
-int engine_answer_text(const struct engine *g, const struct engine_result *result, struct buf *out,
-                       struct err *e) {
-    struct buf raw;
-    buf_init(&raw);
-    for (size_t i = 0; i < result->n_tokens; i++) {
-        add_piece(g->vocab, result->tokens[i], &raw);
+/* One token of each running answer. */
+static int compute_answers(struct run *r, struct err *e) {
+    close_gaps(r);
+    r->batch.n_tokens = 0;
+    bool after_gap = true;
+    for (int i = 0; i < r->work->concurrency; i++) {
+        struct place *p = &r->places[i];
+        if (!decodes(r, i)) {
+            after_gap = !r->g->kv_unified || r->batch.n_tokens == 0;
+            continue;
+        }
+        r->stats->passes += after_gap;
+        after_gap = false;
+        p->output_row = r->batch.n_tokens;
+        batch_add(&r->batch, p->pending, p->n_kv++, i, true);
     }
-    utf8_add_repaired(out, raw.data, raw.len);
-    int rc = buf_check(&raw, "answer", e);
-    buf_release(&raw);
-    return rc ? rc : buf_check(out, "answer", e);
+    return r->batch.n_tokens > 0 ? compute(r, e) : 0;
+}
+
+static int step(struct run *r, struct err *e) {
+    bool prompts_only = is_prompt_step(r);
+    int rc = compute_prompts(r, e);
+    if (!rc && !prompts_only) {
+        rc = compute_answers(r, e);
+    }
+    if (!rc && r->work->progress) {
+        r->work->progress(r->n_done, r->n_output_tokens, r->work->progress_ctx);
+    }
+    return rc;
 }
 
 static bool is_idle(const struct run *r) {
@@ -460,14 +441,17 @@ int engine_run(struct engine *g, const struct engine_workload *work, struct aren
     if (!r.places) {
         return err_set(e, EE_NOMEM, "batch: out of memory");
     }
+    for (int i = 0; i < work->concurrency; i++) {
+        r.places[i].output_row = -1;
+    }
     r.batch = llama_batch_init(g->n_batch, 0, 1);
     llama_memory_clear(llama_get_memory(g->ctx), true);
     memset(results, 0, work->n_requests * sizeof(*results));
-    int rc = attach_samplers(&r, e);
+    int rc = take_samplers(&r, e);
     stats->begin_ns = clock_mono_ns();
     rc = rc ? rc : run_all(&r, e);
     stats->end_ns = clock_mono_ns();
-    detach_samplers(&r);
+    drop_samplers(&r);
     llama_batch_free(r.batch);
     free(r.places);
     return rc;

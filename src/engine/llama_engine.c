@@ -76,7 +76,8 @@ struct llama_model *llama_load_weights(const struct engine_opts *o) {
     return llama_model_load_from_file(o->model_path, mp);
 }
 
-static struct llama_context *make_context(struct llama_model *model, const struct engine_opts *o) {
+static int make_context(struct engine *g, const struct engine_opts *o, struct err *e) {
+    struct llama_sampler_seq_config *samplers = NULL;
     struct llama_context_params cp = llama_context_default_params();
     cp.n_ctx = (uint32_t)o->n_ctx_seq * (uint32_t)o->n_seq_max;
     cp.n_batch = (uint32_t)o->n_batch;
@@ -92,7 +93,25 @@ static struct llama_context *make_context(struct llama_model *model, const struc
     cp.no_perf = true;
     cp.op_offload = o->n_gpu_layers != 0;
     cp.offload_kqv = o->n_gpu_layers != 0;
-    return llama_init_from_model(model, cp);
+    if (g->info.device_sampling) {
+        /* From the start, so that the engine plans its memory once. */
+        int rc = llama_samplers_at_start(g, &samplers, e);
+        if (rc) {
+            free(samplers);
+            return rc;
+        }
+        cp.samplers = samplers;
+        cp.n_samplers = (size_t)g->n_seq_max;
+    }
+    g->ctx = llama_init_from_model(g->model, cp);
+    free(samplers);
+    if (!g->ctx) {
+        char what[512];
+        snprintf(what, sizeof(what), "no context of %d x %d tokens for %.380s", o->n_seq_max,
+                 o->n_ctx_seq, o->model_path);
+        return llama_fail(e, EE_NOMEM, what);
+    }
+    return 0;
 }
 
 static ggml_backend_dev_t first_gpu(void) {
@@ -126,8 +145,6 @@ static void fill_info(struct engine *g, const struct engine_opts *o, const struc
     info->n_ctx_seq = o->kv_unified ? o->n_ctx_seq : (int)llama_n_ctx_seq(g->ctx);
     info->n_threads = llama_n_threads(g->ctx);
     info->n_gpu_layers = gpu ? o->n_gpu_layers : 0;
-    info->device_sampling = o->device_sampling == ENGINE_ON ||
-                            (o->device_sampling == ENGINE_AUTO && gpu);
 }
 
 static int check_generates(const struct llama_model *model, const char *path, struct err *e) {
@@ -158,6 +175,7 @@ int engine_open(const struct engine_opts *opts, struct engine **out, struct engi
     g->device_free_before = free_device_bytes();
     g->n_seq_max = o.n_seq_max;
     g->n_batch = o.n_batch;
+    g->kv_unified = o.kv_unified;
     char what[512];
     snprintf(what, sizeof(what), "cannot load %.400s", o.model_path);
     g->model = llama_load_weights(&o);
@@ -170,11 +188,11 @@ int engine_open(const struct engine_opts *opts, struct engine **out, struct engi
         goto fail;
     }
     times->weights_ns = clock_mono_ns();
-    g->ctx = make_context(g->model, &o);
-    if (!g->ctx) {
-        snprintf(what, sizeof(what), "no context of %d x %d tokens for %.380s", o.n_seq_max,
-                 o.n_ctx_seq, o.model_path);
-        rc = llama_fail(e, EE_NOMEM, what);
+    ggml_backend_dev_t gpu = o.n_gpu_layers != 0 ? first_gpu() : NULL;
+    g->info.device_sampling = o.device_sampling == ENGINE_ON ||
+                              (o.device_sampling == ENGINE_AUTO && gpu);
+    rc = make_context(g, &o, e);
+    if (rc) {
         goto fail;
     }
     times->context_ns = clock_mono_ns();
@@ -226,6 +244,7 @@ const char *engine_version(void) {
 
 void engine_close(struct engine *g) {
     if (g) {
+        llama_samplers_detach(g);
         if (g->ctx) {
             llama_free(g->ctx);
         }

@@ -1,5 +1,6 @@
-/* Single steps and their logits, plain text as tokens, and whether two vocabularies are one. */
+/* Single steps and their logits, plain text as tokens and back, and whether two vocabularies are one. */
 #include "base/buf.h"
+#include "base/utf8.h"
 #include "engine/llama_internal.h"
 
 #include <stdlib.h>
@@ -11,6 +12,7 @@ int engine_compute(struct engine *g, const struct engine_token *tokens, size_t n
         return err_set(e, EE_USAGE, "a step of %zu tokens does not fit the engine's %d", n,
                        g->n_batch);
     }
+    llama_samplers_detach(g); /* with them the logits stay on the device */
     struct llama_batch batch = llama_batch_init((int32_t)n, 0, 1);
     for (size_t i = 0; i < n; i++) {
         batch.token[i] = tokens[i].id;
@@ -61,6 +63,36 @@ int engine_tokenize_text(struct engine *g, const char *text, size_t len, bool wi
     int rc = llama_tokens_of(g->vocab, text, len, with_special, false, a, tokens, &n, e);
     *n_tokens = (size_t)n;
     return rc;
+}
+
+static void add_piece(const struct llama_vocab *vocab, llama_token token, struct buf *out) {
+    int32_t room = 64;
+    for (int tries = 0; tries < 2 && buf_reserve(out, (size_t)room); tries++) {
+        int32_t n = llama_token_to_piece(vocab, token, out->data + out->len, room, 0, false);
+        if (n >= 0) {
+            out->len += (size_t)n;
+            out->data[out->len] = '\0';
+            return;
+        }
+        room = -n;
+    }
+}
+
+void engine_token_bytes(const struct engine *g, int32_t token, struct buf *out) {
+    add_piece(g->vocab, token, out);
+}
+
+int engine_answer_text(const struct engine *g, const struct engine_result *result, struct buf *out,
+                       struct err *e) {
+    struct buf raw;
+    buf_init(&raw);
+    for (size_t i = 0; i < result->n_tokens; i++) {
+        add_piece(g->vocab, result->tokens[i], &raw);
+    }
+    utf8_add_repaired(out, raw.data, raw.len);
+    int rc = buf_check(&raw, "answer", e);
+    buf_release(&raw);
+    return rc ? rc : buf_check(out, "answer", e);
 }
 
 int32_t engine_begin_token(const struct engine *g) {
