@@ -43,6 +43,12 @@ uint64_t machine_self_memory_bytes(const char *field) {
     return proc_kilobytes("/proc/self/status", field);
 }
 
+uint64_t machine_process_memory_bytes(int pid, const char *field) {
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/status", pid);
+    return proc_kilobytes(path, field);
+}
+
 /* A cgroup number; UINT64_MAX for "max" or when there is none. */
 static uint64_t cgroup_number(const char *path) {
     struct buf b;

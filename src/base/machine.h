@@ -17,5 +17,7 @@ int machine_hw_threads(void);
 uint64_t machine_available_memory_bytes(void);
 /* A field of /proc/self/status in bytes ("VmHWM", "VmRSS"); 0 when it is not there. */
 uint64_t machine_self_memory_bytes(const char *field);
+/* The same of another process. */
+uint64_t machine_process_memory_bytes(int pid, const char *field);
 
 #endif

@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/fs.h"
+#include "base/machine.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -412,6 +413,20 @@ static void list_descendants(pid_t ancestor, struct buf *list) {
         }
     }
     closedir(proc);
+}
+
+uint64_t process_tree_memory_bytes(const struct process *p, const char *field) {
+    struct buf list;
+    buf_init(&list);
+    list_descendants(p->pid, &list);
+    uint64_t sum = machine_process_memory_bytes(p->pid, field);
+    for (size_t at = 0; at < list.len; at += sizeof(struct descendant)) {
+        struct descendant d;
+        memcpy(&d, list.data + at, sizeof(d));
+        sum += machine_process_memory_bytes(d.pid, field);
+    }
+    buf_release(&list);
+    return sum;
 }
 
 /* A number that a new process has by now is left alone. */

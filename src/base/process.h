@@ -81,6 +81,8 @@ bool process_wait_unreaped(struct process *p, int64_t deadline_ns);
  * returns when the child is reaped.
  */
 void process_kill_tree(struct process *p, int64_t grace_ns);
+/* A field of /proc/PID/status in bytes ("VmHWM", "VmRSS"), added up over the child and its descendants. */
+uint64_t process_tree_memory_bytes(const struct process *p, const char *field);
 /* Kills what still runs and closes the channel. */
 void process_release(struct process *p);
 /* A process as /proc shows it. With its start it is one process, and no later one of its number. */

@@ -36,6 +36,10 @@ size_t run_model_index(const struct run *r, const struct variant *v) {
     return (size_t)(v->model - r->plan.models);
 }
 
+const char *run_engine_name(const struct run *r) {
+    return r->plan.server.is_used ? r->plan.server.name : "llama.cpp";
+}
+
 const struct model_facts *run_model(const struct run *r, const struct variant *v) {
     return &r->models[run_model_index(r, v)];
 }
@@ -575,9 +579,9 @@ static int put_variants(struct run *r, struct err *e) {
             .method = method_names[v->method],
             .task = v->task->name,
             .precision = precision_names[v->precision],
-            .engine = "llama.cpp",
+            .engine = run_engine_name(r),
             .device = device,
-            .params = m->failed ? (double)NAN : (double)m->n_params,
+            .params = m->failed || !variant_has_file(v) ? (double)NAN : (double)m->n_params,
             .note = variant_note(r, v, note, sizeof(note)),
         };
         rc = store_variant_put(r->store, &row, e);

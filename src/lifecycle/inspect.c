@@ -119,6 +119,9 @@ int inspect_models(struct run *r, struct err *e) {
         return err_set(e, EE_NOMEM, "models: out of memory");
     }
     for (size_t i = 0; i < r->plan.n_models; i++) {
+        if (!r->plan.models[i].path) {
+            continue; /* a server's own: nothing of it is here to be read */
+        }
         struct err why = ERR_INIT;
         int rc = inspect_one(r, i, &why);
         if (rc == EE_STOPPED) {
@@ -130,6 +133,9 @@ int inspect_models(struct run *r, struct err *e) {
             snprintf(r->models[i].error, sizeof(r->models[i].error), "%s", why.msg);
             run_note(r, "model %s cannot be used: %s", r->plan.models[i].id, why.msg);
         }
+    }
+    if (r->plan.server.is_used) {
+        snprintf(r->device, sizeof(r->device), "%s", r->plan.server.device);
     }
     return 0;
 }

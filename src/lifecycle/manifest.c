@@ -12,9 +12,9 @@ static json_t *models_json(const struct run *r) {
         const struct plan_model *p = &r->plan.models[i];
         const struct model_facts *m = &r->models[i];
         json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I}", "id", p->id, "family",
-                              p->family, "size", p->size, "file", fs_basename(p->path), "hash",
-                              m->hash, "file_type", m->file_type, "params",
-                              (json_int_t)m->n_params);
+                              p->family, "size", p->size, "file",
+                              p->path ? fs_basename(p->path) : "", "hash", m->hash, "file_type",
+                              m->file_type, "params", (json_int_t)m->n_params);
         if (p->note) {
             json_object_set_new(o, "note", json_string(p->note));
         }
@@ -79,8 +79,10 @@ int manifest_write(struct run *r, struct err *e) {
     json_object_set_new(m, "run_id", meta_string(r, "run_id"));
     json_object_set_new(m, "created_utc", meta_string(r, "created_utc"));
     json_object_set_new(m, "edge_eval_version", json_string(r->opts->version));
-    json_object_set_new(m, "engine", json_string("llama.cpp"));
-    json_object_set_new(m, "engine_version", json_string(r->engine_version));
+    json_object_set_new(m, "engine", json_string(run_engine_name(r)));
+    /* A server tells its version, if at all, in the stages that it ran in. */
+    json_object_set_new(m, "engine_version",
+                        r->plan.server.is_used ? json_null() : json_string(r->engine_version));
     json_object_set_new(m, "machine_id", json_string(r->machine_id));
     json_object_set_new(m, "machine", stored_machine(r));
     json_object_set_new(m, "idle", meta_json(r, "idle_json"));

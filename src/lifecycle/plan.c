@@ -73,7 +73,8 @@ static int known_model(struct reader *r, struct ynode n, const char *id, struct 
             continue;
         }
         buf_release(&ids);
-        *m = (struct plan_model){k->id, k->family, k->size, k->path, k->note};
+        *m = (struct plan_model){
+            .id = k->id, .family = k->family, .size = k->size, .path = k->path, .note = k->note};
         if (!k->path) {
             return ynode_fail(n, e,
                               "model \"%s\" is known but its file %s is not here; fetch it with "
@@ -88,8 +89,60 @@ static int known_model(struct reader *r, struct ynode n, const char *id, struct 
     return rc;
 }
 
+/* name: X where the plan has one precision, else {fp16: X, int8: Y, ...}. */
+static int read_served(struct reader *r, struct ynode n, struct plan_model *m, struct err *e) {
+    const struct plan *p = r->plan;
+    bool is_map = ynode_is_map(n);
+    int rc = is_map ? ymap_check(n, "name", precision_names, e) : 0;
+    if (!rc && !is_map && p->n_precisions != 1) {
+        rc = ynode_fail(n, e,
+                        "the plan has %zu precisions: say the name of the model in each, as "
+                        "{fp16: NAME, int8: NAME}",
+                        p->n_precisions);
+    }
+    for (size_t i = 0; i < p->n_precisions && !rc; i++) {
+        const char *precision = precision_names[p->precisions[i]];
+        struct ynode at = is_map ? ymap_get(n, precision) : n;
+        const char *name = NULL;
+        rc = ynode_str(at, "name", &name, e);
+        if (!rc && !name) {
+            rc = ynode_fail(n, e, "the plan measures %s: say the model's name in it", precision);
+        }
+        m->served[p->precisions[i]] = rc ? NULL : keep(r, name);
+        rc = rc || m->served[p->precisions[i]] ? rc : no_memory(e);
+    }
+    return rc;
+}
+
+/* A model that a server has and we do not: its weights are not seen. */
+static int check_served(struct reader *r, struct ynode n, const struct plan_model *m,
+                        const char *id, struct err *e) {
+    const struct plan *p = r->plan;
+    if (!p->server.is_used) {
+        return ynode_fail(n, e,
+                          "a model by its name is served by engine: {server: ...}, which the plan "
+                          "does not have; or give path: FILE.gguf");
+    }
+    if (!id) {
+        return ynode_fail(n, e, "a model by its name needs an id: for results");
+    }
+    for (size_t i = 0; i < p->n_methods; i++) {
+        if (p->methods[i] != METHOD_NONE) {
+            return ynode_fail(n, e, "%s of %s needs the model's file: give path: FILE.gguf",
+                              method_names[p->methods[i]], m->id);
+        }
+    }
+    bool wants_context = plan_server_uses(&p->server, "{context}") ||
+                         plan_server_uses(&p->server, "{cells}");
+    return wants_context && p->serve.context == 0
+               ? ynode_fail(n, e,
+                            "how long its prompts are is not known without the model's file: say "
+                            "serve: {context: TOKENS} for {context} and {cells}")
+               : 0;
+}
+
 static int read_model(struct reader *r, struct ynode n, struct plan_model *m, struct err *e) {
-    static const char *const keys[] = {"path", "id", "family", "size", NULL};
+    static const char *const keys[] = {"path", "name", "id", "family", "size", NULL};
     const char *id = NULL;
     if (ynode_is_scalar(n)) {
         int rc = ynode_str(n, "model", &id, e);
@@ -106,15 +159,28 @@ static int read_model(struct reader *r, struct ynode n, struct plan_model *m, st
     if (rc) {
         return rc;
     }
-    if (!path) {
+    struct ynode name = ymap_get(n, "name");
+    if (!path && !ynode_present(name)) {
         return ynode_fail(n, e, "a model needs a path (or write just the id of a known model)");
     }
-    m->path = keep_path(r, r->plan_dir, path);
-    m->id = id ? keep(r, id) : id_from_path(r, path);
+    if (path && ynode_present(name)) {
+        return ynode_fail(name, e,
+                          "a model has a path or a name: the name of a file that a server serves "
+                          "is engine.server.model");
+    }
+    m->path = path ? keep_path(r, r->plan_dir, path) : NULL;
+    m->id = id ? keep(r, id) : id_from_path(r, path ? path : "");
     m->family = family ? keep(r, family) : m->id;
     m->size = size ? keep(r, size) : "";
-    if (!m->path || !m->id || !m->family || !m->size) {
+    if ((path && !m->path) || !m->id || !m->family || !m->size) {
         return no_memory(e);
+    }
+    if (!path) {
+        rc = check_served(r, n, m, id, e);
+        rc = rc ? rc : read_served(r, name, m, e);
+        if (rc) {
+            return rc;
+        }
     }
     if (!is_file_name(m->id)) {
         return ynode_fail(id ? ymap_get(n, "id") : n, e,
@@ -122,7 +188,7 @@ static int read_model(struct reader *r, struct ynode n, struct plan_model *m, st
                           "'.' only, and no '.' first; set id:",
                           m->id);
     }
-    if (!fs_exists(m->path)) {
+    if (path && !fs_exists(m->path)) {
         return ynode_fail(ymap_get(n, "path"), e, "no file at %s", m->path);
     }
     return 0;
@@ -254,8 +320,34 @@ static int read_tasks(struct reader *r, struct ynode map, struct err *e) {
     return p->n_tasks ? 0 : ynode_fail(map, e, "tasks is empty; allowed: rag, summ, chat");
 }
 
+/* An open loop: requests come when they come, not when one before has ended. */
+static int read_arrivals(struct reader *r, struct ynode n, struct err *e) {
+    static const char *const kinds[] = {"constant", "poisson", "gamma", "bursty", NULL};
+    struct plan *p = r->plan;
+    int kind = ARRIVAL_POISSON;
+    int64_t burst = 8;
+    p->serve.arrival.cv = 1;
+    int rc = ynode_num(ymap_get(n, "rate"), "rate (requests a second)", 1e-6, 1e6,
+                       &p->serve.rate_per_s, e);
+    rc = rc ? rc : ynode_enum(ymap_get(n, "arrival"), "arrival", kinds, &kind, e);
+    rc = rc ? rc : ynode_num(ymap_get(n, "cv"), "cv", 0.01, 100, &p->serve.arrival.cv, e);
+    rc = rc ? rc : ynode_int(ymap_get(n, "burst"), "burst", 1, 1000000, &burst, e);
+    p->serve.arrival.kind = (enum arrival_kind)kind;
+    p->serve.arrival.burst = (int)burst;
+    if (!rc && p->serve.rate_per_s > 0 && ynode_present(ymap_get(n, "concurrency"))) {
+        rc = ynode_fail(n, e,
+                        "rate is an open loop and concurrency a closed one: give one of them");
+    }
+    if (!rc && p->serve.rate_per_s > 0 && !p->server.is_used) {
+        rc = ynode_fail(ymap_get(n, "rate"), e,
+                        "a rate needs engine: {server: ...}; without one the loop is closed");
+    }
+    return rc;
+}
+
 static int read_serve(struct reader *r, struct ynode n, struct err *e) {
-    static const char *const keys[] = {"concurrency", "repeats", "context", "lengths", NULL};
+    static const char *const keys[] = {"concurrency", "repeats", "context", "lengths", "rate",
+                                       "arrival",     "cv",      "burst",   NULL};
     struct plan *p = r->plan;
     p->serve.concurrency = 8;
     p->serve.repeats = 1;
@@ -264,10 +356,11 @@ static int read_serve(struct reader *r, struct ynode n, struct err *e) {
     }
     int rc = ymap_check(n, "serve", keys, e);
     rc = rc ? rc
-            : ynode_int(ymap_get(n, "concurrency"), "concurrency", 1, 256, &p->serve.concurrency,
-                        e);
+            : ynode_int(ymap_get(n, "concurrency"), "concurrency", 1,
+                        p->server.is_used ? 100000 : 256, &p->serve.concurrency, e);
     rc = rc ? rc : ynode_int(ymap_get(n, "repeats"), "repeats", 1, 1000, &p->serve.repeats, e);
     rc = rc ? rc : ynode_int(ymap_get(n, "context"), "context", 16, 10000000, &p->serve.context, e);
+    rc = rc ? rc : read_arrivals(r, n, e);
     return rc ? rc
               : ynode_enum(ymap_get(n, "lengths"), "lengths", lengths_names, &p->serve.lengths, e);
 }
@@ -314,8 +407,8 @@ static int read_gpu_layers(struct ynode n, int64_t *layers, struct err *e) {
 }
 
 static int read_engine(struct reader *r, struct ynode n, struct err *e) {
-    static const char *const keys[] = {"threads", "gpu_layers",      "batch",
-                                       "kv",      "device_sampling", NULL};
+    static const char *const keys[] = {"threads",         "gpu_layers", "batch", "kv",
+                                       "device_sampling", "server",     NULL};
     static const char *const kv_names[] = {"per_sequence", "unified", NULL};
     static const char *const sampling_names[] = {"auto", "on", "off", NULL};
     struct plan *p = r->plan;
@@ -398,10 +491,11 @@ static int read_root(struct reader *r, struct ynode root, struct err *e) {
     if (!ynode_present(ymap_get(root, "models")) || !ynode_present(ymap_get(root, "tasks"))) {
         return ynode_fail(root, e, "a plan needs at least models: and tasks:");
     }
-    rc = read_models(r, ymap_get(root, "models"), e);
-    rc = rc ? rc : read_axes(r, root, e);
-    rc = rc ? rc : read_tasks(r, ymap_get(root, "tasks"), e);
+    rc = plan_server_read(ymap_get(ymap_get(root, "engine"), "server"), r->arena, &p->server, e);
     rc = rc ? rc : read_serve(r, ymap_get(root, "serve"), e);
+    rc = rc ? rc : read_axes(r, root, e);
+    rc = rc ? rc : read_models(r, ymap_get(root, "models"), e);
+    rc = rc ? rc : read_tasks(r, ymap_get(root, "tasks"), e);
     rc = rc ? rc : read_load(r, ymap_get(root, "load"), e);
     rc = rc ? rc : read_sampling(r, ymap_get(root, "sampling"), e);
     rc = rc ? rc : read_engine(r, ymap_get(root, "engine"), e);

@@ -11,8 +11,10 @@
 #include "engine/engine.h"
 #include "lifecycle/plan_adapt.h"
 #include "lifecycle/plan_cost.h"
+#include "lifecycle/plan_server.h"
 #include "quality/score.h"
 #include "quality/task.h"
+#include "serve/arrival.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -37,6 +39,9 @@ struct plan_model {
     const char *size;
     const char *path;
     const char *note; /* of the known model, or NULL */
+    /* With path NULL: what a server calls the model in each precision, with weights of its own; NULL
+     * for precisions that the plan does not have. */
+    const char *served[PRECISION_COUNT];
 };
 
 struct plan_task {
@@ -76,9 +81,12 @@ struct plan {
     struct {
         int64_t concurrency;
         int64_t repeats;
-        int64_t context; /* tokens a request may hold; 0: what the longest prompt needs */
-        int lengths;     /* enum lengths */
+        int64_t context;   /* tokens a request may hold; 0: what the longest prompt needs */
+        int lengths;       /* enum lengths */
+        double rate_per_s; /* an open loop, by a server only; 0: a closed one */
+        struct arrival_spec arrival; /* of the open loop, without seed and rate */
     } serve;
+    struct plan_server server;
     struct {
         int64_t warm; /* cold starts with the model file in the page cache */
         int64_t cold; /* ... with it evicted */

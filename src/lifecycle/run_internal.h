@@ -8,6 +8,7 @@
 #include "lifecycle/run.h"
 #include "lifecycle/supervise.h"
 #include "lifecycle/variant.h"
+#include "serve/calibrate.h"
 #include "store/store.h"
 
 #include <jansson.h>
@@ -52,6 +53,8 @@ struct run {
     int64_t stage_begin_ns;
     double stage_begin_j;
     int stage_trace; /* of the meter; negative when it could not begin */
+
+    struct calibration client; /* of the load client, where a server answers */
 };
 
 /* The artifact a variant's engine loads: model, method and precision name it. */
@@ -92,9 +95,14 @@ bool stage_applies(const struct stage_kind *k, const struct variant *v);
 int stage_key(struct run *r, const struct stage_kind *k, const struct variant *v, char key[33],
               struct buf *inputs_json, struct err *e) EE_MUST_CHECK;
 
+/* What answers requests: "llama.cpp" in a worker, or the plan's server by its name. */
+const char *run_engine_name(const struct run *r);
 size_t run_model_index(const struct run *r, const struct variant *v);
 const struct model_facts *run_model(const struct run *r, const struct variant *v);
-/* Path of the file the variant's engine loads. The caller frees it; NULL when memory is out. */
+/* Adds what identifies the weights that are served: our file's stage, or the server's name for them. */
+int run_add_artifact_key(struct run *r, const struct variant *v, json_t *inputs,
+                         struct err *e) EE_MUST_CHECK;
+/* Path of the file the variant's engine loads; only where variant_has_file. The caller frees it; NULL when memory is out. */
 char *run_artifact_path(const struct run *r, const struct variant *v);
 /* Engine settings that shape every measurement, for inputs and for jobs. */
 json_t *run_engine_json(const struct run *r);

@@ -90,10 +90,31 @@ static int measure_idle(struct run *r, struct err *e) {
     return rc;
 }
 
+/* The client must not be slower than the servers that it measures. Before the meter's thread: this
+ * makes a process of its own. */
+static int calibrate_client(struct run *r, struct err *e) {
+    const struct plan *p = &r->plan;
+    if (!p->server.is_used) {
+        return 0;
+    }
+    const struct calibrate_opts o = {.open_loop = p->serve.rate_per_s > 0,
+                                     .rate = p->serve.rate_per_s,
+                                     .concurrency = (size_t)p->serve.concurrency,
+                                     .n_loops = 1,
+                                     .seconds = 1,
+                                     .ttft_ms = 10,
+                                     .itl_ms = 10,
+                                     .tokens = 10,
+                                     .seed = (uint64_t)p->seed,
+                                     .stop = r->opts->stop};
+    return calibrate(&o, &r->client, e);
+}
+
 int measure_setup(struct run *r, struct err *e) {
     const struct meter_opts opts = {
         .source = r->plan.energy.source, .gpus = r->plan.energy.gpus, .stop = r->opts->stop};
-    int rc = meter_start(&r->meter, &opts, e);
+    int rc = calibrate_client(r, e);
+    rc = rc ? rc : meter_start(&r->meter, &opts, e);
     rc = rc ? rc : store_machine(r, e);
     return rc ? rc : measure_idle(r, e);
 }

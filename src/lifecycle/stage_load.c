@@ -11,7 +11,7 @@
 #include "base/page_cache.h"
 #include "lifecycle/engine_args.h"
 #include "lifecycle/prompts.h"
-#include "lifecycle/run_internal.h"
+#include "lifecycle/served.h"
 #include "lifecycle/worker.h"
 #include "quality/prompt.h"
 
@@ -24,7 +24,7 @@
 static const double max_resident_when_cold = 0.01;
 
 static int inputs(struct run *r, const struct variant *v, json_t *in, struct err *e) {
-    int rc = run_add_stage_key(r, &stage_quantize, v, "artifact", in, e);
+    int rc = run_add_artifact_key(r, v, in, e);
     json_object_set_new(in, "warm", json_integer((json_int_t)r->plan.load.warm));
     json_object_set_new(in, "cold", json_integer((json_int_t)r->plan.load.cold));
     json_object_set_new(in, "prompt_task", json_string(r->task_hash[r->plan.tasks[0].kind]));
@@ -105,14 +105,15 @@ int load_job(struct worker *w, const json_t *args, json_t **result, struct err *
 struct start {
     struct run *run;
     const struct variant *variant;
-    const char *path; /* of the model file */
+    const char *path; /* of the model file; NULL: the server's own weights, wherever they are */
     int64_t stage_id;
     char window[32];
     char again[32];
     double joules;
     double warm_joules;
     char device[128];
-    int64_t n_done; /* starts so far, cold and warm */
+    int64_t n_done;  /* starts so far, cold and warm */
+    json_t *servers; /* what each start of a server told */
 };
 
 static int on_window(const struct meter_reading *reading, void *ctx, struct err *e) {
@@ -132,10 +133,32 @@ static double seconds_from(int64_t begin_ns, const json_t *v, const char *key) {
     return clock_ns_to_s(json_int_or(v, key, begin_ns) - begin_ns);
 }
 
+/* One cold start of the server. */
+static int one_server_start(struct start *s, const char *cache, int repeat, double resident,
+                            struct err *e) {
+    struct run *r = s->run;
+    struct served_start_row row;
+    int rc = load_by_server(r, s->variant, s->stage_id, cache, repeat, true, &row, e);
+    if (!rc) {
+        row.times.resident_fraction = resident;
+        rc = store_cold_start_put(r->store, s->stage_id, &row.times, e);
+        json_array_append_new(s->servers,
+                              json_pack("{s:s, s:i, s:f, s:f, s:f, s:s}", "cache", cache, "repeat",
+                                        repeat, "port_open_s", row.port_s, "ready_s",
+                                        row.times.context_s, "first_token_s",
+                                        row.times.first_token_s, "version", row.version));
+        run_tell_progress(r, ++s->n_done, r->plan.load.warm + r->plan.load.cold, -1);
+    }
+    return rc;
+}
+
 /* One cold start; cache is "warm" or "cold". */
 static int one_start(struct start *s, const char *cache, int repeat, double resident,
                      struct err *e) {
     struct run *r = s->run;
+    if (r->plan.server.is_used) {
+        return one_server_start(s, cache, repeat, resident, e);
+    }
     snprintf(s->window, sizeof(s->window), "%s/%d", cache, repeat);
     snprintf(s->again, sizeof(s->again), "%s/%d/again", cache, repeat);
     s->joules = s->warm_joules = (double)NAN;
@@ -183,6 +206,11 @@ static int one_start(struct start *s, const char *cache, int repeat, double resi
 
 /* Cold-cache starts; *why receives a reason when the page cache cannot be emptied here. */
 static int cold_starts(struct start *s, int64_t *n, char *why, size_t why_size, struct err *e) {
+    if (!s->path) {
+        snprintf(why, why_size,
+                 "the server has the weights and does not tell in which files they are");
+        return 0;
+    }
     for (int i = 0; i < s->run->plan.load.cold; i++) {
         double resident = 1;
         int rc = page_cache_evict(s->path, &resident, e);
@@ -203,9 +231,17 @@ static int cold_starts(struct start *s, int64_t *n, char *why, size_t why_size, 
 }
 
 static int warm_starts(struct start *s, int64_t *n, struct err *e) {
+    /* Files that nobody names are brought into the page cache by a start that does not count. */
+    if (!s->path && s->run->plan.load.warm > 0) {
+        struct served_start_row ignored;
+        int rc = load_by_server(s->run, s->variant, s->stage_id, "warm", 0, false, &ignored, e);
+        if (rc) {
+            return rc;
+        }
+    }
     for (int i = 0; i < s->run->plan.load.warm; i++) {
-        double resident = 0;
-        int rc = page_cache_fill(s->path, s->run->opts->stop, &resident, e);
+        double resident = (double)NAN;
+        int rc = s->path ? page_cache_fill(s->path, s->run->opts->stop, &resident, e) : 0;
         rc = rc ? rc : one_start(s, "warm", i, resident, e);
         if (rc) {
             return rc;
@@ -235,13 +271,15 @@ static int check_memory(const struct run *r, const char *path, struct err *e) {
 
 static int execute(struct run *r, const struct variant *v, int64_t stage_id, json_t **result,
                    struct err *e) {
-    char *path = run_artifact_path(r, v);
+    bool by_server = r->plan.server.is_used;
+    char *path = variant_has_file(v) ? run_artifact_path(r, v) : NULL;
     struct start s = {.run = r, .variant = v, .path = path, .stage_id = stage_id};
     char no_cold[512] = "";
     int64_t n_warm = 0;
     int64_t n_cold = 0;
-    int rc = path ? 0 : err_set(e, EE_NOMEM, "load: out of memory");
-    rc = rc ? rc : check_memory(r, path, e);
+    int rc = path || !variant_has_file(v) ? 0 : err_set(e, EE_NOMEM, "load: out of memory");
+    rc = rc || by_server ? rc : check_memory(r, path, e);
+    s.servers = json_array();
     rc = rc ? rc : cold_starts(&s, &n_cold, no_cold, sizeof(no_cold), e);
     rc = rc ? rc : warm_starts(&s, &n_warm, e);
     if (!rc && n_warm + n_cold == 0) {
@@ -249,20 +287,29 @@ static int execute(struct run *r, const struct variant *v, int64_t stage_id, jso
     }
     if (!rc) {
         *result = json_pack("{s:I, s:I, s:s}", "warm", (json_int_t)n_warm, "cold",
-                            (json_int_t)n_cold, "device", s.device);
+                            (json_int_t)n_cold, "device", by_server ? r->device : s.device);
+        if (by_server) {
+            json_object_set(*result, "starts", s.servers);
+        }
         if (no_cold[0]) {
             json_object_set_new(*result, "cold_reason", json_string(no_cold));
             run_note(r, "%s: cold page cache not measured: %s", v->model->id, no_cold);
         }
     }
+    json_decref(s.servers);
     free(path);
     return rc;
+}
+
+static bool applies(const struct variant *v) {
+    return v->is_started;
 }
 
 const struct stage_kind stage_load = {
     .name = "load",
     .needs = "quantize",
     .version = 1,
+    .applies = applies,
     .inputs = inputs,
     .title = title,
     .execute = execute,

@@ -45,7 +45,8 @@ static bool used_as_is(const struct run *r, const struct variant *v, enum precis
 /* Quantizing starts from full precision: the model file where it has that, else our F16 of it. */
 static bool starts_from_fp16_artifact(const struct run *r, const struct variant *v,
                                       enum precision p) {
-    return p != PRECISION_FP16 && (variant_is_adapted(v) || !is_full_precision(run_model(r, v)));
+    return p != PRECISION_FP16 && variant_has_file(v) &&
+           (variant_is_adapted(v) || !is_full_precision(run_model(r, v)));
 }
 
 static char *artifact_path(const struct run *r, const struct variant *v, enum precision p) {
@@ -254,6 +255,14 @@ static bool still_there(struct run *r, const struct variant *v) {
     return there;
 }
 
+int run_add_artifact_key(struct run *r, const struct variant *v, json_t *inputs, struct err *e) {
+    if (variant_has_file(v)) {
+        return run_add_stage_key(r, &stage_quantize, v, "artifact", inputs, e);
+    }
+    int failed = json_object_set_new(inputs, "served", json_string(v->model->served[v->precision]));
+    return failed ? err_set(e, EE_NOMEM, "stage key: out of memory") : 0;
+}
+
 bool quantize_needs_fp16(const struct run *r, const struct variant *v) {
     return !variant_is_adapted(v) && starts_from_fp16_artifact(r, v, v->precision);
 }
@@ -262,6 +271,7 @@ const struct stage_kind stage_quantize = {
     .name = "quantize",
     .needs = "merge",
     .version = 2,
+    .applies = variant_has_file,
     .inputs = inputs,
     .title = title,
     .execute = execute,

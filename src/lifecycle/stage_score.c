@@ -8,6 +8,7 @@
 #include "lifecycle/prompts.h"
 #include "lifecycle/score_source.h"
 #include "lifecycle/serve_job.h"
+#include "lifecycle/served.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -142,6 +143,9 @@ static int on_answer(const json_t *row, void *ctx, struct err *e) {
 }
 
 static int gather_fresh(struct scoring *s, struct err *e) {
+    if (s->stage.run->plan.server.is_used) {
+        return answer_by_server(s->stage.run, s->variant, n_passes(s->stage.run), on_answer, s, e);
+    }
     char *path = run_artifact_path(s->stage.run, s->variant);
     if (!path) {
         return out_of_memory(e);

@@ -9,6 +9,7 @@
 #include "lifecycle/engine_args.h"
 #include "lifecycle/prompts.h"
 #include "lifecycle/serve_job.h"
+#include "lifecycle/served.h"
 #include "lifecycle/worker.h"
 #include "quality/prompt.h"
 
@@ -217,13 +218,19 @@ static json_t *sampling_json(const struct run *r) {
 }
 
 int serve_inputs(struct run *r, const struct variant *v, json_t *in, struct err *e) {
-    int rc = run_add_stage_key(r, &stage_quantize, v, "artifact", in, e);
+    int rc = run_add_artifact_key(r, v, in, e);
     json_object_set_new(in, "task", json_string(v->task->name));
     json_object_set_new(in, "task_hash", json_string(r->task_hash[v->task->kind]));
     json_object_set_new(in, "prompt_version", json_string(PROMPT_VERSION));
     json_object_set_new(in, "items", json_integer((json_int_t)v->task->items));
     json_object_set_new(in, "max_tokens", json_integer((json_int_t)v->task->max_tokens));
     json_object_set_new(in, "concurrency", json_integer((json_int_t)r->plan.serve.concurrency));
+    if (r->plan.serve.rate_per_s > 0) {
+        const struct arrival_spec *a = &r->plan.serve.arrival;
+        json_object_set_new(in, "arrivals",
+                            json_pack("{s:f, s:i, s:f, s:i}", "rate", r->plan.serve.rate_per_s,
+                                      "kind", (int)a->kind, "cv", a->cv, "burst", a->burst));
+    }
     json_object_set_new(in, "context", json_integer((json_int_t)serve_context(r, v)));
     json_object_set_new(in, "sampling", sampling_json(r));
     json_object_set_new(in, "engine", run_engine_json(r));
@@ -332,6 +339,9 @@ static int put_memory(struct run *r, int64_t stage_id, const json_t *m, struct e
 
 static int execute(struct run *r, const struct variant *v, int64_t stage_id, json_t **result,
                    struct err *e) {
+    if (r->plan.server.is_used) {
+        return serve_by_server(r, v, stage_id, result, e);
+    }
     char *path = run_artifact_path(r, v);
     if (!path) {
         return err_set(e, EE_NOMEM, "serve: out of memory");

@@ -38,6 +38,7 @@ int variants_expand(const struct plan *plan, struct arena *a, struct variant **o
                     v->task = &plan->tasks[t];
                     v->method = plan->methods[k];
                     v->precision = plan->precisions[p];
+                    v->is_started = !plan->server.is_used || plan->server.command;
                     v->id = variant_id(v, a);
                     if (!v->id) {
                         return err_set(e, EE_NOMEM, "variants: out of memory");

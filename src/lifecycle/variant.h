@@ -10,7 +10,13 @@ struct variant {
     const struct plan_task *task;
     enum method method;
     enum precision precision;
+    bool is_started; /* what serves it is started by us, so that it has a cold start */
 };
+
+/* Whether we have its weights; else they are the server's. */
+static inline bool variant_has_file(const struct variant *v) {
+    return v->model->path != NULL;
+}
 
 static inline bool variant_is_adapted(const struct variant *v) {
     return v->method != METHOD_NONE;

@@ -27,9 +27,10 @@ static bool has_slo(const struct costing *k) {
     return !isnan(k->slo_ttft_s) || !isnan(k->slo_tpot_s) || !isnan(k->slo_e2e_s);
 }
 
-/* The rate at which one replica answers, and answers within the SLO. */
+/* The rate at which one replica answers, and answers within the SLO. An open loop tells neither: its
+ * rate is what was asked for, not what the replica can do. */
 static int fill_rates(struct store *s, struct report_run *run, struct report_variant *v,
-                      double seconds, struct err *e) {
+                      double seconds, bool is_open, struct err *e) {
     struct metrics_input *in = &v->input;
     struct quantity *all = &in->econ[ECON(throughput_per_h)];
     struct quantity *good = &in->econ[ECON(capacity_per_h)];
@@ -37,6 +38,12 @@ static int fill_rates(struct store *s, struct report_run *run, struct report_var
         *all = in->requests_ok.present ? quantity_missing("the serve stage did not tell how long "
                                                           "it took")
                                        : in->requests_ok;
+        *good = *all;
+        return 0;
+    }
+    if (is_open) {
+        *all = quantity_missing("served in an open loop: its rate is what was offered, not what "
+                                "the server can do");
         *good = *all;
         return 0;
     }
@@ -83,7 +90,8 @@ static int fill_serving(struct store *s, struct report_run *run, struct report_v
                                                json_num_or(result, "prompt_tokens", -1));
     in->econ[ECON(output_tokens)] = per_request(&in->requests_ok,
                                                 json_num_or(result, "output_tokens", -1));
-    int rc = fill_rates(s, run, v, json_num_or(result, "duration_s", -1), e);
+    bool is_open = strcmp(json_str_or(result, "loop", "closed"), "open") == 0;
+    int rc = fill_rates(s, run, v, json_num_or(result, "duration_s", -1), is_open, e);
     json_decref(result);
     return rc;
 }

@@ -53,9 +53,8 @@ int access_first_model(const struct target *t, const struct fetch_opts *fo, cons
     int rc = fetch_list(t, fo, &list, &status, e);
     const char *id = listed(list, 0);
     if (!rc && !id) {
-        rc = err_set(e, EE_MISSING,
-                     "%s://%s:%s%s/models did not list a model (HTTP status %d): %s", t->scheme,
-                     t->host, t->port, t->base, status, say_how);
+        rc = err_set(e, EE_MISSING, "%s://%s:%s%s/models did not list a model (HTTP status %d): %s",
+                     t->scheme, t->host, t->port, t->base, status, say_how);
     } else if (!rc) {
         *out = strdup(id);
         rc = *out ? 0 : err_set(e, EE_NOMEM, "out of memory");
@@ -75,8 +74,9 @@ int access_check_model(const struct target *t, const struct fetch_opts *fo, cons
         found = found || strcmp(id, name) == 0;
     }
     if (!rc && n > 0 && !found) {
-        rc = err_set(e, EE_MISSING, "the server does not have the model \"%.100s\"; it lists \"%.100s\"%s",
-                     name, listed(list, 0), n > 1 ? " and others" : "");
+        rc = err_set(e, EE_MISSING,
+                     "the server does not have the model \"%.100s\"; it lists \"%.100s\"%s", name,
+                     listed(list, 0), n > 1 ? " and others" : "");
     }
     json_decref(list);
     return rc;

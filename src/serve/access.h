@@ -11,7 +11,8 @@
  * The header line "Authorization: Bearer ..." from an environment variable; named_by says in messages
  * who named it ("--auth-env"). The caller frees *out, and neither shows nor stores it.
  */
-int access_auth(const char *variable, const char *named_by, char **out, struct err *e) EE_MUST_CHECK;
+int access_auth(const char *variable, const char *named_by, char **out,
+                struct err *e) EE_MUST_CHECK;
 
 /*
  * The first model that the server lists, into *out, which the caller frees. say_how is what to do

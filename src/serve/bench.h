@@ -63,6 +63,8 @@ void bench_describe_load(const struct bench_opts *o, char *buf, size_t size);
 
 /* Settings, environment of the measurement, and all figures. */
 json_t *bench_json(const struct bench *b);
+/* What the client knows of itself: its verdict, its lateness, its calibration. */
+json_t *bench_client_json(const struct bench *b);
 /* The figures alone: requests, tokens, throughput, goodput and latency. */
 json_t *measures_json(const struct measures *m, bool has_vocabulary);
 /*

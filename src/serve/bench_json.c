@@ -111,7 +111,7 @@ static json_t *calibration_json(const struct calibration *c) {
     return o;
 }
 
-static json_t *client_json(const struct bench *b) {
+json_t *bench_client_json(const struct bench *b) {
     const struct verdict *v = &b->verdict;
     json_t *lags = json_array();
     for (int i = 0; i < LAG_BUCKETS; i++) {
@@ -266,7 +266,7 @@ json_t *bench_json(const struct bench *b) {
                   "hw_threads", machine.hw_threads));
     put(o, "target", target_json(b));
     put(o, "settings", settings_json(b));
-    put(o, "client", client_json(b));
+    put(o, "client", bench_client_json(b));
     put(o, "stopped", json_boolean(b->result.stopped));
     put(o, "load_s", seconds_of(b->result.start_ns, b->result.end_ns));
     json_t *figures = measures_json(&b->measures, b->opts.workload.vocabulary != NULL);

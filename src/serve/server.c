@@ -110,7 +110,7 @@ static void add_last_lines(const char *log_path, struct buf *out) {
 
 /* Stops it, and says what was wrong and what it printed last. */
 static int give_up(struct server *s, const struct server_spec *spec, const char *what, int code,
-                     struct err *e) {
+                   struct err *e) {
     struct buf lines;
     buf_init(&lines);
     add_last_lines(spec->log_path, &lines);

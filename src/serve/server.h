@@ -17,7 +17,7 @@ struct server_spec {
     const char *ready_path;  /* answers 200 once the server is ready: "/health" */
     double ready_timeout_s;
     const char *timeout_key; /* what the user raises to give it longer: "--ready-timeout" */
-    const char *log_path; /* gets what it prints; NULL: nobody does */
+    const char *log_path;    /* gets what it prints; NULL: nobody does */
 };
 
 struct server {

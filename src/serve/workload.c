@@ -182,6 +182,39 @@ static int synthetic_prompts(struct workload *w, struct err *e) {
     return rc;
 }
 
+/* The item's messages, and as one text for completions; the mark stands first. */
+static int task_prompt(struct workload *w, struct ask *p, const struct task_item *item,
+                       struct err *e) {
+    struct buf text;
+    struct buf first;
+    buf_init(&text);
+    buf_init(&first);
+    p->id = arena_strdup(&w->arena, item->id);
+    p->max_tokens = w->opts.output.to;
+    p->messages = json_array();
+    for (size_t k = 0; k < item->n_messages; k++) {
+        const struct task_message *m = &item->messages[k];
+        const char *content = m->content;
+        if (k == 0 && w->opts.mark) {
+            buf_addf(&first, "%s%s", w->opts.mark, m->content);
+            content = first.data ? first.data : "";
+        }
+        json_array_append_new(p->messages,
+                              json_pack("{s:s, s:s}", "role", m->role, "content", content));
+        buf_addf(&text, "%s%s", k ? "\n\n" : "", content);
+    }
+    p->text = arena_strdup(&w->arena, text.data ? text.data : "");
+    bool ok = p->id && p->text && !first.failed && !text.failed &&
+              json_array_size(p->messages) == item->n_messages;
+    buf_release(&first);
+    buf_release(&text);
+    if (!is_chat(w)) {
+        json_decref(p->messages);
+        p->messages = NULL;
+    }
+    return ok ? 0 : no_memory(e);
+}
+
 static int task_prompts(struct workload *w, struct err *e) {
     struct task_set set;
     enum task_kind kind;
@@ -198,28 +231,7 @@ static int task_prompts(struct workload *w, struct err *e) {
     }
     rc = alloc_prompts(w, set.n_items, e);
     for (size_t i = 0; i < set.n_items && !rc; i++) {
-        const struct task_item *item = &set.items[i];
-        struct ask *p = &w->prompts[i];
-        p->id = arena_strdup(&w->arena, item->id);
-        p->max_tokens = w->opts.output.to;
-        p->messages = json_array();
-        struct buf text;
-        buf_init(&text);
-        for (size_t k = 0; k < item->n_messages; k++) {
-            const struct task_message *m = &item->messages[k];
-            json_array_append_new(p->messages,
-                                  json_pack("{s:s, s:s}", "role", m->role, "content", m->content));
-            buf_addf(&text, "%s%s", k ? "\n\n" : "", m->content);
-        }
-        p->text = arena_strdup(&w->arena, text.data);
-        if (!p->id || !p->text || json_array_size(p->messages) != item->n_messages) {
-            rc = no_memory(e);
-        }
-        buf_release(&text);
-        if (!is_chat(w)) {
-            json_decref(p->messages);
-            p->messages = NULL;
-        }
+        rc = task_prompt(w, &w->prompts[i], &set.items[i], e);
     }
     snprintf(w->description, sizeof(w->description), "%zu items of task %s", set.n_items,
              w->opts.task);

@@ -23,12 +23,13 @@ int length_range_parse(const char *text, const char *what, struct length_range *
                        struct err *e) EE_MUST_CHECK;
 
 struct workload_opts {
-    const char *task;     /* "rag", "summ" or "chat": its items in turn; else NULL */
-    const char *data_dir; /* with task */
+    const char *task;      /* "rag", "summ" or "chat": its items in turn; else NULL */
+    const char *data_dir;  /* with task */
     const char *task_file; /* with task: its items, where they are not the project's own; or NULL */
-    const char *prompts;  /* JSONL: {"messages": [...]} or {"prompt": "..."}, and, if wanted,
+    const char *mark; /* with task: stands before each prompt, so that no server's cache has it */
+    const char *prompts; /* JSONL: {"messages": [...]} or {"prompt": "..."}, and, if wanted,
                              "max_tokens" and "turns": ["next question", ...]; else NULL */
-    const char *trace;    /* trace.h; else NULL */
+    const char *trace;   /* trace.h; else NULL */
     double trace_speed;
     struct length_range input;      /* synthetic: tokens of the whole prompt, template included */
     struct length_range output;     /* max_tokens */
