@@ -351,21 +351,45 @@ static int write_section(const struct audit_set *s, const struct audit_result *r
 
 /* --- All ------------------------------------------------------------------------------------------ */
 
-int audit_report_format(const char *const *sources, size_t n, const char *data_dir,
-                        enum audit_format format, struct buf *out, struct err *e) {
+/* Frees s. */
+static int write_audit(struct audit_set *s, enum audit_format format, struct buf *out,
+                       struct err *e) {
     static int (*const write[])(const struct audit_set *, const struct audit_result *, struct buf *,
                                 struct err *) = {
         [AUDIT_TEXT] = write_text, [AUDIT_JSON] = write_json, [AUDIT_SECTION] = write_section};
-    struct audit_set *s = NULL;
     struct arena a = ARENA_INIT;
     struct audit_result result;
-    int rc = audit_set_new(data_dir, &s, e);
-    for (size_t i = 0; !rc && i < n; i++) {
-        rc = read_source(s, sources[i], e);
-    }
-    rc = rc ? rc : audit_run(&s->table, &a, &result, e);
+    int rc = audit_run(&s->table, &a, &result, e);
     rc = rc ? rc : write[format](s, &result, out, e);
     arena_release(&a);
     audit_set_free(s);
     return rc ? rc : buf_check(out, "audit", e);
+}
+
+int audit_report_format(const char *const *sources, size_t n, const char *data_dir,
+                        enum audit_format format, struct buf *out, struct err *e) {
+    struct audit_set *s = NULL;
+    int rc = audit_set_new(data_dir, &s, e);
+    for (size_t i = 0; !rc && i < n; i++) {
+        rc = read_source(s, sources[i], e);
+    }
+    if (rc) {
+        audit_set_free(s);
+        return rc;
+    }
+    return write_audit(s, format, out, e);
+}
+
+int audit_report_runs(const struct report_run *const *runs, size_t n, const char *data_dir,
+                      enum audit_format format, struct buf *out, struct err *e) {
+    struct audit_set *s = NULL;
+    int rc = audit_set_new(data_dir, &s, e);
+    for (size_t i = 0; !rc && i < n; i++) {
+        rc = audit_set_add_run(s, runs[i], e);
+    }
+    if (rc) {
+        audit_set_free(s);
+        return rc;
+    }
+    return write_audit(s, format, out, e);
 }

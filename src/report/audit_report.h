@@ -4,6 +4,8 @@
 #ifndef REPORT_AUDIT_REPORT_H
 #define REPORT_AUDIT_REPORT_H
 
+#include "report/collect.h"
+
 #include "base/buf.h"
 #include "base/err.h"
 
@@ -21,6 +23,9 @@ enum audit_format {
  */
 int audit_report_format(const char *const *sources, size_t n, const char *data_dir,
                         enum audit_format format, struct buf *out, struct err *e) EE_MUST_CHECK;
+/* The same of runs that are loaded already. */
+int audit_report_runs(const struct report_run *const *runs, size_t n, const char *data_dir,
+                      enum audit_format format, struct buf *out, struct err *e) EE_MUST_CHECK;
 /* All rules with what they look for. */
 void audit_report_rules(struct buf *out);
 

@@ -5,6 +5,7 @@
 #define REPORT_AUDIT_SET_H
 
 #include "metrics/audit.h"
+#include "report/collect.h"
 
 #include "base/arena.h"
 #include "base/err.h"
@@ -43,7 +44,9 @@ double audit_set_power_limit_w(const struct audit_set *s, const char *gpu_model)
 
 /* Adds the rows of a CSV file. Cells that cannot be used become bad cells. */
 int audit_set_read_csv(struct audit_set *s, const char *path, struct err *e) EE_MUST_CHECK;
-/* Adds what a run's store holds. */
+/* Adds what a run measured. Nothing of run is kept. */
+int audit_set_add_run(struct audit_set *s, const struct report_run *run,
+                      struct err *e) EE_MUST_CHECK;
 int audit_set_read_run(struct audit_set *s, const char *run_dir, struct err *e) EE_MUST_CHECK;
 
 #endif

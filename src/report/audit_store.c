@@ -5,8 +5,6 @@
 #include "report/fmt.h"
 #include "stats/stats.h"
 
-#include "base/clock.h"
-#include "base/fs.h"
 #include "base/json.h"
 
 #include <math.h>
@@ -17,7 +15,6 @@
 struct reader {
     struct audit_set *set;
     const struct report_run *run;
-    struct store *store;
     const char *gpu_model; /* "" without a GPU */
 };
 
@@ -120,58 +117,32 @@ static struct audit_row *add_row(struct reader *r, const struct report_variant *
 
 /* --- Serving -------------------------------------------------------------------------------------- */
 
-/* What the requests of one repeat, or of all, come to. */
-struct request_sums {
-    double ok, failed, tokens, longest;
-    double ttft_s, gap_s, gaps, slowest_s;
-};
-
-static void add_request(struct request_sums *s, const struct store_request_times *q) {
-    if (!q->is_ok) {
-        s->failed++;
-        return;
+static struct report_repeat sum_of(const struct report_variant *v) {
+    struct report_repeat all = {0};
+    for (size_t i = 0; i < v->n_repeats; i++) {
+        const struct report_repeat *r = &v->repeats[i];
+        all.ok += r->ok;
+        all.failed += r->failed;
+        all.tokens += r->tokens;
+        all.longest = fmax(all.longest, r->longest);
+        all.ttft_s += r->ttft_s;
+        all.gap_s += r->gap_s;
+        all.gaps += r->gaps;
+        all.slowest_s = fmax(all.slowest_s, r->slowest_s);
     }
-    s->ok++;
-    s->tokens += (double)q->output_tokens;
-    s->longest = fmax(s->longest, (double)q->output_tokens);
-    s->ttft_s += clock_ns_to_s(q->first_token_ns - q->queued_ns);
-    s->gap_s += clock_ns_to_s(q->last_token_ns - q->first_token_ns);
-    s->gaps += q->output_tokens > 1 ? (double)(q->output_tokens - 1) : 0;
-    s->slowest_s = fmax(s->slowest_s, clock_ns_to_s(q->last_token_ns - q->queued_ns));
+    return all;
 }
 
-/* A serving stage while its requests are read one by one: there may be a million. */
-struct serving {
-    const struct report_stage *stage;
-    struct request_sums all;
-    struct request_sums *repeats; /* by repeat; n of them */
-    int n;
-};
-
-static int on_request(const struct store_request_times *q, void *ctx, struct err *e) {
-    struct serving *s = ctx;
-    (void)e;
-    add_request(&s->all, q);
-    if (q->repeat >= 0 && q->repeat < s->n) {
-        add_request(&s->repeats[q->repeat], q);
-    }
-    return 0;
-}
-
-/* A window's name is text from a file: a number that no run has is no repeat. */
-enum { MOST_REPEATS = 100000 };
-
-static int repeat_of(const struct store_energy *g) {
-    long repeat = strtol(g->window + strlen("serve/"), NULL, 10);
-    return repeat < MOST_REPEATS ? (int)repeat : -1;
+/* A window's name is text from a file: its repeat may be one that has no requests. */
+static size_t repeat_of(const struct store_energy *g) {
+    return strtoul(g->window + strlen("serve/"), NULL, 10);
 }
 
 static bool is_repeat_total(const struct store_energy *g) {
-    return strcmp(g->component, "total") == 0 && report_is_repeat(g->window, "serve") &&
-           repeat_of(g) >= 0;
+    return strcmp(g->component, "total") == 0 && report_is_repeat(g->window, "serve");
 }
 
-static void set_requests(const struct request_sums *s, struct audit_row *row) {
+static void set_requests(const struct report_repeat *s, struct audit_row *row) {
     row->x[AUDIT_N_REQUESTS] = s->ok;
     row->x[AUDIT_N_FAILED] = s->failed;
     if (s->ok > 0) {
@@ -212,20 +183,22 @@ static int set_settings(struct reader *r, const struct report_stage *st, struct 
     return rc;
 }
 
-static int add_repeat(struct reader *r, const struct report_variant *v, const struct serving *s,
-                      const struct store_energy *g, struct err *e) {
-    struct audit_row *row = add_row(r, v, AUDIT_SERVE, s->stage, g->window, e);
+static int add_repeat(struct reader *r, const struct report_variant *v,
+                      const struct report_stage *st, const struct store_energy *g, struct err *e) {
+    struct audit_row *row = add_row(r, v, AUDIT_SERVE, st, g->window, e);
     if (!row) {
         return EE_NOMEM;
     }
-    const struct request_sums *sums = &s->repeats[repeat_of(g)];
-    row->x[AUDIT_REPEAT] = repeat_of(g);
-    int rc = set_window(r, s->stage, g, row, e);
+    static const struct report_repeat none = {0};
+    size_t repeat = repeat_of(g);
+    const struct report_repeat *sums = repeat < v->n_repeats ? &v->repeats[repeat] : &none;
+    row->x[AUDIT_REPEAT] = (double)repeat;
+    int rc = set_window(r, st, g, row, e);
     set_requests(sums, row);
     if (sums->ok > 0) {
         row->x[AUDIT_OUTPUT_TOKENS_PER_S] = sums->tokens / row->x[AUDIT_DURATION_S];
     }
-    return rc ? rc : set_settings(r, s->stage, row, e);
+    return rc ? rc : set_settings(r, st, row, e);
 }
 
 static double present_or_nan(const struct quantity *q) {
@@ -233,38 +206,34 @@ static double present_or_nan(const struct quantity *q) {
 }
 
 /* Mean joules of the starts that load_s is the mean of: from a cold page cache, else warm. */
-static int mean_load_j(struct reader *r, const struct report_stage *st, double *out,
-                       struct err *e) {
-    struct arena a = ARENA_INIT;
-    struct store_cold_start *rows = NULL;
-    size_t n = 0;
-    *out = NAN;
-    int rc = store_cold_starts(r->store, st->s.stage_id, &a, &rows, &n, e);
+static double mean_load_j(const struct report_variant *v) {
     static const char *const caches[] = {"cold", "warm"};
-    for (size_t c = 0; !rc && c < 2 && isnan(*out); c++) {
+    for (size_t c = 0; c < 2; c++) {
         double sum = 0;
         double starts = 0;
-        for (size_t i = 0; i < n; i++) {
-            if (strcmp(rows[i].cache, caches[c]) == 0 && isfinite(rows[i].joules)) {
-                sum += rows[i].joules;
+        for (size_t i = 0; i < v->n_starts; i++) {
+            const struct store_cold_start *s = &v->starts[i];
+            if (strcmp(s->cache, caches[c]) == 0 && isfinite(s->joules)) {
+                sum += s->joules;
                 starts++;
             }
         }
-        *out = starts > 0 ? sum / starts : (double)NAN;
+        if (starts > 0) {
+            return sum / starts;
+        }
     }
-    arena_release(&a);
-    return rc;
+    return NAN;
 }
 
 /* All repeats together. */
-static int add_serving(struct reader *r, const struct report_variant *v, const struct serving *s,
-                       struct err *e) {
-    const struct report_stage *st = s->stage;
+static int add_serving(struct reader *r, const struct report_variant *v,
+                       const struct report_stage *st, struct err *e) {
     struct audit_row *row = add_row(r, v, AUDIT_SERVE, st, "", e);
     if (!row) {
         return EE_NOMEM;
     }
     const struct metrics_input *in = &v->input;
+    const struct report_repeat all = sum_of(v);
     double seconds = 0;
     int rc = 0;
     for (size_t i = 0; !rc && i < st->n_energies; i++) {
@@ -277,33 +246,19 @@ static int add_serving(struct reader *r, const struct report_variant *v, const s
     row->x[AUDIT_POWER_MEAN_W] = present_or_nan(&in->serve_w);
     row->x[AUDIT_DURATION_S] = seconds > 0 ? seconds : (double)NAN;
     row->x[AUDIT_LOAD_S] = present_or_nan(&in->load_s);
-    set_requests(&s->all, row);
-    rc = rc ? rc : set_settings(r, st, row, e);
-    const struct report_stage *load = v->stages[REPORT_LOAD];
-    if (!rc && load && !report_stage_failed(load)) {
-        rc = mean_load_j(r, load, &row->x[AUDIT_LOAD_J], e);
-    }
-    return rc;
+    row->x[AUDIT_LOAD_J] = mean_load_j(v);
+    set_requests(&all, row);
+    return rc ? rc : set_settings(r, st, row, e);
 }
 
 static int read_serve(struct reader *r, const struct report_variant *v,
                       const struct report_stage *st, struct err *e) {
-    struct serving s = {.stage = st};
-    for (size_t i = 0; i < st->n_energies; i++) {
-        if (is_repeat_total(&st->energies[i]) && repeat_of(&st->energies[i]) >= s.n) {
-            s.n = repeat_of(&st->energies[i]) + 1;
-        }
-    }
-    s.repeats = calloc((size_t)s.n + 1, sizeof(*s.repeats));
-    int rc = s.repeats ? store_each_request_times(r->store, st->s.stage_id, on_request, &s, e)
-                       : out_of_memory(e);
-    rc = rc ? rc : add_serving(r, v, &s, e);
+    int rc = add_serving(r, v, st, e);
     for (size_t i = 0; !rc && i < st->n_energies; i++) {
         if (is_repeat_total(&st->energies[i])) {
-            rc = add_repeat(r, v, &s, &st->energies[i], e);
+            rc = add_repeat(r, v, st, &st->energies[i], e);
         }
     }
-    free(s.repeats);
     return rc;
 }
 
@@ -332,16 +287,13 @@ static int read_once(struct reader *r, const struct report_variant *v,
 /* One row a start; from a cold page cache where there were such starts, as load_s. */
 static int read_load(struct reader *r, const struct report_variant *v,
                      const struct report_stage *st, struct err *e) {
-    struct arena a = ARENA_INIT;
-    struct store_cold_start *rows = NULL;
-    size_t n = 0;
     size_t n_cold = 0;
-    int rc = store_cold_starts(r->store, st->s.stage_id, &a, &rows, &n, e);
-    for (size_t i = 0; !rc && i < n; i++) {
-        n_cold += strcmp(rows[i].cache, "cold") == 0;
+    int rc = 0;
+    for (size_t i = 0; i < v->n_starts; i++) {
+        n_cold += strcmp(v->starts[i].cache, "cold") == 0;
     }
-    for (size_t i = 0; !rc && i < n; i++) {
-        const struct store_cold_start *c = &rows[i];
+    for (size_t i = 0; !rc && i < v->n_starts; i++) {
+        const struct store_cold_start *c = &v->starts[i];
         if (strcmp(c->cache, n_cold ? "cold" : "warm") != 0) {
             continue;
         }
@@ -356,7 +308,6 @@ static int read_load(struct reader *r, const struct report_variant *v,
             row->x[AUDIT_LOAD_J] = c->joules;
         }
     }
-    arena_release(&a);
     return rc;
 }
 
@@ -441,19 +392,16 @@ static int find_gpu_model(struct reader *r, struct err *e) {
     return r->gpu_model ? 0 : out_of_memory(e);
 }
 
+int audit_set_add_run(struct audit_set *s, const struct report_run *run, struct err *e) {
+    struct reader r = {.set = s, .run = run};
+    int rc = find_gpu_model(&r, e);
+    return rc ? rc : read_variants(&r, e);
+}
+
 int audit_set_read_run(struct audit_set *s, const char *run_dir, struct err *e) {
     struct report_run *run = NULL;
-    struct store *store = NULL;
-    char *path = fs_join(run_dir, "run.db");
-    int rc = path ? report_run_load(run_dir, &run, e) : out_of_memory(e);
-    rc = rc ? rc : store_open(path, true, &store, e);
-    if (!rc) {
-        struct reader r = {.set = s, .run = run, .store = store};
-        rc = find_gpu_model(&r, e);
-        rc = rc ? rc : read_variants(&r, e);
-    }
-    store_close(store);
+    int rc = report_run_load(run_dir, &run, e);
+    rc = rc ? rc : audit_set_add_run(s, run, e);
     report_run_free(run);
-    free(path);
     return rc;
 }

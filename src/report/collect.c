@@ -217,7 +217,7 @@ static int load_variants(struct store *s, struct report_run *run, struct err *e)
         rc = CLEAN(a, e, &v->variant_id, &v->model_id, &v->family, &v->size, &v->method, &v->task,
                    &v->precision, &v->engine, &v->device, &v->note);
         rc = rc ? rc : link_stages(s, run, r, rows[i].variant_id, e);
-        rc = rc ? rc : inputs_fill(s, a, r, e);
+        rc = rc ? rc : inputs_fill(s, run, r, e);
     }
     return rc ? rc : inputs_fill_fp16(a, run->variants, run->n_variants, e);
 }
@@ -290,9 +290,9 @@ int report_run_load_as(const char *run_dir, const struct report_what_if *what_if
     rc = rc ? rc : name_run(run, run_dir, e);
     rc = rc ? rc : load_stages(s, run, e);
     rc = rc ? rc : load_machines(s, run, e);
-    rc = rc ? rc : load_variants(s, run, e);
     rc = rc ? rc : report_load_costs(s, run, what_if, e);
-    rc = rc ? rc : inputs_costs(s, run, e);
+    rc = rc ? rc : load_variants(s, run, e);
+    rc = rc ? rc : inputs_costs(run, e);
     rc = rc ? rc : compute_metrics(run, e);
     store_close(s);
     if (rc) {

@@ -47,11 +47,22 @@ struct report_curve {
     double q[REPORT_CURVE_POINTS]; /* seconds */
 };
 
+/* What the requests of one repeat of serving come to. */
+struct report_repeat {
+    double ok, failed;
+    double tokens, longest; /* of the answers of those that are ok, as what follows */
+    double ttft_s, gap_s, gaps, slowest_s;
+    int64_t begin_ns, end_ns; /* first offered to last done, failed ones too */
+};
+
 struct report_variant {
     struct store_variant v;
     const struct report_stage *stages[REPORT_KINDS]; /* NULL where the variant has none */
     struct metrics_input input;
     struct report_curve ttft, tpot, e2e;
+    struct report_repeat *repeats; /* by repeat */
+    size_t n_repeats;
+    size_t n_within_slo; /* requests; all that are ok where the plan sets no limit */
     struct store_cold_start *starts;
     size_t n_starts;
     struct metric_row *rows; /* metrics_count() of them */

@@ -288,19 +288,13 @@ static void make_nonce(const struct html_page *page, char nonce[HASH_HEX_SIZE]) 
 
 /* All runs as one table; those without variants have no rows. */
 static int add_audit(const struct html_page *page, struct buf *out, struct err *e) {
+    const struct report_run *first = page->runs[0];
     if (!has_variants(page)) {
         return 0;
     }
-    const char **dirs = calloc(page->n, sizeof(*dirs));
-    if (!dirs) {
-        return err_set(e, EE_NOMEM, "report.html: out of memory");
-    }
-    for (size_t i = 0; i < page->n; i++) {
-        dirs[i] = page->runs[i]->dir;
-    }
-    int rc = audit_report_format(dirs, page->n, page->runs[0]->data_dir, AUDIT_SECTION, out, e);
-    free(dirs);
-    return rc;
+    return first->published
+               ? audit_report_format(&first->dir, 1, first->data_dir, AUDIT_SECTION, out, e)
+               : audit_report_runs(page->runs, page->n, first->data_dir, AUDIT_SECTION, out, e);
 }
 
 static int add_lead(const struct html_page *page, struct buf *out, struct err *e) {

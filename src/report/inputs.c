@@ -247,13 +247,14 @@ static void mark_synthetic(struct report_variant *v) {
     json_decref(result);
 }
 
-int inputs_fill(struct store *s, struct arena *a, struct report_variant *v, struct err *e) {
+int inputs_fill(struct store *s, struct report_run *run, struct report_variant *v, struct err *e) {
+    struct arena *a = &run->arena;
     v->input.method = v->v.method;
     v->input.precision = v->v.precision;
     fill_weights(v);
     int rc = fill_score(s, a, v, e);
     rc = rc ? rc : inputs_load(s, a, v, e);
-    rc = rc ? rc : inputs_serving(s, a, v, e);
+    rc = rc ? rc : inputs_serving(s, run, v, e);
     rc = rc ? rc : inputs_energy(a, v, e);
     rc = rc ? rc : fill_memory(s, a, v, e);
     rc = rc ? rc : fill_file(a, v, e);

@@ -9,25 +9,32 @@
 
 #include <jansson.h>
 
-/* Fills v->input but for score_fp16, which needs the other variants' scores. */
-int inputs_fill(struct store *s, struct arena *a, struct report_variant *v,
+/* Fills v->input but for score_fp16, which needs the other variants' scores, and for what
+ * inputs_costs fills. Needs the run's costing. */
+int inputs_fill(struct store *s, struct report_run *run, struct report_variant *v,
                 struct err *e) EE_MUST_CHECK;
 /* Fills score_fp16 of all variants. */
 int inputs_fill_fp16(struct arena *a, struct report_variant *variants, size_t n,
                      struct err *e) EE_MUST_CHECK;
 
-/* Fills what costs and intervals are made of, once run->costing is there and all variants are. */
-int inputs_costs(struct store *s, struct report_run *run, struct err *e) EE_MUST_CHECK;
+/* Fills what costs and intervals are made of, once all variants are there. */
+int inputs_costs(struct report_run *run, struct err *e) EE_MUST_CHECK;
 
 /* Inside: one file a kind of measurement. Each fills its part of v->input. */
 int inputs_energy(struct arena *a, struct report_variant *v, struct err *e) EE_MUST_CHECK;
-int inputs_serving(struct store *s, struct arena *a, struct report_variant *v,
+int inputs_serving(struct store *s, struct report_run *run, struct report_variant *v,
                    struct err *e) EE_MUST_CHECK;
+/* Reads the requests of a serve stage that is done, once: latencies, repeats, SLO. */
+int inputs_requests(struct store *s, struct report_run *run, struct report_variant *v,
+                    struct err *e) EE_MUST_CHECK;
+/* True where the plan limits a request's times. */
+bool inputs_has_slo(const struct costing *k);
+/* All latencies missing, and why. */
+void inputs_no_latencies(struct metrics_input *in, const char *why);
 int inputs_load(struct store *s, struct arena *a, struct report_variant *v,
                 struct err *e) EE_MUST_CHECK;
 /* Needs the run's machines: how far each sensor may be off. */
-int inputs_spread(struct store *s, struct report_run *run, struct report_variant *v,
-                  struct err *e) EE_MUST_CHECK;
+int inputs_spread(struct report_run *run, struct report_variant *v, struct err *e) EE_MUST_CHECK;
 
 /* The mean of x with its interval, where it has one. */
 struct quantity inputs_mean(const double *x, size_t n);

@@ -11,26 +11,9 @@
 
 /* --- Serving: rates, tokens, energy ------------------------------------------------------------------ */
 
-static bool within_slo(const struct costing *k, const struct store_request *r) {
-    if (strcmp(r->status, "ok") != 0) {
-        return false;
-    }
-    double ttft = clock_ns_to_s(r->first_token_ns - r->queued_ns);
-    double e2e = clock_ns_to_s(r->last_token_ns - r->queued_ns);
-    double gaps = (double)(r->output_tokens - 1);
-    double tpot = gaps > 0 ? (e2e - ttft) / gaps : 0;
-    /* A limit that is not set is NAN, and nothing is over it. */
-    return !(ttft > k->slo_ttft_s) && !(e2e > k->slo_e2e_s) && !(tpot > k->slo_tpot_s);
-}
-
-static bool has_slo(const struct costing *k) {
-    return !isnan(k->slo_ttft_s) || !isnan(k->slo_tpot_s) || !isnan(k->slo_e2e_s);
-}
-
 /* The rate at which one replica answers, and answers within the SLO. An open loop tells neither: its
  * rate is what was asked for, not what the replica can do. */
-static int fill_rates(struct store *s, struct report_run *run, struct report_variant *v,
-                      double seconds, bool is_open, struct err *e) {
+static void fill_rates(struct report_variant *v, double seconds, bool is_open) {
     struct metrics_input *in = &v->input;
     struct quantity *all = &in->econ[ECON(throughput_per_h)];
     struct quantity *good = &in->econ[ECON(capacity_per_h)];
@@ -39,7 +22,7 @@ static int fill_rates(struct store *s, struct report_run *run, struct report_var
                                                           "it took")
                                        : in->requests_ok;
         *good = *all;
-        return 0;
+        return;
     }
     if (is_open) {
         *all = quantity_missing("served in an open loop: its rate is what was offered, not what "
@@ -50,22 +33,13 @@ static int fill_rates(struct store *s, struct report_run *run, struct report_var
     *all = in->requests_ok;
     all->value = in->requests_ok.value / seconds * S_PER_HOUR;
     *good = *all;
-    if (!has_slo(&run->costing) || !v->stages[REPORT_SERVE]) {
-        return 0;
+    if (!inputs_has_slo(v->input.costing)) {
+        return;
     }
-    struct store_request *rows = NULL;
-    size_t n = 0;
-    size_t n_good = 0;
-    int rc = store_requests(s, v->stages[REPORT_SERVE]->s.stage_id, false, &run->arena, &rows, &n,
-                            e);
-    for (size_t i = 0; !rc && i < n; i++) {
-        n_good += within_slo(&run->costing, &rows[i]);
-    }
-    good->value = (double)n_good / seconds * S_PER_HOUR;
-    if (!rc && n_good == 0) {
+    good->value = (double)v->n_within_slo / seconds * S_PER_HOUR;
+    if (v->n_within_slo == 0) {
         *good = quantity_missing("no request was answered within the SLO");
     }
-    return rc;
 }
 
 static struct quantity per_request(const struct quantity *requests, double tokens) {
@@ -80,8 +54,7 @@ static struct quantity per_request(const struct quantity *requests, double token
     return q;
 }
 
-static int fill_serving(struct store *s, struct report_run *run, struct report_variant *v,
-                        struct err *e) {
+static void fill_serving(struct report_variant *v) {
     struct metrics_input *in = &v->input;
     const struct report_stage *st = v->stages[REPORT_SERVE];
     json_t *result = st && !report_stage_failed(st) ? inputs_result(st) : NULL;
@@ -91,9 +64,8 @@ static int fill_serving(struct store *s, struct report_run *run, struct report_v
     in->econ[ECON(output_tokens)] = per_request(&in->requests_ok,
                                                 json_num_or(result, "output_tokens", -1));
     bool is_open = strcmp(json_str_or(result, "loop", "closed"), "open") == 0;
-    int rc = fill_rates(s, run, v, json_num_or(result, "duration_s", -1), is_open, e);
+    fill_rates(v, json_num_or(result, "duration_s", -1), is_open);
     json_decref(result);
-    return rc;
 }
 
 /* Joules of one request, gross and above the idle of a replica that holds the model. */
@@ -226,7 +198,7 @@ static void fill_api(struct report_run *run, struct report_variant *v) {
     }
 }
 
-int inputs_costs(struct store *s, struct report_run *run, struct err *e) {
+int inputs_costs(struct report_run *run, struct err *e) {
     int rc = 0;
     for (size_t i = 0; !rc && i < run->n_variants; i++) {
         struct report_variant *v = &run->variants[i];
@@ -235,11 +207,11 @@ int inputs_costs(struct store *s, struct report_run *run, struct err *e) {
         in->seed = run->seed;
         memcpy(in->econ, run->costing.econ, sizeof(in->econ));
         in->econ[ECON(start_s)] = in->load_s;
-        rc = fill_serving(s, run, v, e);
+        fill_serving(v);
         fill_energy(in);
         fill_once(in, v);
         fill_accepted(&run->costing, in);
-        rc = rc ? rc : inputs_spread(s, run, v, e);
+        rc = inputs_spread(run, v, e);
     }
     for (size_t i = 0; !rc && i < run->n_variants; i++) {
         fill_api(run, &run->variants[i]);

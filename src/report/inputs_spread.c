@@ -147,67 +147,26 @@ static int fill_joules(struct report_run *run, const struct series *s, bool is_s
 
 /* --- Serving ------------------------------------------------------------------------------------------ */
 
-struct repeat {
-    size_t n_ok;
-    int64_t begin_ns, end_ns;
-};
-
-static void add_request(struct repeat *r, const struct store_request *q) {
-    bool is_first = r->begin_ns == 0 && r->end_ns == 0;
-    r->begin_ns = is_first || q->queued_ns < r->begin_ns ? q->queued_ns : r->begin_ns;
-    r->end_ns = q->done_ns > r->end_ns ? q->done_ns : r->end_ns;
-    r->n_ok += strcmp(q->status, "ok") == 0;
-}
-
-static int load_repeats(struct store *s, struct report_run *run, const struct report_stage *st,
-                        struct repeat **out, size_t *n, struct err *e) {
-    struct store_request *rows = NULL;
-    size_t n_rows = 0;
-    int rc = store_requests(s, st->s.stage_id, false, &run->arena, &rows, &n_rows, e);
-    *n = 0;
-    for (size_t i = 0; !rc && i < n_rows; i++) {
-        *n = rows[i].repeat >= 0 && (size_t)rows[i].repeat >= *n ? (size_t)rows[i].repeat + 1 : *n;
-    }
-    if (rc || *n == 0) {
-        return rc;
-    }
-    *out = arena_array(&run->arena, *n, sizeof(**out));
-    if (!*out) {
-        return out_of_memory(e);
-    }
-    for (size_t i = 0; i < n_rows; i++) {
-        if (rows[i].repeat >= 0) {
-            add_request(&(*out)[rows[i].repeat], &rows[i]);
-        }
-    }
-    return 0;
-}
-
-static int fill_serve(struct store *s, struct report_run *run, struct report_variant *v,
-                      struct err *e) {
+static int fill_serve(struct report_run *run, struct report_variant *v, struct err *e) {
     const struct report_stage *st = v->stages[REPORT_SERVE];
     struct metrics_spread *spread = &v->input.spread;
-    struct repeat *repeats = NULL;
-    size_t n = 0;
-    if (!st || report_stage_failed(st)) {
+    size_t n = v->n_repeats;
+    if (!st || report_stage_failed(st) || n == 0) {
         return 0;
     }
-    int rc = load_repeats(s, run, st, &repeats, &n, e);
-    struct series_window *windows = rc ? NULL : arena_array(&run->arena, n, sizeof(*windows));
-    double *rates = rc ? NULL : arena_array(&run->arena, n, sizeof(*rates));
-    if (rc || n == 0) {
-        return rc;
-    }
+    struct series_window *windows = arena_array(&run->arena, n, sizeof(*windows));
+    double *rates = arena_array(&run->arena, n, sizeof(*rates));
     if (!windows || !rates) {
         return out_of_memory(e);
     }
     bool is_usable = true;
     for (size_t i = 0; i < n; i++) {
-        double seconds = clock_ns_to_s(repeats[i].end_ns - repeats[i].begin_ns);
-        windows[i] = (struct series_window){.stage = st, .per = (double)repeats[i].n_ok};
+        const struct report_repeat *r = &v->repeats[i];
+        double seconds = clock_ns_to_s(r->end_ns - r->begin_ns);
+        windows[i] = (struct series_window){.stage = st, .per = r->ok};
         snprintf(windows[i].window, sizeof(windows[i].window), "serve/%zu", i);
-        rates[i] = (double)repeats[i].n_ok / seconds * 3600;
-        is_usable = is_usable && repeats[i].n_ok > 0 && seconds > 0;
+        rates[i] = r->ok / seconds * 3600;
+        is_usable = is_usable && r->ok > 0 && seconds > 0;
     }
     if (!is_usable) {
         return 0;
@@ -264,10 +223,9 @@ static int fill_once(struct report_run *run, struct report_variant *v, struct er
     return fill_joules(run, &(struct series){windows, n}, true, &v->input.spread.once, e);
 }
 
-int inputs_spread(struct store *s, struct report_run *run, struct report_variant *v,
-                  struct err *e) {
+int inputs_spread(struct report_run *run, struct report_variant *v, struct err *e) {
     const struct report_stage *load = v->stages[REPORT_LOAD];
-    int rc = fill_serve(s, run, v, e);
+    int rc = fill_serve(run, v, e);
     rc = rc ? rc : fill_once(run, v, e);
     if (!rc && load && !report_stage_failed(load)) {
         rc = fill_starts(run, load, "cold", &v->input.spread.load_cold, e);

@@ -121,7 +121,7 @@ int store_each_request_times(struct store *s, int64_t stage_id,
     sqlite3_stmt *st = NULL;
     int rc = store_prepare(s, &st, e,
                            "SELECT repeat, status = 'ok', output_tokens, queued_ns, first_token_ns,"
-                           " last_token_ns FROM request WHERE stage_id = ?"
+                           " last_token_ns, done_ns FROM request WHERE stage_id = ?"
                            " ORDER BY repeat, ordinal",
                            "i", stage_id);
     if (rc) {
@@ -133,7 +133,8 @@ int store_each_request_times(struct store *s, int64_t stage_id,
                                                 .output_tokens = sqlite3_column_int64(st, 2),
                                                 .queued_ns = sqlite3_column_int64(st, 3),
                                                 .first_token_ns = sqlite3_column_int64(st, 4),
-                                                .last_token_ns = sqlite3_column_int64(st, 5)};
+                                                .last_token_ns = sqlite3_column_int64(st, 5),
+                                                .done_ns = sqlite3_column_int64(st, 6)};
         rc = on_row(&row, ctx, e);
         if (rc) {
             break;

@@ -181,6 +181,7 @@ struct store_request_times {
     int64_t queued_ns;
     int64_t first_token_ns;
     int64_t last_token_ns;
+    int64_t done_ns;
 };
 /* Calls on_row for each request in the order of repeat and ordinal; its error ends the reading. */
 int store_each_request_times(struct store *s, int64_t stage_id,

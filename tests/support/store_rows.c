@@ -2,7 +2,13 @@
 
 #include "scratch.h"
 
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdlib.h>
+#include <cmocka.h>
 
 const struct store_variant a_variant = {
     .variant_id = "v1",
@@ -86,6 +92,35 @@ const struct store_artifact an_artifact = {.path = "artifacts/a.gguf",
 
 const struct store_score a_score = {
     .item_id = "q1", .scorer = "f1", .value = 0.5, .is_primary = true};
+
+const char *const hostile[N_HOSTILE] = {
+    "'); DROP TABLE stage; --",
+    "\"quoted\" and 'quoted'",
+    "",
+    " ",
+    "line\nline\r\ttab",
+    "%s%n%d {} ? ?1 :a $b @c",
+    "caf\xc3\xa9 \xf0\x9f\x98\x80 \xe2\x80\xae",
+    "\x01\x7f",
+    "\xff\xfe no UTF-8",
+    "NULL",
+    "0",
+};
+
+void check_text(const char *got, const char *want) {
+    if (want) {
+        assert_non_null(got);
+        assert_string_equal(got, want);
+    } else {
+        assert_null(got);
+    }
+}
+
+void check_num(double got, double want) {
+    if (!(isnan(got) && isnan(want)) && got != want) {
+        fail_msg("%.17g is not %.17g", got, want);
+    }
+}
 
 struct store *rows_new_store(const char *path) {
     struct err e = ERR_INIT;

@@ -25,6 +25,15 @@ int rows_put_all(struct store *s, int64_t stage_id, struct err *e) EE_MUST_CHECK
 size_t rows_count(struct store *s, int64_t stage_id);
 size_t rows_count_stages(struct store *s);
 
+/* Text that ends a statement, a string, a line or a format where it is not bound. */
+enum { N_HOSTILE = 11 };
+extern const char *const hostile[N_HOSTILE];
+
+/* NULL equals NULL alone. */
+void check_text(const char *got, const char *want);
+/* Bit for bit, NAN with NAN. */
+void check_num(double got, double want);
+
 /* For cmocka: *state is a new store with the stage "k1", and an arena for what is loaded. */
 struct store_fixture {
     void *scratch; /* struct scratch */
