@@ -608,12 +608,15 @@ static void score_per_joule_and_density_have_intervals(void **state) {
     assert_int_equal(r->n, N_REPEATS);
     r = row(&t, "ipj");
     assert_false(isnan(r->low) || isnan(r->high));
+    labelled(&t, "ipj", "joules: repeats alone +-");
+    labelled(&t, "ipj", "instrument alone +-");
     arena_release(&t.arena);
     in.spread.n_rates = 2;
     in.spread.serve.n_windows = 2;
     t = compute(&in);
     assert_true(isnan(row(&t, "rho_sys")->low));
     labelled(&t, "ipj", "energy: instrument error only");
+    assert_null(strstr(row(&t, "ipj")->label, "alone"));
     arena_release(&t.arena);
 }
 

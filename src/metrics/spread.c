@@ -283,6 +283,16 @@ static struct stats_interval score_interval(struct calc *c) {
     return out;
 }
 
+/* How much of the joules' interval is chance and how much the instrument, which repeats cannot cure. */
+static void say_parts(struct calc *c, const struct stats_joules_interval *i) {
+    if (i->sampling.method && i->systematic.method) {
+        double scale = 100 / (2 * i->total.estimate);
+        calc_say(c, "joules: repeats alone +-%.2g %%, instrument alone +-%.2g %%",
+                 scale * (i->sampling.high - i->sampling.low),
+                 scale * (i->systematic.high - i->systematic.low));
+    }
+}
+
 void calc_score_per_joule_interval(struct calc *c) {
     const struct stats_joules *serve = &c->in->spread.serve;
     if (serve->n_windows == 0) {
@@ -303,6 +313,7 @@ void calc_score_per_joule_interval(struct calc *c) {
     if (i.method && serve->n_windows < STATS_MIN_REPEATS) {
         calc_say(c, "energy: instrument error only");
     }
+    say_parts(c, &joules);
 }
 
 /* --- Joules over joules ------------------------------------------------------------------------------- */
@@ -319,6 +330,7 @@ void calc_joules_interval(struct calc *c, const struct stats_joules *a,
         return;
     }
     calc_take_interval(c, &i.total, 1);
+    say_parts(c, &i);
     c->row->n = a->n_windows;
 }
 

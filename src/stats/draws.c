@@ -27,7 +27,8 @@ static double disc_point(struct rng *r, double *w) {
 static double draw_t(struct rng *r, double df) {
     double w;
     double u = disc_point(r, &w);
-    return u * sqrt(df * (pow(w, -2 / df) - 1) / w);
+    double root = df == 4 ? 1 / sqrt(w) : pow(w, -2 / df); /* five repeats are the rule */
+    return u * sqrt(df * (root - 1) / w);
 }
 
 /* A standard normal by the polar method of Marsaglia and Bray (SIAM Review 6:260, 1964). */
