@@ -28,7 +28,7 @@ static void fill_rates(struct report_variant *v, double seconds, bool is_open) {
         *all = quantity_missing("served in an open loop: its rate is what was offered, not what "
                                 "the server can do");
         *good = *all;
-        return 0;
+        return;
     }
     *all = in->requests_ok;
     all->value = in->requests_ok.value / seconds * S_PER_HOUR;
