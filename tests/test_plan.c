@@ -284,9 +284,9 @@ static void mistakes_in_models(void **state) {
                                  "here; fetch it with \"scripts/fetch-model.py away\", or give "
                                  "{path: FILE.gguf}"},
         {"models: [[here]]" TASKS,
-         "1:10: a model should be a mapping (key: value); allowed: path, id, family, size"},
+         "1:10: a model should be a mapping (key: value); allowed: path, name, id, family, size"},
         {"models: [{file: own.gguf}]" TASKS,
-         "1:11: unknown key \"file\" in a model; allowed: path, id, family, size"},
+         "1:11: unknown key \"file\" in a model; allowed: path, name, id, family, size"},
         {"models: [{id: mine}]" TASKS,
          "1:10: a model needs a path (or write just the id of a known model)"},
         {"models: [{path: no.gguf}]" TASKS, "1:17: no file at ./no.gguf"},
@@ -404,9 +404,9 @@ static void mistakes_in_settings(void **state) {
     (void)state;
     static const struct mistake rows[] = {
         {START "serve: 8\n", "3:8: serve should be a mapping (key: value); allowed: concurrency, "
-                             "repeats, context, lengths"},
+                             "repeats, context, lengths, rate, arrival, cv, burst"},
         {START "serve: {users: 8}\n", "3:9: unknown key \"users\" in serve; allowed: concurrency, "
-                                      "repeats, context, lengths"},
+                                      "repeats, context, lengths, rate, arrival, cv, burst"},
         {START "serve: {concurrency: 257}\n",
          "3:22: concurrency is \"257\"; it should be a whole number from 1 to 256"},
         {START "serve: {repeats: 0}\n",
