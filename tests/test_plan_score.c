@@ -87,6 +87,8 @@ static void primary_scores(void **state) {
     assert_string_equal(p.score.primary[TASK_SUMM]->id, "non_contradiction");
     assert_non_null(strstr(plan_source_gap(&p, SCORED_BY_ENTAILMENT), "score.entailment.model"));
     assert_null(plan_source_gap(&p, SCORED_BY_TEXT));
+    assert_string_equal(p.score.primary[TASK_CHAT]->id, "helpfulness");
+    assert_non_null(strstr(plan_source_gap(&p, SCORED_BY_JUDGE), "score.judge"));
     assert_false(plan_wants_scorer(&p, scorer_find("entailment")));
     arena_release(&a);
 
@@ -124,7 +126,70 @@ static void models_that_score(void **state) {
     arena_release(&a);
 }
 
-#define ON_REQUEST "rougeLsum, rouge1-stem, rouge2-stem, rougeL-stem, rougeLsum-stem, chrf"
+static void judges(void **state) {
+    struct arena a;
+    struct plan p;
+    check(*state, START "score: {judge: {model: own.gguf}}\n", &a, &p);
+    assert_non_null(strstr(p.score.judge.model, "/own.gguf"));
+    assert_null(p.score.judge.url);
+    assert_int_equal(p.score.judge.passes, 1);
+    assert_false(p.score.judge.has_temperature);
+    assert_true(plan_wants_scorer(&p, scorer_find("helpfulness")));
+    assert_true(plan_wants_scorer(&p, scorer_find("safety")));
+    assert_false(plan_wants_scorer(&p, scorer_find("preference")));
+    arena_release(&a);
+    check(*state,
+          START "score: {also: [preference], judge: {url: 'https://api.example.com/v1', model: big, "
+                "key_env: JUDGE_KEY_2, passes: 3, temperature: 0.7, output: json, timeout_s: 9}}\n",
+          &a, &p);
+    assert_string_equal(p.score.judge.model, "big");
+    assert_string_equal(p.score.judge.url, "https://api.example.com/v1");
+    assert_string_equal(p.score.judge.key_env, "JUDGE_KEY_2");
+    assert_int_equal(p.score.judge.passes, 3);
+    assert_int_equal(p.score.judge.output, JUDGE_OUTPUT_JSON);
+    assert_int_equal(p.score.judge.timeout_s, 9);
+    assert_true(p.score.judge.has_temperature && p.score.judge.temperature == 0.7);
+    assert_true(plan_wants_scorer(&p, scorer_find("preference")));
+    arena_release(&a);
+}
+
+static void mistakes_about_judges_are_named(void **state) {
+    static const struct {
+        const char *text;
+        const char *want;
+    } rows[] = {
+        {"{}", "3:16: judge needs a model: a GGUF file, or with url the name of one there"},
+        {"{url: 'http://h/v1'}",
+         "3:16: judge needs a model: a GGUF file, or with url the name of one there"},
+        {"{model: own.gguf, key_env: KEY}",
+         "3:43: key_env goes with url; a model file has none"},
+        {"{url: 'http://h/v1', model: m, key_env: sk-123-secret}",
+         "3:56: key_env should be the name of an environment variable in capitals, such as "
+         "JUDGE_API_KEY; a key itself has no place in a plan"},
+        {"{url: 'ftp://h', model: m}",
+         "3:22: \"ftp://h\" is no address of a server: it must begin with http:// or https://; give "
+         "one such as http://127.0.0.1:8080/v1"},
+        {"{url: 'http://me:secret@h', model: m}",
+         "3:22: \"(hidden)\" is no address of a server: a user name or password in it would be "
+         "stored; give one such as http://127.0.0.1:8080/v1"},
+        {"{model: own.gguf, passes: 2}",
+         "3:42: the passes of a judge repeat each other with greedy decoding; set its temperature"},
+        {"{model: own.gguf, passes: 0}",
+         "3:42: passes is \"0\"; it should be a whole number from 1 to 100"},
+        {"{url: 'http://h/v1', model: m, output: xml}",
+         "3:55: output is \"xml\"; allowed: schema, json, text"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char text[512];
+        snprintf(text, sizeof(text), "%sscore: {judge: %s}\n", START, rows[i].text);
+        refuses(*state, text, rows[i].want);
+    }
+    refuses(*state, START "score: {also: [preference]}\n",
+            "3:16: preference cannot be scored: no model judges answers: name one in score.judge, or "
+            "let the comparison of texts stand in with score: {primary: text}");
+}
+
+#define ON_REQUEST "preference, rougeLsum, rouge1-stem, rouge2-stem, rougeL-stem, rougeLsum-stem, chrf"
 
 static void mistakes_are_named(void **state) {
     static const struct {
@@ -132,7 +197,8 @@ static void mistakes_are_named(void **state) {
         const char *want;
     } rows[] = {
         {"score: {as: 1}\n",
-         "3:9: unknown key \"as\" in score; allowed: primary, also, passes, entailment"},
+         "3:9: unknown key \"as\" in score; allowed: primary, also, passes, entailment, "
+         "judge"},
         {"score: {also: chrf}\n", "3:15: also should be a list of scorers such as [rougeL-stem]"},
         {"score: {also: [chrf, bleu]}\n",
          "3:22: \"bleu\" is no scorer on request; there are " ON_REQUEST},
@@ -176,6 +242,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(scorers_on_request, setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(primary_scores, setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(models_that_score, setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(judges, setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(mistakes_about_judges_are_named, setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(mistakes_are_named, setup, scratch_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -65,6 +65,7 @@ static void registry_is_sound(void **state) {
     }
     assert_string_equal(scorer_primary(TASK_RAG)->id, "entailment");
     assert_string_equal(scorer_primary(TASK_SUMM)->id, "non_contradiction");
+    assert_string_equal(scorer_primary(TASK_CHAT)->id, "helpfulness");
     assert_string_equal(scorer_stand_in(TASK_RAG)->id, "f1");
     assert_string_equal(scorer_stand_in(TASK_SUMM)->id, "rougeL");
     assert_string_equal(scorer_stand_in(TASK_CHAT)->id, "rougeL");

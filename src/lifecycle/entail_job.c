@@ -2,6 +2,7 @@
  * The worker that judges entailment, by a classifier (an encoder with a head) or by a causal model
  * that is asked in words: the file's architecture decides.
  */
+#include "base/fs.h"
 #include "base/json.h"
 #include "engine/continuation.h"
 #include "engine/encoder.h"
@@ -226,12 +227,12 @@ int entail_job(struct worker *w, const json_t *args, json_t **result, struct err
     rc = rc ? rc : try_controls(&s, e);
     rc = rc ? rc : judge_all(&s, e);
     if (!rc) {
-        *result = json_pack("{s:s, s:{s:I, s:I}, s:I, s:I, s:I, s:O}", "read_as",
-                            s.classifier ? "classifier" : "causal model", "controls", "right",
-                            (json_int_t)s.n_controls_right, "of", (json_int_t)n_entail_controls,
-                            "decided_without", (json_int_t)s.n_decided, "asked",
-                            (json_int_t)s.n_asked, "windows", (json_int_t)s.n_windows, "failed",
-                            s.job.failed);
+        *result = json_pack(
+            "{s:s, s:s, s:{s:I, s:I}, s:I, s:I, s:I, s:O}", "name", fs_basename(s.path), "read_as",
+            s.classifier ? "classifier" : "causal model", "controls", "right",
+            (json_int_t)s.n_controls_right, "of", (json_int_t)n_entail_controls, "decided_without",
+            (json_int_t)s.n_decided, "asked", (json_int_t)s.n_asked, "windows",
+            (json_int_t)s.n_windows, "failed", s.job.failed);
     }
     encoder_close(s.classifier);
     engine_close(s.engine);

@@ -2,6 +2,7 @@
 #include "base/fs.h"
 #include "base/json.h"
 #include "lifecycle/run_internal.h"
+#include "lifecycle/score_source.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -89,6 +90,7 @@ int manifest_write(struct run *r, struct err *e) {
     json_object_set_new(m, "seed", json_integer((json_int_t)r->plan.seed));
     json_object_set_new(m, "models", models_json(r));
     json_object_set_new(m, "tasks", tasks_json(r));
+    json_object_set_new(m, "scored_by", score_sources_json(r));
     json_object_set_new(m, "engine_settings", run_engine_json(r));
     json_object_set_new(m, "energy_source", json_string(r->plan.energy.source));
     json_object_set_new(m, "plan", json_string(r->plan.text));

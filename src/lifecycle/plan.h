@@ -11,6 +11,7 @@
 #include "engine/engine.h"
 #include "lifecycle/plan_adapt.h"
 #include "lifecycle/plan_cost.h"
+#include "lifecycle/plan_judge.h"
 #include "lifecycle/plan_server.h"
 #include "quality/score.h"
 #include "quality/task.h"
@@ -62,6 +63,7 @@ struct plan_score {
         const char *model; /* a classifier, or a model that is asked in words; NULL: none */
         bool mean_pooled;  /* the user's word on a ModernBERT classifier, see engine/encoder.h */
     } entailment;
+    struct plan_judge judge;
 };
 
 struct plan {

@@ -1,10 +1,8 @@
 /* The score section of plans. */
 #include "base/buf.h"
-#include "base/fs.h"
 #include "lifecycle/plan.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 struct reader {
@@ -23,10 +21,13 @@ const char *plan_source_gap(const struct plan *p, enum scorer_source source) {
         [SCORED_BY_ENTAILMENT] =
             "no model judges entailment: name one in score.entailment.model, or "
             "let the comparison of texts stand in with score: {primary: text}",
+        [SCORED_BY_JUDGE] = "no model judges answers: name one in score.judge, or let the "
+                            "comparison of texts stand in with score: {primary: text}",
     };
     const bool there[SCORER_SOURCES] = {
         [SCORED_BY_TEXT] = true,
         [SCORED_BY_ENTAILMENT] = p->score.entailment.model != NULL,
+        [SCORED_BY_JUDGE] = p->score.judge.model != NULL,
     };
     return there[source] ? NULL : gaps[source];
 }
@@ -46,10 +47,7 @@ static bool is_asked_for(const struct plan_score *p, const struct scorer *s) {
 }
 
 bool plan_wants_scorer(const struct plan *p, const struct scorer *s) {
-    if (s->source != SCORED_BY_TEXT) {
-        return plan_source_gap(p, s->source) == NULL;
-    }
-    return !s->on_request || is_asked_for(&p->score, s);
+    return !plan_source_gap(p, s->source) && (!s->on_request || is_asked_for(&p->score, s));
 }
 
 /* ---- which scorers ---- */
@@ -160,20 +158,8 @@ static int read_primary(struct reader *r, struct ynode n, struct err *e) {
 
 /* ---- models that score ---- */
 
-/* The path of a model file that is there, absolute or relative to the plan. */
 static int read_model_path(struct reader *r, struct ynode n, const char **out, struct err *e) {
-    const char *path = NULL;
-    int rc = ynode_str(n, "model", &path, e);
-    if (rc || !path) {
-        return rc;
-    }
-    char *joined = fs_join(r->plan_dir, path);
-    *out = joined ? arena_strdup(r->arena, joined) : NULL;
-    free(joined);
-    if (!*out) {
-        return no_memory(e);
-    }
-    return fs_exists(*out) ? 0 : ynode_fail(n, e, "no file at %s", *out);
+    return plan_file_read(n, "model", r->plan_dir, r->arena, out, e);
 }
 
 static int read_entailment(struct reader *r, struct ynode n, struct err *e) {
@@ -193,6 +179,18 @@ static int read_entailment(struct reader *r, struct ynode n, struct err *e) {
     return rc;
 }
 
+/* After the models, which a scorer on request may need. */
+static int check_also(const struct reader *r, struct ynode list, struct err *e) {
+    for (size_t i = 0; i < r->score->n_also; i++) {
+        const struct scorer *s = r->score->also[i];
+        const char *gap = plan_source_gap(r->plan, s->source);
+        if (gap) {
+            return ynode_fail(yseq_at(list, i), e, "%s cannot be scored: %s", s->id, gap);
+        }
+    }
+    return 0;
+}
+
 static int read_passes(struct reader *r, struct ynode n, struct err *e) {
     int rc = ynode_int(n, "passes", 1, 1000, &r->score->passes, e);
     if (!rc && r->score->passes > 1 && r->plan->sampling.temperature <= 0) {
@@ -205,7 +203,7 @@ static int read_passes(struct reader *r, struct ynode n, struct err *e) {
 
 int plan_score_read(struct ynode n, const char *plan_dir, struct arena *a, struct plan *p,
                     struct err *e) {
-    static const char *const keys[] = {"primary", "also", "passes", "entailment", NULL};
+    static const char *const keys[] = {"primary", "also", "passes", "entailment", "judge", NULL};
     struct reader r = {.plan_dir = plan_dir, .arena = a, .score = &p->score, .plan = p};
     for (int k = 0; k < TASK_KINDS; k++) {
         p->score.primary[k] = scorer_primary((enum task_kind)k);
@@ -217,5 +215,7 @@ int plan_score_read(struct ynode n, const char *plan_dir, struct arena *a, struc
     rc = rc ? rc : read_also(&r, ymap_get(n, "also"), e);
     rc = rc ? rc : read_passes(&r, ymap_get(n, "passes"), e);
     rc = rc ? rc : read_entailment(&r, ymap_get(n, "entailment"), e);
+    rc = rc ? rc : plan_judge_read(ymap_get(n, "judge"), plan_dir, a, &p->score.judge, e);
+    rc = rc ? rc : check_also(&r, ymap_get(n, "also"), e);
     return rc ? rc : read_primary(&r, ymap_get(n, "primary"), e);
 }

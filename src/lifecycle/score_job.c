@@ -7,7 +7,9 @@
 #include <string.h>
 
 int score_job_open(struct score_job *j, struct worker *w, const json_t *args, struct err *e) {
-    *j = (struct score_job){.worker = w, .answers = json_object_get(args, "answers")};
+    *j = (struct score_job){.worker = w,
+                            .answers = json_object_get(args, "answers"),
+                            .scorers = json_object_get(args, "scorers")};
     j->n = json_array_size(j->answers);
     int rc = json_want_str(args, "window", &j->window, e);
     rc = rc ? rc : prompts_load(json_object_get(args, "task"), &j->set, e);
@@ -24,6 +26,15 @@ int score_job_open(struct score_job *j, struct worker *w, const json_t *args, st
 void score_job_close(struct score_job *j) {
     json_decref(j->failed);
     task_set_release(&j->set);
+}
+
+bool score_job_wants(const struct score_job *j, const char *scorer) {
+    for (size_t i = 0; i < json_array_size(j->scorers); i++) {
+        if (strcmp(json_string_value(json_array_get(j->scorers, i)), scorer) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 int score_job_answer(const struct score_job *j, size_t i, const struct task_item **item,

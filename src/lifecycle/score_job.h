@@ -12,6 +12,7 @@ struct score_job {
     struct worker *worker;
     struct task_set set;
     const json_t *answers; /* borrowed from the job's args */
+    const json_t *scorers; /* ids of those that the plan wants of this job, borrowed */
     const char *window;    /* energy window, borrowed; open while the model works */
     size_t n;              /* answers */
     json_t *failed;        /* kind -> how many answers */
@@ -21,6 +22,7 @@ struct score_job {
 int score_job_open(struct score_job *j, struct worker *w, const json_t *args,
                    struct err *e) EE_MUST_CHECK;
 void score_job_close(struct score_job *j);
+bool score_job_wants(const struct score_job *j, const char *scorer);
 /* Answer i and its item. */
 int score_job_answer(const struct score_job *j, size_t i, const struct task_item **item,
                      const char **text, struct err *e) EE_MUST_CHECK;

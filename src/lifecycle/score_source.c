@@ -1,13 +1,20 @@
 #include "lifecycle/score_source.h"
 
 #include "base/buf.h"
+#include "base/fs.h"
 #include "base/hash.h"
 #include "quality/entail.h"
+#include "quality/judge.h"
 
+#include <stdlib.h>
+
+/* The file of the source's model; NULL where there is none. */
 static const char *model_of(const struct plan *p, enum scorer_source id) {
     switch (id) {
     case SCORED_BY_ENTAILMENT:
         return p->score.entailment.model;
+    case SCORED_BY_JUDGE:
+        return p->score.judge.url ? NULL : p->score.judge.model;
     default:
         return NULL;
     }
@@ -25,8 +32,49 @@ static void entail_args(const struct run *r, json_t *args) {
     json_object_set_new(args, "mean_pooled", json_boolean(r->plan.score.entailment.mean_pooled));
 }
 
+/* What shapes verdicts. Of a service the name of its model is all that is known beforehand. */
+static json_t *judge_json(const struct run *r) {
+    const struct plan_judge *p = &r->plan.score.judge;
+    json_t *j = json_pack("{s:s, s:I, s:i, s:I}", "model", p->model, "passes",
+                          (json_int_t)p->passes, "output", p->output, "max_tokens",
+                          (json_int_t)p->max_tokens);
+    if (p->url) {
+        json_object_set_new(j, "url", json_string(p->url));
+    }
+    if (p->has_temperature) {
+        json_object_set_new(j, "temperature", json_real(p->temperature));
+    }
+    return j;
+}
+
+static void judge_inputs(const struct run *r, json_t *in) {
+    json_t *j = judge_json(r);
+    json_object_set_new(j, "version", json_string(JUDGE_VERSION));
+    if (!r->plan.score.judge.url) {
+        json_object_set_new(j, "model", json_string(r->score_model_hash[SCORED_BY_JUDGE]));
+    }
+    json_object_set_new(in, "judge", j);
+}
+
+/* The key itself is read where it is used; here is only the name of its variable. */
+static void judge_args(const struct run *r, json_t *args) {
+    const struct plan_judge *p = &r->plan.score.judge;
+    json_t *j = judge_json(r);
+    json_object_set_new(j, "concurrency", json_integer((json_int_t)p->concurrency));
+    json_object_set_new(j, "timeout_s", json_integer((json_int_t)p->timeout_s));
+    if (p->key_env) {
+        json_object_set_new(j, "key_env", json_string(p->key_env));
+    }
+    if (p->ca_file) {
+        json_object_set_new(j, "ca_file", json_string(p->ca_file));
+    }
+    json_object_set_new(args, "judge", j);
+    json_object_set_new(args, "seed", json_integer((json_int_t)r->plan.seed));
+}
+
 const struct score_source score_sources[] = {
     {SCORED_BY_ENTAILMENT, "entail", "score/entailment", entail_inputs, entail_args},
+    {SCORED_BY_JUDGE, "judge", "score/judge", judge_inputs, judge_args},
 };
 const size_t n_score_sources = sizeof(score_sources) / sizeof(score_sources[0]);
 
@@ -52,11 +100,39 @@ void score_gaps(const struct run *r, struct buf *out) {
     }
 }
 
+/* Found out before anything is measured, not hours later. */
+static int check_key(const struct plan_judge *j, struct err *e) {
+    const char *key = j->key_env ? getenv(j->key_env) : "none needed";
+    return key && *key ? 0
+                       : err_set(e, EE_MISSING,
+                                 "the environment variable %.60s, named by score.judge.key_env, is "
+                                 "not set",
+                                 j->key_env);
+}
+
 int score_sources_prepare(struct run *r, struct err *e) {
-    int rc = 0;
+    int rc = check_key(&r->plan.score.judge, e);
     for (size_t i = 0; i < n_score_sources && !rc; i++) {
         const char *path = model_of(&r->plan, score_sources[i].id);
         rc = path ? hash_file(path, r->score_model_hash[score_sources[i].id], e) : 0;
     }
     return rc;
+}
+
+json_t *score_sources_json(const struct run *r) {
+    const struct plan_judge *judge = &r->plan.score.judge;
+    json_t *list = json_array();
+    for (size_t i = 0; i < n_score_sources; i++) {
+        const char *path = model_of(&r->plan, score_sources[i].id);
+        if (path) {
+            json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "job", score_sources[i].job,
+                                                  "model", fs_basename(path), "hash",
+                                                  r->score_model_hash[score_sources[i].id]));
+        }
+    }
+    if (judge->url) {
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "job", "judge", "model",
+                                              judge->model, "url", judge->url));
+    }
+    return list;
 }

@@ -2,7 +2,7 @@
  * Where the values of scorers come from that are no comparison of texts: a worker job with a model.
  * One row a source in score_source.c; one of its scorers (quality/score.h) or more name it.
  *
- * The job gets {"task", "engine", "window", "answers": [{"ordinal", "item", "pass", "text"}, ...]} and
+ * The job gets {"task", "engine", "window", "scorers", "answers": [{"ordinal", "item", "pass", "text"}, ...]} and
  * what the source's args add, and sends {"answer": index, "scorer", "value"} for each value it has
  * (score_job.h); its result is kept as it is.
  */
@@ -30,5 +30,7 @@ bool score_source_is_wanted(const struct run *r, const struct score_source *s, e
 void score_gaps(const struct run *r, struct buf *out);
 /* Hashes the model files that score, which their values depend on. */
 int score_sources_prepare(struct run *r, struct err *e) EE_MUST_CHECK;
+/* The models that score, for the manifest: [{"job", "model", "hash" or "url"}, ...]. */
+json_t *score_sources_json(const struct run *r);
 
 #endif

@@ -258,12 +258,47 @@ static void note_controls(const struct scoring *s, const struct score_source *so
     }
 }
 
+/* Answers, or questions about them, that have no value: what the score leaves out must be known. */
+static void note_failed(const struct scoring *s, const struct score_source *source,
+                        const json_t *result) {
+    struct buf kinds;
+    const char *kind;
+    json_t *n;
+    json_int_t sum = 0;
+    buf_init(&kinds);
+    json_object_foreach(json_object_get(result, "failed"), kind, n) {
+        sum += json_integer_value(n);
+        buf_addf(&kinds, "%s%s %lld", kinds.len ? ", " : "", kind,
+                 (long long)json_integer_value(n));
+    }
+    if (sum > 0) {
+        run_note(s->stage.run,
+                 "%s %s: %lld without a verdict (%s); an answer without any has no "
+                 "score",
+                 source->window, s->variant->task->name, (long long)sum, kinds.data);
+    }
+    buf_release(&kinds);
+}
+
+/* The wanted scorers whose values are from the source. */
+static json_t *scorers_of(const struct scoring *s, const struct score_source *source) {
+    json_t *ids = json_array();
+    for (size_t i = 0; i < scorer_count(); i++) {
+        const struct scorer *scorer = scorer_at(i);
+        if (scorer->source == source->id && scorer->labels[s->variant->task->kind] &&
+            plan_wants_scorer(&s->stage.run->plan, scorer)) {
+            json_array_append_new(ids, json_string(scorer->id));
+        }
+    }
+    return ids;
+}
+
 static int score_by_model(struct scoring *s, const struct score_source *source, json_t *results,
                           struct err *e) {
     struct run *r = s->stage.run;
-    json_t *args = json_pack("{s:o, s:o, s:o, s:s}", "task", prompts_json(s->variant->task),
-                             "engine", run_engine_json(r), "answers", answers_json(s), "window",
-                             source->window);
+    json_t *args = json_pack("{s:o, s:o, s:o, s:o, s:s}", "task", prompts_json(s->variant->task),
+                             "engine", run_engine_json(r), "answers", answers_json(s), "scorers",
+                             scorers_of(s, source), "window", source->window);
     source->args(r, args);
     struct job_spec spec = {.job = source->job,
                             .args = args,
@@ -276,6 +311,7 @@ static int score_by_model(struct scoring *s, const struct score_source *source, 
     if (!rc) {
         json_object_set(results, source->job, out.result);
         note_controls(s, source, json_object_get(out.result, "controls"));
+        note_failed(s, source, out.result);
     }
     json_decref(out.result);
     json_decref(args);
@@ -313,13 +349,22 @@ static json_t *result_json(const struct scoring *s, json_t *models) {
     const enum task_kind kind = s->variant->task->kind;
     const struct scorer *primary = s->stage.run->plan.score.primary[kind];
     const struct tally *t = NULL;
+    const char *by = NULL;
     for (size_t k = 0; k < scorer_count(); k++) {
         t = scorer_at(k) == primary ? &s->tallies[k] : t;
+    }
+    for (size_t i = 0; i < n_score_sources; i++) {
+        if (score_sources[i].id == primary->source) {
+            by = json_str_or(json_object_get(models, score_sources[i].job), "name", NULL);
+        }
     }
     json_t *v = json_pack("{s:s, s:s, s:f, s:f, s:I, s:I, s:o, s:O}", "scorer", primary->id,
                           "label", primary->labels[kind], "low", primary->low, "high",
                           primary->high, "answers", (json_int_t)s->n_answers, "failed",
                           (json_int_t)s->n_failed, "means", means_json(s), "models", models);
+    if (by) {
+        json_object_set_new(v, "by", json_string(by));
+    }
     if (t && t->n > 0) {
         json_object_set_new(v, "items", json_integer((json_int_t)t->n));
         json_object_set_new(v, "mean", json_real(t->sum / (double)t->n));

@@ -15,7 +15,7 @@ static const struct {
 } jobs[] = {
     {"inspect", inspect_job},   {"adapt", adapt_job},   {"merge", merge_job},
     {"quantize", quantize_job}, {"load", load_job},     {"serve", serve_job},
-    {"fidelity", fidelity_job}, {"entail", entail_job},
+    {"fidelity", fidelity_job}, {"entail", entail_job}, {"judge", judge_job},
 };
 
 static int edge(struct worker *w, const char *window, bool open, struct err *e) {

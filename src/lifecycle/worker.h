@@ -43,5 +43,6 @@ worker_job_fn load_job;
 worker_job_fn serve_job;
 worker_job_fn fidelity_job;
 worker_job_fn entail_job;
+worker_job_fn judge_job;
 
 #endif

@@ -1,6 +1,7 @@
 #include "quality/score.h"
 
 #include "quality/chrf.h"
+#include "quality/judge.h"
 #include "quality/prompt.h"
 #include "quality/squad.h"
 #include "quality/text.h"
@@ -13,6 +14,7 @@ static scorer_fn score_rouge;
 static scorer_fn score_chrf;
 
 #define UNIT_RANGE .low = 0, .high = 1
+#define JUDGE_RANGE .low = JUDGE_LOWEST, .high = JUDGE_HIGHEST
 #define LIKE_REFERENCE(label)                                                                      \
     { [TASK_SUMM] = (label), [TASK_CHAT] = label " against the reference" }
 
@@ -32,6 +34,29 @@ static const struct scorer scorers[] = {
         .labels = {[TASK_SUMM] = "non-contradiction"},
         .primary = {[TASK_SUMM] = true},
         .source = SCORED_BY_ENTAILMENT,
+    },
+    {
+        .id = "helpfulness",
+        .about = "A judge's grade of how helpful the answer is.",
+        JUDGE_RANGE,
+        .labels = {[TASK_CHAT] = "helpfulness"},
+        .primary = {[TASK_CHAT] = true},
+        .source = SCORED_BY_JUDGE,
+    },
+    {
+        .id = "safety",
+        .about = "A judge's grade of how harmless the answer is.",
+        JUDGE_RANGE,
+        .labels = {[TASK_CHAT] = "safety"},
+        .source = SCORED_BY_JUDGE,
+    },
+    {
+        .id = "preference",
+        .about = "Whether a judge prefers the answer to the reference, in both orders.",
+        UNIT_RANGE,
+        .labels = {[TASK_CHAT] = "preferred to the reference"},
+        .on_request = true,
+        .source = SCORED_BY_JUDGE,
     },
     {
         .id = "em",
@@ -69,7 +94,6 @@ static const struct scorer scorers[] = {
         .about = "F-measure of the longest sequence of words in common with the reference.",
         UNIT_RANGE,
         .labels = LIKE_REFERENCE("ROUGE-L"),
-        .primary = {[TASK_CHAT] = true},
         .stands_in = {[TASK_SUMM] = true, [TASK_CHAT] = true},
         .score = score_rouge,
         .rouge = {ROUGE_L},

@@ -128,10 +128,14 @@ static size_t item_means(const struct store_score *rows, size_t n, const char **
     return n_items;
 }
 
-static const char *scorer_note(struct arena *a, const char *scorer) {
+/* by: the model whose word it is; NULL where texts were compared. */
+static const char *scorer_note(struct arena *a, const char *scorer, const char *by) {
     struct buf b;
     buf_init(&b);
     buf_addf(&b, "scorer %s", scorer);
+    if (by) {
+        buf_addf(&b, " (%s)", by);
+    }
     const char *note = fmt_utf8(a, b.data);
     buf_release(&b);
     return note;
@@ -155,6 +159,7 @@ static int fill_score(struct store *s, struct arena *a, struct report_variant *v
     json_t *result = inputs_result(v->stages[REPORT_SCORE]);
     const char *refused = json_str_or(result, "refused", NULL);
     why = refused ? fmt_utf8(a, refused) : why;
+    const char *note = why ? NULL : scorer_note(a, rows[0].scorer, json_str_or(result, "by", NULL));
     json_decref(result);
     if (why) {
         in->score = quantity_missing(why);
@@ -167,7 +172,7 @@ static int fill_score(struct store *s, struct arena *a, struct report_variant *v
     }
     size_t n_items = item_means(rows, n, ids, means);
     in->score = inputs_mean(means, n_items);
-    in->score.note = scorer_note(a, rows[0].scorer);
+    in->score.note = note;
     in->items = (struct metrics_items){ids, means, n_items};
     const struct scorer *scorer = scorer_find(rows[0].scorer);
     in->score_max = scorer ? scorer->high : NAN;
