@@ -8,7 +8,7 @@ import unittest
 import unittest.mock
 
 import judge_server
-from harness import FAILED, MODEL, USAGE, Case, environment, f16_model, plan, tiny_model, write_plan
+from harness import FAILED, MODEL, Case, environment, f16_model, plan, tiny_model, write_plan
 
 KEY = "sk-very-secret-4f9a7c1e"
 CHAT = [
@@ -73,7 +73,7 @@ class Service(Judged):
         self.assertNotIn("do not trust", done.err)
         # Who judged is on the report's source label, in the figures, and in the manifest.
         self.assertSays(done.out, "chat helpfulness (gpt-scripted)")
-        score = next(m for m in run.metrics() if m["metric"] == "score" and m["profile"] == "full")
+        score = next(m for m in run.metrics() if m["metric"] == "score")
         self.assertEqual((score["value"], score["n"]), ("7", "3"))
         self.assertSays(score["label"], "scorer helpfulness (gpt-scripted)")
         manifest = json.loads((run.path / "manifest.json").read_text())
@@ -170,7 +170,7 @@ class Service(Judged):
             with self.subTest(fault=fault), judge_server.serving(fault=fault, hits=1) as judge:
                 run, done = self.measure(self.plan(self.settings(judge, timeout_s=60)), out=fault)
                 by = self.result(run)["models"]["judge"]
-                self.assertEqual((by["failed"], by["verdicts"], by["requests"]), ({}, 9, 10))
+                self.assertEqual((by["failed"], by["verdicts"], len(judge.requests)), ({}, 9, 10))
                 self.assertNotIn("without a verdict", done.err)
 
     def test_what_does_not_pass_ends_at_the_deadline(self):
@@ -222,7 +222,7 @@ class Service(Judged):
             self.assertSays(done.err, "NO_SUCH_KEY_HERE", "score.judge.key_env", "is not set")
             self.assertEqual(judge.requests, [])
             content["score"]["judge"]["key_env"] = KEY
-            done = self.edge_eval("run", write_plan(self.dir, content), "--out", "other", code=USAGE)
+            done = self.edge_eval("run", write_plan(self.dir, content), "--out", "other", code=FAILED)
             self.assertSays(done.err, "key_env should be the name of an environment variable")
             self.assertNotIn(KEY, done.out + done.err)
 

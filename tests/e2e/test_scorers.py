@@ -64,7 +64,7 @@ class Entailment(Scored):
         self.assertEqual(len(scores), 2)
         for m in scores.values():
             self.assertEqual(m["reason"], "", m)
-        self.assertSays(done.out, "rag entailment, summ non_contradiction")
+        self.assertSays(done.out, "rag entailment (nli.gguf), summ non_contradiction")
         self.assertNotIn("no score S", done.err)
         right = model["controls"]["right"]
         self.assertEqual(f"got {right} of 8 control questions right; do not trust" in done.err, right < 7)
