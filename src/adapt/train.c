@@ -85,6 +85,7 @@ static int fill_result(struct trainer *t, struct arena *a, struct err *e) {
     r->best_validation = s->best_validation;
     r->stopped_early = s->stopped_early;
     r->train_s = clock_ns_to_s(t->train_ns);
+    r->first_step_s = t->train_ns > 0 ? clock_ns_to_s(t->first_step_ns) : NAN;
     r->tokens_per_s = t->train_ns > 0 ? (double)(s->n_tokens - t->resumed_tokens) / r->train_s
                                       : NAN;
     for (int i = 0; i < TRAIN_PHASES; i++) {
@@ -149,6 +150,7 @@ json_t *train_result_json(const struct train_result *r, bool curve) {
     put_number(o, "first_validation_loss", r->first_validation);
     put_number(o, "best_validation_loss", r->best_validation);
     put_number(o, "train_s", r->train_s);
+    put_number(o, "first_step_s", r->first_step_s);
     put_number(o, "tokens_per_s", r->tokens_per_s);
     put_number(o, "forecast_bytes", r->forecast_bytes);
     put_number(o, "peak_bytes", r->peak_bytes);

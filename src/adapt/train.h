@@ -140,6 +140,7 @@ struct train_result {
     bool stopped_early;
     int64_t resumed_from; /* step; 0: from the start */
     double train_s;       /* steps alone, in this process */
+    double first_step_s;  /* of it: a device that starts up does so here */
     double tokens_per_s;  /* in this process */
     double phase_s[TRAIN_PHASES];
     double forecast_bytes;

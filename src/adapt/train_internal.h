@@ -53,6 +53,7 @@ struct trainer {
     struct train_result *result;
     int64_t resumed_tokens; /* of state.n_tokens, from before this process */
     int64_t train_ns;
+    int64_t first_step_ns; /* of train_ns */
     int64_t phase_ns[TRAIN_PHASES];
     struct arena arena;
 };

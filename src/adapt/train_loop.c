@@ -229,7 +229,9 @@ static int one_step(struct trainer *t, const struct epoch_order *o, struct err *
     if (rc) {
         return rc == EE_STOPPED ? save_stopped(t, e) : rc;
     }
-    t->train_ns += clock_mono_ns() - begin_ns;
+    const int64_t took_ns = clock_mono_ns() - begin_ns;
+    t->first_step_ns = t->train_ns > 0 ? t->first_step_ns : took_ns;
+    t->train_ns += took_ns;
     point.loss = sums.loss;
     s->step++;
     s->micro += n;
