@@ -106,6 +106,18 @@ static void heads_that_differ_by_layer_count_as_the_most(void **state) {
     assert_int_equal(gguf_info_kv_token_bytes(&info), 3 * 3 * (32 + 32) * 2);
 }
 
+/* The embedding is only looked up in, unless it is the output's matrix too: then a device has it. */
+static void an_embedding_of_its_own_stays_on_the_host(void **state) {
+    struct err e = ERR_INIT;
+    struct gguf_info info;
+    struct gguf_make m = gguf_make_default;
+    OK(gguf_info_read(make(state, &m), &info, NULL, &e));
+    assert_int_equal(info.host_bytes, 0);
+    m.untied = true;
+    OK(gguf_info_read(make(state, &m), &info, NULL, &e));
+    assert_int_equal(info.host_bytes, 2 * 261 * 64);
+}
+
 static void what_cannot_answer_is_told_apart(void **state) {
     struct gguf_make no_tokenizer = gguf_make_default;
     struct gguf_make no_weights = gguf_make_default;
@@ -224,6 +236,7 @@ int main(void) {
         cmocka_unit_test(the_type_of_a_file_is_that_of_most_matrices),
         cmocka_unit_test(k_quants_need_every_row_to_be_a_multiple_of_256),
         cmocka_unit_test(heads_that_differ_by_layer_count_as_the_most),
+        cmocka_unit_test(an_embedding_of_its_own_stays_on_the_host),
         cmocka_unit_test(what_cannot_answer_is_told_apart),
         cmocka_unit_test(a_file_without_an_architecture_is_no_model),
         cmocka_unit_test(a_file_cut_anywhere_is_refused),

@@ -45,6 +45,8 @@ struct engine_info {
     char device[128]; /* "CPU" or the accelerator's name */
     int64_t n_params;
     int64_t weights_bytes;
+    int64_t
+        host_weights_bytes; /* of them, with all layers on an accelerator: on the host; else 0 */
     int64_t kv_bytes;       /* by arithmetic, for the context as created; 0 with skip_checks */
     int64_t kv_token_bytes; /* per token of one sequence; 0 with skip_checks */
     int n_ctx_seq;          /* as created; at least what was asked for */

@@ -79,6 +79,18 @@ static void read_shape(const struct gguf_context *g, struct gguf_info *info) {
     info->head_dim_v = info->head_dim_v ? info->head_dim_v : head_dim;
 }
 
+/* Tensors that tokens are looked up in, by the engine's names for them. */
+static bool is_lookup(const char *name) {
+    static const char *const starts[] = {"token_embd", "token_types.", "position_embd.",
+                                         "per_layer_token_embd."};
+    for (size_t i = 0; i < sizeof(starts) / sizeof(starts[0]); i++) {
+        if (strncmp(name, starts[i], strlen(starts[i])) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Fails when a tensor's bytes lie past the end of the file: the file was cut off. */
 static int read_tensors(const struct gguf_context *g, const char *path, struct gguf_info *info,
                         json_t *types, struct err *e) {
@@ -98,6 +110,11 @@ static int read_tensors(const struct gguf_context *g, const char *path, struct g
         }
         info->n_params += ne[0] * ne[1] * ne[2] * ne[3];
         info->tensor_bytes += (int64_t)bytes;
+        /* Without a matrix of its own the output is the embedding, and a copy goes to the device. */
+        const char *name = gguf_get_tensor_name(g, i);
+        bool tied = strcmp(name, "token_embd.weight") == 0 &&
+                    gguf_find_tensor(g, "output.weight") < 0;
+        info->host_bytes += is_lookup(name) && !tied ? (int64_t)bytes : 0;
         json_t *count = json_object_get(types, ggml_type_name(type));
         json_object_set_new(types, ggml_type_name(type),
                             json_integer(json_integer_value(count) + 1));

@@ -19,6 +19,9 @@ struct gguf_info {
     char file_type[16]; /* most used weight type among matrices: "F16", "Q4_1" */
     int64_t n_params;
     int64_t tensor_bytes;
+    int64_t
+        host_bytes; /* of them: what the engine keeps on the host for looking up tokens, even where
+                           an accelerator holds the rest; 0 where it is the output's matrix as well */
     int64_t file_bytes;
     int64_t n_layers;
     int64_t n_embd;

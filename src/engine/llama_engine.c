@@ -139,6 +139,7 @@ static void fill_info(struct engine *g, const struct engine_opts *o, const struc
     name_device(gpu, info->device, sizeof(info->device));
     info->n_params = (int64_t)llama_model_n_params(g->model);
     info->weights_bytes = (int64_t)llama_model_size(g->model);
+    info->host_weights_bytes = gpu && o->n_gpu_layers == ENGINE_ALL_GPU_LAYERS ? f->host_bytes : 0;
     info->kv_token_bytes = gguf_info_kv_token_bytes(f);
     info->kv_bytes = info->kv_token_bytes * llama_n_ctx(g->ctx);
     /* With one cache for all, a sequence could take what the others were promised. */

@@ -150,11 +150,12 @@ static int serve_once(struct serving *s, int64_t repeat, struct err *e) {
 
 static json_t *memory_json(const struct serving *s, const struct engine_info *info) {
     uint64_t peak = machine_self_memory_bytes("VmHWM");
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "weights", (json_int_t)info->weights_bytes,
-                     "kv", (json_int_t)info->kv_bytes, "used_kv",
-                     (json_int_t)(s->peak_kv_tokens * info->kv_token_bytes), "rss_before",
-                     (json_int_t)s->rss_before_bytes, "rss_peak", (json_int_t)peak, "device",
-                     (json_int_t)info->device_taken_bytes);
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "weights",
+                     (json_int_t)(info->weights_bytes - info->host_weights_bytes), "host_weights",
+                     (json_int_t)info->host_weights_bytes, "kv", (json_int_t)info->kv_bytes,
+                     "used_kv", (json_int_t)(s->peak_kv_tokens * info->kv_token_bytes),
+                     "rss_before", (json_int_t)s->rss_before_bytes, "rss_peak", (json_int_t)peak,
+                     "device", (json_int_t)info->device_taken_bytes);
 }
 
 static json_t *serving_result(const struct serving *s, const json_t *args) {
@@ -308,6 +309,7 @@ static int on_row(const json_t *row, void *ctx, struct err *e) {
 
 static int put_memory(struct run *r, int64_t stage_id, const json_t *m, struct err *e) {
     const double weights = json_num_or(m, "weights", 0);
+    const double host_weights = json_num_or(m, "host_weights", 0);
     const double kv = json_num_or(m, "kv", 0);
     const double rss = json_num_or(m, "rss_peak", 0);
     const double device = json_num_or(m, "device", 0);
@@ -317,6 +319,7 @@ static int put_memory(struct run *r, int64_t stage_id, const json_t *m, struct e
     const double compute = (gpu ? device : rss - json_num_or(m, "rss_before", 0)) - weights - kv;
     const struct store_memory rows[] = {
         {"weights", where, weights, "reported by the engine"},
+        {"host_weights", "host", host_weights, "arithmetic: the token embedding stays on the host"},
         {"kv", where, kv, "arithmetic: reserved cells"},
         {"used_kv", where, json_num_or(m, "used_kv", 0), "arithmetic: most tokens held at once"},
         {"rss_peak", "host", rss, "VmHWM of the worker"},
@@ -329,7 +332,8 @@ static int put_memory(struct run *r, int64_t stage_id, const json_t *m, struct e
     int rc = 0;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]) && !rc; i++) {
         if ((!split && !strcmp(rows[i].part, "compute")) ||
-            (!gpu && !strcmp(rows[i].part, "device_peak"))) {
+            (!gpu && !strcmp(rows[i].part, "device_peak")) ||
+            (host_weights <= 0 && !strcmp(rows[i].part, "host_weights"))) {
             continue;
         }
         rc = store_memory_put(r->store, stage_id, &rows[i], e);

@@ -220,7 +220,7 @@ int store_cold_starts(struct store *s, int64_t stage_id, struct arena *a,
                       struct store_cold_start **out, size_t *n, struct err *e) EE_MUST_CHECK;
 
 struct store_memory {
-    const char *part;   /* weights, kv, compute, used_kv, rss_peak, device_peak */
+    const char *part;   /* weights, host_weights, kv, compute, used_kv, rss_peak, device_peak */
     const char *device; /* host, gpu0, ... */
     double bytes;
     const char *source; /* "reported by the engine", "arithmetic", "VmHWM", ... */
