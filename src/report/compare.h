@@ -5,6 +5,8 @@
 #ifndef REPORT_COMPARE_H
 #define REPORT_COMPARE_H
 
+#include "report/collect.h"
+
 #include "base/buf.h"
 #include "base/err.h"
 
@@ -15,6 +17,7 @@ struct compare_opts {
     /* Words that name two variants, such as {"int4", "fp16"}: those are compared, in each task.
      * NULL: each variant with the fp16 one of its kind. */
     const char *between[2];
+    const struct report_what_if *what_if; /* the same for all runs; NULL: as each was stored */
     bool as_json;
 };
 

@@ -57,6 +57,7 @@ struct compare_set {
     struct report_run **loaded; /* runs that the set frees; NULL for runs of a caller */
     const struct report_run *const *runs;
     size_t n_runs;
+    const struct report_what_if *what_if; /* that all runs were loaded with; NULL: none */
     struct compare_group *groups;
     size_t n_groups;
 };
@@ -88,9 +89,10 @@ struct compare_differences {
     size_t n;
 };
 
-/* Loads the runs; everything lies in the set until compare_set_free. */
-int compare_set_load(const char *const *run_dirs, size_t n, struct compare_set **out,
-                     struct err *e) EE_MUST_CHECK;
+/* Loads the runs, with other costs than their own unless what_if is NULL; everything lies in the set
+ * until compare_set_free. */
+int compare_set_load(const char *const *run_dirs, size_t n, const struct report_what_if *what_if,
+                     struct compare_set **out, struct err *e) EE_MUST_CHECK;
 /* Of loaded runs, which must live as long as the set. Latencies have no intervals then. */
 int compare_set_of(const struct report_run *const *runs, size_t n, struct compare_set **out,
                    struct err *e) EE_MUST_CHECK;

@@ -110,6 +110,11 @@ int compare_json(const struct compare_set *s, const struct compare_differences *
     struct jobj doc = jobj_new();
     jobj_put_str(&doc, "format", "edge-eval compare");
     jobj_put(&doc, "format_version", json_integer(FORMAT_VERSION));
+    json_t *sets = json_array();
+    for (size_t i = 0; s->what_if && i < s->what_if->n_sets; i++) {
+        doc.failed = json_array_append_new(sets, json_string(s->what_if->sets[i])) || doc.failed;
+    }
+    jobj_put(&doc, "sets", sets);
     json_t *groups = json_array();
     int rc = 0;
     for (size_t i = 0; !rc && i < s->n_groups; i++) {

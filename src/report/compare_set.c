@@ -342,11 +342,12 @@ static int fill_set(struct compare_set *s, const char *const *run_dirs, struct e
     return rc;
 }
 
-static int load_runs(struct compare_set *s, const char *const *run_dirs, size_t n, struct err *e) {
+static int load_runs(struct compare_set *s, const char *const *run_dirs, size_t n,
+                     const struct report_what_if *what_if, struct err *e) {
     s->loaded = (struct report_run **)calloc(n + 1, sizeof(void *));
     int rc = s->loaded ? 0 : out_of_memory(e);
     for (size_t i = 0; !rc && i < n; i++) {
-        rc = report_run_load(run_dirs[i], &s->loaded[i], e);
+        rc = report_run_load_as(run_dirs[i], what_if, &s->loaded[i], e);
         s->n_runs += rc == 0;
     }
     s->runs = (const struct report_run *const *)s->loaded;
@@ -362,14 +363,15 @@ static int finish(struct compare_set *s, int rc, struct compare_set **out) {
     return 0;
 }
 
-int compare_set_load(const char *const *run_dirs, size_t n, struct compare_set **out,
-                     struct err *e) {
+int compare_set_load(const char *const *run_dirs, size_t n, const struct report_what_if *what_if,
+                     struct compare_set **out, struct err *e) {
     struct compare_set *s = calloc(1, sizeof(*s));
     *out = NULL;
     if (!s) {
         return out_of_memory(e);
     }
-    int rc = load_runs(s, run_dirs, n, e);
+    s->what_if = what_if;
+    int rc = load_runs(s, run_dirs, n, what_if, e);
     return finish(s, rc ? rc : fill_set(s, run_dirs, e), out);
 }
 

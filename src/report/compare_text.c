@@ -35,6 +35,20 @@ static void add_machines(const struct compare_set *s, struct buf *out) {
     buf_release(&b);
 }
 
+static void add_what_if(const struct compare_set *s, struct buf *out) {
+    if (!s->what_if) {
+        return;
+    }
+    struct buf b;
+    buf_init(&b);
+    for (size_t i = 0; i < s->what_if->n_sets; i++) {
+        buf_addf(&b, "%s, ", s->what_if->sets[i]);
+    }
+    buf_addf(&b, "prices of %.10s; else as the runs' plans have it", s->what_if->as_of);
+    fmt_wrap_buf(out, "what if  ", &b, WIDTH);
+    buf_release(&b);
+}
+
 /* A mark for modelled energy, as in reports. */
 static void add_cell(const struct compare_variant *c, enum compare_axis axis, struct buf *cell) {
     const struct metric_row *row = c->rows[axis];
@@ -168,6 +182,7 @@ static int add_group(const struct compare_group *g, const struct compare_differe
 int compare_text(const struct compare_set *s, const struct compare_differences *d, struct buf *out,
                  struct err *e) {
     add_machines(s, out);
+    add_what_if(s, out);
     int rc = 0;
     for (size_t i = 0; !rc && i < s->n_groups; i++) {
         rc = add_group(&s->groups[i], d, out, e);

@@ -57,6 +57,22 @@ class Compare(harness.Case):
         self.assertNotEqual(group["differences"][0]["cost"]["verdict"], "refused")
         self.assertEqual([n for n in group["notes"] if n.startswith("cost")], [])
 
+    def test_other_costs_without_measuring_again(self):
+        path = self.make("out", cost=COST)
+        dear = ("--set", "cloud=3.5", "--set=ops=1")
+        before, after = (self.compare(path, *args)["groups"][0]["variants"] for args in ((), dear))
+        for v, w in zip(before, after):
+            self.assertGreater(w["cost"]["value"], 2 * v["cost"]["value"])
+            self.assertEqual(w["energy"], v["energy"])
+        self.assertEqual(self.compare(path, *dear)["sets"], ["cloud=3.5", "ops=1"])
+        self.assertSays(self.edge_eval("compare", path, *dear).out, "what if  cloud=3.5, ops=1, prices of ")
+        ours = self.dir / "ours.yaml"
+        ours.write_text("currency: USD\ncloud:\n  ours: {per_hour: 0.7, gpus: 1, source: contract, date: 2026-11-01}\n")
+        told = self.compare(path, "--prices", ours, "--set", "cloud=ours")["groups"][0]["variants"]
+        self.assertGreater(told[0]["cost"]["value"], before[0]["cost"]["value"])
+        done = self.edge_eval("compare", path, "--set", "clout=3", code=harness.USAGE)
+        self.assertSays(done.err, "clout")
+
     def test_two_runs_and_what_is_not_compared(self):
         left = self.make("left")
         right = self.dir / "right"
