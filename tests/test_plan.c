@@ -431,7 +431,7 @@ static void mistakes_in_settings(void **state) {
         {START "sampling: {top_k: 0.5}\n",
          "3:19: top_k is \"0.5\"; it should be a whole number from 0 to 1000000"},
         {START "engine: {layers: 1}\n", "3:10: unknown key \"layers\" in engine; allowed: threads, "
-                                        "gpu_layers, batch, kv, device_sampling"},
+                                        "gpu_layers, batch, kv, device_sampling, server"},
         {START "engine: {threads: 0}\n",
          "3:19: threads is \"0\"; it should be a whole number from 1 to 1024"},
         {START "engine: {gpu_layers: some}\n", "3:22: gpu_layers (a number, or all) is \"some\"; "
