@@ -121,6 +121,7 @@ static void models_that_score(void **state) {
                 "primary: {rag: entailment, summ: rougeL}}\n",
           &a, &p);
     assert_false(p.score.entailment.mean_pooled);
+    assert_false(plan_wants_scorer(&p, scorer_find("similarity")));
     assert_int_equal(p.score.passes, 3);
     assert_string_equal(p.score.primary[TASK_SUMM]->id, "rougeL");
     arena_release(&a);
@@ -139,8 +140,9 @@ static void judges(void **state) {
     assert_false(plan_wants_scorer(&p, scorer_find("preference")));
     arena_release(&a);
     check(*state,
-          START "score: {also: [preference], judge: {url: 'https://api.example.com/v1', model: big, "
-                "key_env: JUDGE_KEY_2, passes: 3, temperature: 0.7, output: json, timeout_s: 9}}\n",
+          START
+          "score: {also: [preference], judge: {url: 'https://api.example.com/v1', model: big, "
+          "key_env: JUDGE_KEY_2, passes: 3, temperature: 0.7, output: json, timeout_s: 9}}\n",
           &a, &p);
     assert_string_equal(p.score.judge.model, "big");
     assert_string_equal(p.score.judge.url, "https://api.example.com/v1");
@@ -161,8 +163,7 @@ static void mistakes_about_judges_are_named(void **state) {
         {"{}", "3:16: judge needs a model: a GGUF file, or with url the name of one there"},
         {"{url: 'http://h/v1'}",
          "3:16: judge needs a model: a GGUF file, or with url the name of one there"},
-        {"{model: own.gguf, key_env: KEY}",
-         "3:43: key_env goes with url; a model file has none"},
+        {"{model: own.gguf, key_env: KEY}", "3:43: key_env goes with url; a model file has none"},
         {"{url: 'http://h/v1', model: m, key_env: sk-123-secret}",
          "3:56: key_env should be the name of an environment variable in capitals, such as "
          "JUDGE_API_KEY; a key itself has no place in a plan"},
@@ -184,12 +185,24 @@ static void mistakes_about_judges_are_named(void **state) {
         snprintf(text, sizeof(text), "%sscore: {judge: %s}\n", START, rows[i].text);
         refuses(*state, text, rows[i].want);
     }
-    refuses(*state, START "score: {also: [preference]}\n",
-            "3:16: preference cannot be scored: no model judges answers: name one in score.judge, or "
-            "let the comparison of texts stand in with score: {primary: text}");
+    refuses(
+        *state, START "score: {also: [preference]}\n",
+        "3:16: preference cannot be scored: no model judges answers: name one in score.judge, or "
+        "let the comparison of texts stand in with score: {primary: text}");
 }
 
-#define ON_REQUEST "preference, rougeLsum, rouge1-stem, rouge2-stem, rougeL-stem, rougeLsum-stem, chrf"
+static void embedding_models(void **state) {
+    struct arena a;
+    struct plan p;
+    check(*state, START "score: {similarity: {model: own.gguf, prefix: 'query: '}}\n", &a, &p);
+    assert_non_null(strstr(p.score.similarity.model, "/own.gguf"));
+    assert_string_equal(p.score.similarity.prefix, "query: ");
+    assert_true(plan_wants_scorer(&p, scorer_find("similarity")));
+    arena_release(&a);
+}
+
+#define ON_REQUEST                                                                                 \
+    "preference, rougeLsum, rouge1-stem, rouge2-stem, rougeL-stem, rougeLsum-stem, chrf"
 
 static void mistakes_are_named(void **state) {
     static const struct {
@@ -198,7 +211,7 @@ static void mistakes_are_named(void **state) {
     } rows[] = {
         {"score: {as: 1}\n",
          "3:9: unknown key \"as\" in score; allowed: primary, also, passes, entailment, "
-         "judge"},
+         "judge, similarity"},
         {"score: {also: chrf}\n", "3:15: also should be a list of scorers such as [rougeL-stem]"},
         {"score: {also: [chrf, bleu]}\n",
          "3:22: \"bleu\" is no scorer on request; there are " ON_REQUEST},
@@ -217,6 +230,10 @@ static void mistakes_are_named(void **state) {
         {"score: {entailment: {}}\n", "3:21: entailment needs a model: a GGUF file"},
         {"score: {entailment: {model: own.gguf, pooling: cls}}\n",
          "3:48: pooling is \"cls\"; allowed: mean"},
+        {"score: {similarity: {prefix: x}}\n",
+         "3:21: similarity needs a model: an embedding model's GGUF file"},
+        {"score: {similarity: yes}\n",
+         "3:21: similarity should be a mapping (key: value); allowed: model, prefix"},
         {"score: {passes: 3}\n",
          "3:17: passes repeat each other word for word with greedy decoding; "
          "set sampling.temperature"},
@@ -242,6 +259,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(scorers_on_request, setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(primary_scores, setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(models_that_score, setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(embedding_models, setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(judges, setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(mistakes_about_judges_are_named, setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(mistakes_are_named, setup, scratch_teardown),

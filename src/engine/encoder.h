@@ -38,7 +38,7 @@ int encoder_open(const struct encoder_opts *opts, struct encoder **out,
                  struct err *e) EE_MUST_CHECK;
 void encoder_close(struct encoder *c);
 
-/* Tokens that a text, or the two texts of a pair together, may have. */
+/* Tokens that encoder_tokenize may give for a text, or for the two texts of a pair together. */
 size_t encoder_room(const struct encoder *c);
 int encoder_tokenize(struct encoder *c, const char *text, size_t len, struct arena *a,
                      int32_t **tokens, size_t *n_tokens, struct err *e) EE_MUST_CHECK;

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEFAULT_MAX_TOKENS = 512, MAX_SPECIAL = 4 };
+enum { DEFAULT_MAX_TOKENS = 512 };
 
 struct encoder {
     struct llama_model *model;
@@ -17,7 +17,7 @@ struct encoder {
     const struct llama_vocab *vocab;
     enum encoder_use use;
     int max_tokens;
-    size_t n_special; /* tokens around a text, or around and between those of a pair */
+    size_t n_special; /* tokens around and between the texts of a pair */
     llama_token begin;
     llama_token end;
     bool double_end; /* between the texts of a pair: "</s></s>" of RoBERTa */
@@ -149,8 +149,7 @@ static int choose_special(struct encoder *c, const char *path, struct err *e) {
     c->end = llama_vocab_eos(c->vocab);
     c->end = c->end == LLAMA_TOKEN_NULL ? llama_vocab_sep(c->vocab) : c->end;
     if (c->use == ENCODER_EMBED) {
-        c->n_special = MAX_SPECIAL / 2;
-        return 0;
+        return 0; /* encoder_tokenize puts them there */
     }
     char arch[64] = "";
     llama_model_meta_val_str(c->model, "general.architecture", arch, sizeof(arch));

@@ -64,6 +64,10 @@ struct plan_score {
         bool mean_pooled;  /* the user's word on a ModernBERT classifier, see engine/encoder.h */
     } entailment;
     struct plan_judge judge;
+    struct {
+        const char *model;  /* an embedding model; NULL: none */
+        const char *prefix; /* that it was trained to see before a text; "" */
+    } similarity;
 };
 
 struct plan {

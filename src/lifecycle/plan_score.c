@@ -21,6 +21,8 @@ const char *plan_source_gap(const struct plan *p, enum scorer_source source) {
         [SCORED_BY_ENTAILMENT] =
             "no model judges entailment: name one in score.entailment.model, or "
             "let the comparison of texts stand in with score: {primary: text}",
+        [SCORED_BY_SIMILARITY] =
+            "no embedding model compares answers: name one in score.similarity",
         [SCORED_BY_JUDGE] = "no model judges answers: name one in score.judge, or let the "
                             "comparison of texts stand in with score: {primary: text}",
     };
@@ -28,6 +30,7 @@ const char *plan_source_gap(const struct plan *p, enum scorer_source source) {
         [SCORED_BY_TEXT] = true,
         [SCORED_BY_ENTAILMENT] = p->score.entailment.model != NULL,
         [SCORED_BY_JUDGE] = p->score.judge.model != NULL,
+        [SCORED_BY_SIMILARITY] = p->score.similarity.model != NULL,
     };
     return there[source] ? NULL : gaps[source];
 }
@@ -191,6 +194,19 @@ static int check_also(const struct reader *r, struct ynode list, struct err *e) 
     return 0;
 }
 
+static int read_similarity(struct reader *r, struct ynode n, struct err *e) {
+    static const char *const keys[] = {"model", "prefix", NULL};
+    const char *prefix = "";
+    int rc = ymap_check(n, "similarity", keys, e);
+    rc = rc ? rc : read_model_path(r, ymap_get(n, "model"), &r->score->similarity.model, e);
+    rc = rc ? rc : ynode_str(ymap_get(n, "prefix"), "prefix", &prefix, e);
+    if (!rc && !r->score->similarity.model) {
+        rc = ynode_fail(n, e, "similarity needs a model: an embedding model's GGUF file");
+    }
+    r->score->similarity.prefix = rc ? NULL : arena_strdup(r->arena, prefix);
+    return rc || r->score->similarity.prefix ? rc : no_memory(e);
+}
+
 static int read_passes(struct reader *r, struct ynode n, struct err *e) {
     int rc = ynode_int(n, "passes", 1, 1000, &r->score->passes, e);
     if (!rc && r->score->passes > 1 && r->plan->sampling.temperature <= 0) {
@@ -203,7 +219,8 @@ static int read_passes(struct reader *r, struct ynode n, struct err *e) {
 
 int plan_score_read(struct ynode n, const char *plan_dir, struct arena *a, struct plan *p,
                     struct err *e) {
-    static const char *const keys[] = {"primary", "also", "passes", "entailment", "judge", NULL};
+    static const char *const keys[] = {"primary", "also",       "passes", "entailment",
+                                       "judge",   "similarity", NULL};
     struct reader r = {.plan_dir = plan_dir, .arena = a, .score = &p->score, .plan = p};
     for (int k = 0; k < TASK_KINDS; k++) {
         p->score.primary[k] = scorer_primary((enum task_kind)k);
@@ -216,6 +233,9 @@ int plan_score_read(struct ynode n, const char *plan_dir, struct arena *a, struc
     rc = rc ? rc : read_passes(&r, ymap_get(n, "passes"), e);
     rc = rc ? rc : read_entailment(&r, ymap_get(n, "entailment"), e);
     rc = rc ? rc : plan_judge_read(ymap_get(n, "judge"), plan_dir, a, &p->score.judge, e);
+    if (!rc && ynode_present(ymap_get(n, "similarity"))) {
+        rc = read_similarity(&r, ymap_get(n, "similarity"), e);
+    }
     rc = rc ? rc : check_also(&r, ymap_get(n, "also"), e);
     return rc ? rc : read_primary(&r, ymap_get(n, "primary"), e);
 }

@@ -5,6 +5,7 @@
 #include "base/hash.h"
 #include "quality/entail.h"
 #include "quality/judge.h"
+#include "quality/similarity.h"
 
 #include <stdlib.h>
 
@@ -15,6 +16,8 @@ static const char *model_of(const struct plan *p, enum scorer_source id) {
         return p->score.entailment.model;
     case SCORED_BY_JUDGE:
         return p->score.judge.url ? NULL : p->score.judge.model;
+    case SCORED_BY_SIMILARITY:
+        return p->score.similarity.model;
     default:
         return NULL;
     }
@@ -72,9 +75,22 @@ static void judge_args(const struct run *r, json_t *args) {
     json_object_set_new(args, "seed", json_integer((json_int_t)r->plan.seed));
 }
 
+static void similarity_inputs(const struct run *r, json_t *in) {
+    json_object_set_new(in, "similarity",
+                        json_pack("{s:s, s:s, s:s}", "version", SIMILARITY_VERSION, "model",
+                                  r->score_model_hash[SCORED_BY_SIMILARITY], "prefix",
+                                  r->plan.score.similarity.prefix));
+}
+
+static void similarity_args(const struct run *r, json_t *args) {
+    json_object_set_new(args, "model", json_string(r->plan.score.similarity.model));
+    json_object_set_new(args, "prefix", json_string(r->plan.score.similarity.prefix));
+}
+
 const struct score_source score_sources[] = {
     {SCORED_BY_ENTAILMENT, "entail", "score/entailment", entail_inputs, entail_args},
     {SCORED_BY_JUDGE, "judge", "score/judge", judge_inputs, judge_args},
+    {SCORED_BY_SIMILARITY, "similarity", "score/similarity", similarity_inputs, similarity_args},
 };
 const size_t n_score_sources = sizeof(score_sources) / sizeof(score_sources[0]);
 

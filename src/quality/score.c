@@ -59,6 +59,14 @@ static const struct scorer scorers[] = {
         .source = SCORED_BY_JUDGE,
     },
     {
+        .id = "similarity",
+        .about = "Cosine between the answer's and the reference's vectors by an embedding model.",
+        .low = -1,
+        .high = 1,
+        .labels = LIKE_REFERENCE("similarity"),
+        .source = SCORED_BY_SIMILARITY,
+    },
+    {
         .id = "em",
         .about = "Share of answers equal to a right one after SQuAD's normalization.",
         UNIT_RANGE,

@@ -19,6 +19,7 @@ enum scorer_source {
     SCORED_BY_TEXT,       /* score() of its row */
     SCORED_BY_ENTAILMENT, /* a model of natural language inference */
     SCORED_BY_JUDGE,      /* a model that grades answers */
+    SCORED_BY_SIMILARITY, /* an embedding model */
     SCORER_SOURCES
 };
 

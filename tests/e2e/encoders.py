@@ -1,5 +1,6 @@
 """Tiny encoders on a byte-level vocabulary: classifiers and embedding models of random weights."""
 
+import math
 import random
 import struct
 
@@ -72,3 +73,66 @@ def roberta(path, labels=None, pooling=None, tokenizer="gpt2", token_types=1, se
         add("cls.output.weight", EMBD, len(labels or NLI))
         add("cls.output.bias", len(labels or NLI))
     return m.write(path)
+
+
+def tokens_of(text):
+    """The ids that the byte-level vocabulary has for a text: one a byte, and one for "th"."""
+    data, ids, i = text.encode(), [0], 0
+    while i < len(data):
+        pair = data[i : i + 2] == b"th"
+        ids.append(260 if pair else 4 + data[i])
+        i += 2 if pair else 1
+    return [*ids, 2]
+
+
+def embed(path, text):
+    """The mean-pooled vector of a text, by plain arithmetic on the file's weights."""
+    tensors = {t.name: t for t in gguf.Gguf.read(path).tensors}
+
+    def matrix(name):
+        t = tensors[name]
+        values = struct.unpack(f"<{len(t.data) // 4}f", bytes(t.data))
+        return [values[i : i + t.dims[0]] for i in range(0, len(values), t.dims[0])]
+
+    def linear(name, x):
+        weight, (bias,) = matrix(f"{name}.weight"), matrix(f"{name}.bias")
+        return [[sum(a * b for a, b in zip(row, w)) + c for w, c in zip(weight, bias)] for row in x]
+
+    def norm(name, x):
+        (weight,), (bias,) = matrix(f"{name}.weight"), matrix(f"{name}.bias")
+        out = []
+        for row in x:
+            mean = sum(row) / EMBD
+            scale = math.sqrt(sum((v - mean) ** 2 for v in row) / EMBD + 1e-5)
+            out.append([(v - mean) / scale * w + b for v, w, b in zip(row, weight, bias)])
+        return out
+
+    def add(x, y):
+        return [[a + b for a, b in zip(p, q)] for p, q in zip(x, y)]
+
+    def attention(q, k, v, heads=2):
+        size, out = EMBD // heads, [[] for _ in q]
+        for h in range(heads):
+            part = slice(h * size, (h + 1) * size)
+            for i, row in enumerate(q):
+                scores = [sum(a * b for a, b in zip(row[part], other[part])) / math.sqrt(size) for other in k]
+                top = max(scores)
+                weights = [math.exp(s - top) for s in scores]
+                total = sum(weights)
+                out[i] += [sum(w * other[part][d] for w, other in zip(weights, v)) / total for d in range(size)]
+        return out
+
+    words, positions, (types, *_) = (matrix(f"{n}.weight") for n in ("token_embd", "position_embd", "token_types"))
+    x = [[a + b + c for a, b, c in zip(words[t], positions[i], types)] for i, t in enumerate(tokens_of(text))]
+    x = norm("token_embd_norm", x)
+    for i in range(LAYERS):
+        b = f"blk.{i}."
+        q, k, v = (linear(f"{b}attn_{n}", x) for n in "qkv")
+        x = norm(f"{b}attn_output_norm", add(x, linear(f"{b}attn_output", attention(q, k, v))))
+        up = [[u * 0.5 * (1 + math.erf(u / math.sqrt(2))) for u in row] for row in linear(f"{b}ffn_up", x)]
+        x = norm(f"{b}layer_output_norm", add(x, linear(f"{b}ffn_down", up)))
+    return [sum(row[d] for row in x) / len(x) for d in range(EMBD)]
+
+
+def cosine(a, b):
+    return sum(x * y for x, y in zip(a, b)) / math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))

@@ -130,6 +130,50 @@ class Entailment(Scored):
             self.assertTrue(0 <= value <= 1 and primary == 1)
 
 
+class Similarity(Scored):
+    def test_it_is_the_cosine_of_the_two_vectors(self):
+        encoders.roberta(self.dir / "embed.gguf", pooling=encoders.MEAN)
+        write_items(self.dir / "summ.jsonl", [{"id": str(i), "document": f"The {i}th rain.", "summary": s}
+                                              for i in range(2) for s in [f"It rained {i} times, I think."]])  # fmt: skip
+        tasks = {"summ": {"max_tokens": 6, "data": "summ.jsonl"}}
+        score = {"primary": "text", "similarity": {"model": "embed.gguf", "prefix": "q: "}}
+        run, done = self.measure(self.plan(tasks=tasks, score=score))
+        self.assertAllDone(run)
+        answers = {item: text for _, _, _, item, *_, text in run.answers()}
+        values = self.scores(run, "similarity")
+        self.assertEqual(len(values), 2)
+        for (item, _), (value, primary) in values.items():
+            vectors = [encoders.embed(self.dir / "embed.gguf", f"q: {text}")
+                       for text in (answers[item], f"It rained {item} times, I think.")]  # fmt: skip
+            self.assertAlmostEqual(value, encoders.cosine(*vectors), delta=2e-3)
+            self.assertEqual(primary, 0)
+        by = self.results(run)["summ"]["models"]["similarity"]
+        self.assertEqual((by["name"], by["failed"], by["controls"]["of"]), ("embed.gguf", {}, 6))
+        right = by["controls"]["right"]
+        self.assertEqual(f"got {right} of 6 control questions right; do not trust" in done.err, right < 5)
+
+    def test_what_has_no_vector_has_no_value(self):
+        """A summary longer than the model reads is no summary like another."""
+        encoders.roberta(self.dir / "embed.gguf", pooling=encoders.MEAN)
+        write_items(self.dir / "summ.jsonl", [{"id": "s", "document": "Rain.", "summary": "It rained. " * 30}])
+        tasks = {"summ": {"max_tokens": 6, "data": "summ.jsonl"}}
+        run, done = self.measure(self.plan(tasks=tasks, score={"primary": "text", "similarity": {"model": "embed.gguf"}}))
+        self.assertEqual(self.results(run)["summ"]["models"]["similarity"]["failed"], {"too_long": 1})
+        self.assertEqual(self.scores(run, "similarity"), {})
+        self.assertSays(done.err, "score/similarity summ: 1 without a verdict (too_long 1)")
+
+    def test_models_that_embed_nothing_cost_the_score_alone(self):
+        encoders.roberta(self.dir / "nli.gguf", labels=encoders.NLI, pooling=encoders.RANK)
+        encoders.roberta(self.dir / "bare.gguf")
+        for name, part in (("nli", "is that of a classifier"), ("bare", "names no way to pool tokens"),
+                           ("tiny", "names no way to pool tokens")):  # fmt: skip
+            with self.subTest(name=name):
+                tasks = {"summ": {"max_tokens": 6, "data": "summ.jsonl"}}
+                score = {"primary": "text", "similarity": {"model": f"{name}.gguf"}}
+                run, done = self.measure(self.plan(tasks=tasks, score=score), out=name, code=FAILED)
+                self.assertSays(done.err, part, f"{name}.gguf")
+
+
 class WholeModel(Scored):
     def test_the_default_model_judges_in_words(self):
         """It is small, but it tells a repeated sentence from an unrelated one more often than not."""
