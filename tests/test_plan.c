@@ -326,9 +326,11 @@ static void mistakes_in_axes(void **state) {
 static void mistakes_in_tasks(void **state) {
     (void)state;
     static const struct mistake rows[] = {
-        {MODELS "[rag]\n", "2:8: tasks should be a mapping (key: value); allowed: rag, summ, chat"},
-        {MODELS "{}\n", "2:8: tasks is empty; allowed: rag, summ, chat"},
-        {MODELS "{code: {}}\n", "2:9: unknown key \"code\" in tasks; allowed: rag, summ, chat"},
+        {MODELS "[rag]\n",
+         "2:8: tasks should be a mapping (key: value); allowed: rag, summ, chat, choice"},
+        {MODELS "{}\n", "2:8: tasks is empty; allowed: rag, summ, chat, choice"},
+        {MODELS "{code: {}}\n",
+         "2:9: unknown key \"code\" in tasks; allowed: rag, summ, chat, choice"},
         {MODELS "{rag: 20}\n",
          "2:14: a task should be a mapping (key: value); allowed: items, max_tokens, data"},
         {MODELS "{rag: {item: 2}}\n",
@@ -388,7 +390,7 @@ static void mistakes_in_adapting(void **state) {
         {START "methods: [lora]\nadapt: {data: {rag: gone.jsonl}}\n",
          "4:8: no training rows for rag at ./gone.jsonl; give adapt: {data: {rag: FILE}}"},
         {START "adapt: {data: {sum: own.jsonl}}\n",
-         "3:16: unknown key \"sum\" in adapt.data; allowed: rag, summ, chat"},
+         "3:16: unknown key \"sum\" in adapt.data; allowed: rag, summ, chat, choice"},
         {START "adapt: {rank: 0}\n",
          "3:15: rank is \"0\"; it should be a whole number from 1 to 65536"},
         {START "adapt: {pack: maybe}\n", "3:15: pack is \"maybe\"; allowed: false, true"},

@@ -202,7 +202,7 @@ static void embedding_models(void **state) {
 }
 
 #define ON_REQUEST                                                                                 \
-    "preference, rougeLsum, rouge1-stem, rouge2-stem, rougeL-stem, rougeLsum-stem, chrf"
+    "preference, reference_logp, rougeLsum, rouge1-stem, rouge2-stem, rougeL-stem, rougeLsum-stem, chrf"
 
 static void mistakes_are_named(void **state) {
     static const struct {
@@ -222,7 +222,7 @@ static void mistakes_are_named(void **state) {
         {"score: {primary: {rag: rougeL}}\n", "3:24: \"rougeL\" is no primary scorer of rag; there "
                                               "are entailment, em, f1"},
         {"score: {primary: {qa: f1}}\n",
-         "3:19: unknown key \"qa\" in primary; allowed: rag, summ, chat"},
+         "3:19: unknown key \"qa\" in primary; allowed: rag, summ, chat, choice"},
         {"score: {primary: {rag: entailment}}\n",
          "3:24: entailment cannot be the primary score: no model judges entailment: name one in "
          "score.entailment.model, or let the comparison of texts stand in with score: {primary: "

@@ -154,6 +154,33 @@ static void chat_keeps_its_turns(void **state) {
 
 #define SUMM(id) "{\"id\":\"" id "\",\"document\":\"d\",\"summary\":\"s\"}\n"
 
+/* As lm-evaluation-harness has HellaSwag, ARC and MMLU. */
+static void choices_come_in_several_shapes(void **state) {
+    (void)state;
+    struct task_set set;
+    load_ok(TASK_CHOICE,
+            "{\"query\":\"He sat down and\",\"choices\":[\"flew.\",\"ate.\"],\"gold\":1}\n"
+            "{\"id\":\"arc\",\"question\":\"Which is hot?\",\"choices\":{\"text\":[\"ice\","
+            "\"fire\",\"fog\"],\"label\":[\"1\",\"2\",\"3\"]},\"answerKey\":\"2\"}\n"
+            "{\"question\":\"2 + 2?\",\"choices\":[\"3\",\"4\",\"5\",\"6\"],\"answer\":1}\n"
+            "{\"question\":\"2 + 3?\",\"choices\":[\"3\",\"4\",\"5\"],\"answer\":\"C\"}\n",
+            0, &set);
+    static const size_t n[] = {2, 3, 4, 3};
+    static const size_t right[] = {1, 1, 1, 2};
+    assert_int_equal(set.n_items, 4);
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(set.items[i].n_choices, n[i]);
+        assert_int_equal(set.items[i].right, right[i]);
+        assert_string_equal(set.items[i].golds[0], set.items[i].choices[right[i]]);
+    }
+    assert_string_equal(set.items[0].question, "He sat down and");
+    assert_string_equal(set.items[1].question, "Question: Which is hot?\nAnswer:");
+    assert_string_equal(set.items[1].id, "arc");
+    assert_string_equal(set.items[1].messages[1].content,
+                        "Which is hot?\n\nA. ice\nB. fire\nC. fog\n\nLetter of the right choice:");
+    task_set_release(&set);
+}
+
 static void limit_ends_the_load(void **state) {
     (void)state;
     struct task_set set;
@@ -167,6 +194,7 @@ static void limit_ends_the_load(void **state) {
 }
 
 #define RAG(members) "{\"context\":\"c\",\"question\":\"q\"," members "}"
+#define CHOICE(list, right) "{\"question\":\"q\",\"choices\":" list ",\"answer\":" right "}"
 #define CHAT(messages) "{\"messages\":[" messages "]}"
 #define MSG(role, content) "{\"role\":\"" role "\",\"content\":\"" content "\"}"
 
@@ -220,6 +248,18 @@ static const struct {
     {TASK_CHAT, CHAT(MSG("user", "u") "," MSG("user", "u")), 1, "where \"assistant\" is due"},
     {TASK_CHAT, CHAT(MSG("user", "u") "," MSG("system", "s")), 1, "where \"assistant\" is due"},
     {TASK_CHAT, CHAT(MSG("user", "u") "," MSG("bot", "s")), 1, "\"bot\" where"},
+    {TASK_CHOICE, CHOICE("[\"a\"]", "0"), 1, "\"choices\" is no list of 2 to 26"},
+    {TASK_CHOICE, CHOICE("\"ab\"", "0"), 1, "\"choices\" is no list of 2 to 26"},
+    {TASK_CHOICE, CHOICE("{\"text\":[]}", "0"), 1, "\"choices\" is no list of 2 to 26"},
+    {TASK_CHOICE, CHOICE("[\"a\",\" \"]", "0"), 1, "\"choices\"[1] is no text"},
+    {TASK_CHOICE, CHOICE("[\"a\",2]", "0"), 1, "\"choices\"[1] is no text"},
+    {TASK_CHOICE, CHOICE("[\"a\",\"b\"]", "2"), 1, "names one of the 2 choices"},
+    {TASK_CHOICE, CHOICE("[\"a\",\"b\"]", "-1"), 1, "names one of the 2 choices"},
+    {TASK_CHOICE, CHOICE("[\"a\",\"b\"]", "\"C\""), 1, "names one of the 2 choices"},
+    {TASK_CHOICE, CHOICE("[\"a\",\"b\"]", "\"a\""), 1, "names one of the 2 choices"},
+    {TASK_CHOICE, CHOICE("[\"a\",\"b\"]", "null"), 1, "names one of the 2 choices"},
+    {TASK_CHOICE, "{\"choices\":[\"a\",\"b\"],\"gold\":0}", 1, "\"question\" should be"},
+    {TASK_CHOICE, "{\"query\":\"\",\"choices\":[\"a\",\"b\"],\"gold\":0}", 1, "\"query\" is empty"},
 };
 
 static void broken_files_are_refused_by_line(void **state) {
@@ -248,7 +288,8 @@ static void broken_files_are_refused_by_line(void **state) {
 
 static void wrong_shape_is_told_the_right_one(void **state) {
     (void)state;
-    static const char *const members[TASK_KINDS] = {"\"answer_start\"", "\"summary\"", "\"role\""};
+    static const char *const members[TASK_KINDS] = {"\"answer_start\"", "\"summary\"", "\"role\"",
+                                                    "\"answerKey\""};
     for (int k = 0; k < TASK_KINDS; k++) {
         struct task_set set;
         struct err e = ERR_INIT;
@@ -322,6 +363,7 @@ int main(void) {
         cmocka_unit_test(answers_come_in_several_shapes),
         cmocka_unit_test(ids_and_domains_may_be_absent),
         cmocka_unit_test(chat_keeps_its_turns),
+        cmocka_unit_test(choices_come_in_several_shapes),
         cmocka_unit_test(limit_ends_the_load),
         cmocka_unit_test(broken_files_are_refused_by_line),
         cmocka_unit_test(wrong_shape_is_told_the_right_one),

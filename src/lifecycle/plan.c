@@ -12,7 +12,7 @@
 const char *const precision_names[] = {"fp16", "int8", "int4", NULL};
 const char *const method_names[] = {"none", "lora", "qlora", NULL};
 const char *const lengths_names[] = {"natural", "forced", NULL};
-static const char *const task_names[] = {"rag", "summ", "chat", NULL};
+static const char *const task_names[] = {"rag", "summ", "chat", "choice", NULL};
 
 _Static_assert(sizeof(precision_names) / sizeof(char *) == PRECISION_COUNT + 1, "names match");
 _Static_assert(sizeof(method_names) / sizeof(char *) == METHOD_COUNT + 1, "names match");
@@ -269,7 +269,7 @@ static int read_axes(struct reader *r, struct ynode root, struct err *e) {
 static int read_task(struct reader *r, const char *name, struct ynode n, struct plan_task *t,
                      struct err *e) {
     static const char *const keys[] = {"items", "max_tokens", "data", NULL};
-    static const int64_t default_max_tokens[TASK_KINDS] = {150, 200, 100};
+    static const int64_t default_max_tokens[TASK_KINDS] = {150, 200, 100, 8};
     const char *data = NULL;
     int rc = task_kind_from_name(name, &t->kind, e);
     if (rc) {
@@ -294,7 +294,8 @@ static int read_task(struct reader *r, const char *name, struct ynode n, struct 
         return no_memory(e);
     }
     if (!fs_exists(t->path)) {
-        return ynode_fail(n, e, "no task file at %s", t->path);
+        return ynode_fail(n, e, "no task file at %s%s", t->path,
+                          data ? "" : "; name yours with data: FILE");
     }
     return 0;
 }
@@ -317,7 +318,7 @@ static int read_tasks(struct reader *r, struct ynode map, struct err *e) {
             return rc;
         }
     }
-    return p->n_tasks ? 0 : ynode_fail(map, e, "tasks is empty; allowed: rag, summ, chat");
+    return p->n_tasks ? 0 : ynode_fail(map, e, "tasks is empty; allowed: rag, summ, chat, choice");
 }
 
 /* An open loop: requests come when they come, not when one before has ended. */

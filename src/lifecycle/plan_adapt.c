@@ -125,7 +125,7 @@ static int check_data(struct ynode where, const struct plan_adapt *p, enum task_
 int plan_adapt_read(struct ynode n, const struct plan_adapt_places *places, const bool *kinds,
                     bool trains, int64_t seed, struct arena *a, struct plan_adapt *out,
                     struct err *e) {
-    static const char *const tasks[] = {"rag", "summ", "chat", NULL};
+    static const char *const tasks[] = {"rag", "summ", "chat", "choice", NULL};
     *out = (struct plan_adapt){.opts = train_defaults()};
     out->opts.seed = seed;
     int rc = ynode_present(n) ? check_keys(n, e) : 0;

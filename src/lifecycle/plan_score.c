@@ -28,6 +28,7 @@ const char *plan_source_gap(const struct plan *p, enum scorer_source source) {
     };
     const bool there[SCORER_SOURCES] = {
         [SCORED_BY_TEXT] = true,
+        [SCORED_BY_LIKELIHOOD] = true,
         [SCORED_BY_ENTAILMENT] = p->score.entailment.model != NULL,
         [SCORED_BY_JUDGE] = p->score.judge.model != NULL,
         [SCORED_BY_SIMILARITY] = p->score.similarity.model != NULL,
@@ -132,7 +133,7 @@ static int read_primary_of(struct reader *r, enum task_kind kind, struct ynode n
 
 /* After the models, which a primary scorer may need. */
 static int read_primary(struct reader *r, struct ynode n, struct err *e) {
-    static const char *const keys[] = {"rag", "summ", "chat", NULL};
+    static const char *const keys[] = {"rag", "summ", "chat", "choice", NULL};
     const char *word = NULL;
     if (ynode_is_scalar(n)) {
         int rc = ynode_str(n, "primary", &word, e);

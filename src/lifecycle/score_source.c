@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/fs.h"
 #include "base/hash.h"
+#include "quality/choice.h"
 #include "quality/entail.h"
 #include "quality/judge.h"
 #include "quality/similarity.h"
@@ -30,7 +31,8 @@ static void entail_inputs(const struct run *r, json_t *in) {
                                   r->plan.score.entailment.mean_pooled));
 }
 
-static void entail_args(const struct run *r, json_t *args) {
+static void entail_args(const struct run *r, const struct variant *v, json_t *args) {
+    (void)v;
     json_object_set_new(args, "model", json_string(r->plan.score.entailment.model));
     json_object_set_new(args, "mean_pooled", json_boolean(r->plan.score.entailment.mean_pooled));
 }
@@ -60,7 +62,8 @@ static void judge_inputs(const struct run *r, json_t *in) {
 }
 
 /* The key itself is read where it is used; here is only the name of its variable. */
-static void judge_args(const struct run *r, json_t *args) {
+static void judge_args(const struct run *r, const struct variant *v, json_t *args) {
+    (void)v;
     const struct plan_judge *p = &r->plan.score.judge;
     json_t *j = judge_json(r);
     json_object_set_new(j, "concurrency", json_integer((json_int_t)p->concurrency));
@@ -82,15 +85,28 @@ static void similarity_inputs(const struct run *r, json_t *in) {
                                   r->plan.score.similarity.prefix));
 }
 
-static void similarity_args(const struct run *r, json_t *args) {
+static void similarity_args(const struct run *r, const struct variant *v, json_t *args) {
+    (void)v;
     json_object_set_new(args, "model", json_string(r->plan.score.similarity.model));
     json_object_set_new(args, "prefix", json_string(r->plan.score.similarity.prefix));
+}
+
+static void likelihood_inputs(const struct run *r, json_t *in) {
+    (void)r;
+    json_object_set_new(in, "likelihood", json_string(CHOICE_VERSION));
+}
+
+static void likelihood_args(const struct run *r, const struct variant *v, json_t *args) {
+    char *path = run_artifact_path(r, v);
+    json_object_set_new(args, "model", json_string(path));
+    free(path);
 }
 
 const struct score_source score_sources[] = {
     {SCORED_BY_ENTAILMENT, "entail", "score/entailment", entail_inputs, entail_args},
     {SCORED_BY_JUDGE, "judge", "score/judge", judge_inputs, judge_args},
     {SCORED_BY_SIMILARITY, "similarity", "score/similarity", similarity_inputs, similarity_args},
+    {SCORED_BY_LIKELIHOOD, "likelihood", "score/likelihood", likelihood_inputs, likelihood_args},
 };
 const size_t n_score_sources = sizeof(score_sources) / sizeof(score_sources[0]);
 

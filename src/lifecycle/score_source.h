@@ -17,8 +17,8 @@ struct score_source {
     const char *window; /* its energy window, apart from what serving used */
     /* Adds to the stage's inputs what values depend on. */
     void (*inputs)(const struct run *r, json_t *in);
-    /* Adds the job's own arguments. */
-    void (*args)(const struct run *r, json_t *args);
+    /* Adds the job's own arguments; v is the variant whose answers they are. */
+    void (*args)(const struct run *r, const struct variant *v, json_t *args);
 };
 
 extern const struct score_source score_sources[];

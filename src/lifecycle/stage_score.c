@@ -273,8 +273,7 @@ static void note_failed(const struct scoring *s, const struct score_source *sour
     }
     if (sum > 0) {
         run_note(s->stage.run,
-                 "%s %s: %lld without a verdict (%s); an answer without any has no "
-                 "score",
+                 "%s %s: %lld without a value (%s); an answer without any has no score",
                  source->window, s->variant->task->name, (long long)sum, kinds.data);
     }
     buf_release(&kinds);
@@ -299,7 +298,7 @@ static int score_by_model(struct scoring *s, const struct score_source *source, 
     json_t *args = json_pack("{s:o, s:o, s:o, s:o, s:s}", "task", prompts_json(s->variant->task),
                              "engine", run_engine_json(r), "answers", answers_json(s), "scorers",
                              scorers_of(s, source), "window", source->window);
-    source->args(r, args);
+    source->args(r, s->variant, args);
     struct job_spec spec = {.job = source->job,
                             .args = args,
                             .meter = r->meter,

@@ -13,10 +13,17 @@ static const struct {
     const char *name;
     worker_job_fn *run;
 } jobs[] = {
-    {"inspect", inspect_job},       {"adapt", adapt_job},   {"merge", merge_job},
-    {"quantize", quantize_job},     {"load", load_job},     {"serve", serve_job},
-    {"fidelity", fidelity_job},     {"entail", entail_job}, {"judge", judge_job},
+    {"inspect", inspect_job},
+    {"adapt", adapt_job},
+    {"merge", merge_job},
+    {"quantize", quantize_job},
+    {"load", load_job},
+    {"serve", serve_job},
+    {"fidelity", fidelity_job},
+    {"entail", entail_job},
+    {"judge", judge_job},
     {"similarity", similarity_job},
+    {"likelihood", likelihood_job},
 };
 
 static int edge(struct worker *w, const char *window, bool open, struct err *e) {

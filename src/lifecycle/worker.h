@@ -45,5 +45,6 @@ worker_job_fn fidelity_job;
 worker_job_fn entail_job;
 worker_job_fn judge_job;
 worker_job_fn similarity_job;
+worker_job_fn likelihood_job;
 
 #endif

@@ -22,6 +22,11 @@ static const struct prompt prompts[TASK_KINDS] = {
         {
             .system = "You are a helpful assistant.",
         },
+    [TASK_CHOICE] =
+        {
+            .system = "Pick the right choice. Reply with its letter alone.",
+            .user = "{question}\n\n{choices}\nLetter of the right choice:",
+        },
 };
 
 const struct prompt *prompt_for(enum task_kind kind) {

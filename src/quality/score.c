@@ -1,17 +1,20 @@
 #include "quality/score.h"
 
+#include "quality/choice.h"
 #include "quality/chrf.h"
 #include "quality/judge.h"
 #include "quality/prompt.h"
 #include "quality/squad.h"
 #include "quality/text.h"
 
+#include <math.h>
 #include <string.h>
 
 static scorer_fn score_em;
 static scorer_fn score_f1;
 static scorer_fn score_rouge;
 static scorer_fn score_chrf;
+static scorer_fn score_choice;
 
 #define UNIT_RANGE .low = 0, .high = 1
 #define JUDGE_RANGE .low = JUDGE_LOWEST, .high = JUDGE_HIGHEST
@@ -65,6 +68,40 @@ static const struct scorer scorers[] = {
         .high = 1,
         .labels = LIKE_REFERENCE("similarity"),
         .source = SCORED_BY_SIMILARITY,
+    },
+    {
+        .id = "acc_norm",
+        .about = "Whether the model finds the right choice the likeliest for its length.",
+        UNIT_RANGE,
+        .labels = {[TASK_CHOICE] = "accuracy by likelihood and length"},
+        .primary = {[TASK_CHOICE] = true},
+        .source = SCORED_BY_LIKELIHOOD,
+    },
+    {
+        .id = "acc",
+        .about = "Whether the model finds the right choice the likeliest.",
+        UNIT_RANGE,
+        .labels = {[TASK_CHOICE] = "accuracy by likelihood"},
+        .source = SCORED_BY_LIKELIHOOD,
+    },
+    {
+        .id = "choice",
+        .about = "Whether the answer names the right choice, by letter or words.",
+        UNIT_RANGE,
+        .labels = {[TASK_CHOICE] = "accuracy of answers"},
+        .stands_in = {[TASK_CHOICE] = true},
+        .score = score_choice,
+    },
+    {
+        .id = "reference_logp",
+        .about = "Mean log-probability of the reference's tokens after the prompt, in nats.",
+        .low = -INFINITY,
+        .high = 0,
+        .labels = {[TASK_RAG] = "reference log-probability",
+                   [TASK_SUMM] = "reference log-probability",
+                   [TASK_CHAT] = "reference log-probability"},
+        .on_request = true,
+        .source = SCORED_BY_LIKELIHOOD,
     },
     {
         .id = "em",
@@ -279,4 +316,12 @@ static int score_chrf(const struct scorer *s, const struct task_item *item, cons
                       double *value, struct err *e) {
     (void)s;
     return chrf_score(item->golds, item->n_golds, prediction, value, e);
+}
+
+static int score_choice(const struct scorer *s, const struct task_item *item,
+                        const char *prediction, double *value, struct err *e) {
+    (void)s;
+    (void)e;
+    *value = choice_named(item, prediction) == (int)item->right;
+    return 0;
 }

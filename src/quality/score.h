@@ -20,6 +20,7 @@ enum scorer_source {
     SCORED_BY_ENTAILMENT, /* a model of natural language inference */
     SCORED_BY_JUDGE,      /* a model that grades answers */
     SCORED_BY_SIMILARITY, /* an embedding model */
+    SCORED_BY_LIKELIHOOD, /* the measured model itself: what it finds likely, whatever it answers */
     SCORER_SOURCES
 };
 

@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/fs.h"
 #include "base/json.h"
+#include "quality/choice.h"
 #include "quality/prompt.h"
 #include "quality/text.h"
 
@@ -20,6 +21,7 @@ typedef int parse_fn(struct reader *r, const json_t *obj, struct task_item *item
 static parse_fn parse_rag;
 static parse_fn parse_summ;
 static parse_fn parse_chat;
+static parse_fn parse_choice;
 
 static const struct task_format {
     const char *name;
@@ -33,6 +35,10 @@ static const struct task_format {
     [TASK_CHAT] = {"chat", parse_chat,
                    "{\"id\", \"domain\", \"messages\": [{\"role\", \"content\"}, ...]}: a system "
                    "message or none, then user and assistant in turn, the assistant last"},
+    [TASK_CHOICE] = {"choice", parse_choice,
+                     "{\"query\" or \"question\", \"choices\": [...] or {\"text\": [...], "
+                     "\"label\": [...]}, \"gold\", \"answer\" or \"answerKey\": the right one's "
+                     "index from 0, or its label}"},
 };
 
 const char *task_kind_name(enum task_kind kind) {
@@ -46,7 +52,8 @@ int task_kind_from_name(const char *name, enum task_kind *kind, struct err *e) {
             return 0;
         }
     }
-    return err_set(e, EE_USAGE, "no task is called \"%s\"; there are rag, summ and chat", name);
+    return err_set(e, EE_USAGE, "no task is called \"%s\"; there are rag, summ, chat and choice",
+                   name);
 }
 
 static int out_of_memory(struct err *e) {
@@ -238,6 +245,108 @@ static int parse_chat(struct reader *r, const json_t *obj, struct task_item *ite
     item->messages = messages;
     item->n_messages = n - 1 + added;
     return set_golds(r, &last->content, 1, item, e);
+}
+
+/* ---- multiple choice ---- */
+
+/* The right choice by its index, or by its label: one of labels, or "A" for the first where there are
+ * none. */
+static int read_right(const json_t *obj, const json_t *labels, struct task_item *item,
+                      struct err *e) {
+    static const char *const keys[] = {"gold", "answer", "answerKey", "label"};
+    const json_t *v = NULL;
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]) && !v; i++) {
+        v = json_object_get(obj, keys[i]);
+    }
+    if (json_is_integer(v) && json_integer_value(v) >= 0 &&
+        json_integer_value(v) < (json_int_t)item->n_choices) {
+        item->right = (size_t)json_integer_value(v);
+        return 0;
+    }
+    const char *name = json_string_value(v);
+    for (size_t i = 0; name && i < item->n_choices; i++) {
+        const char letter[] = {choice_letter(i), '\0'};
+        const char *label = labels ? json_string_value(json_array_get(labels, i)) : letter;
+        if (label && strcmp(name, label) == 0) {
+            item->right = i;
+            return 0;
+        }
+    }
+    return err_set(e, EE_FORMAT,
+                   "none of \"gold\", \"answer\" and \"answerKey\" names one of the "
+                   "%zu choices",
+                   item->n_choices);
+}
+
+static int read_choices(struct reader *r, const json_t *obj, struct task_item *item,
+                        struct err *e) {
+    const json_t *list = json_object_get(obj, "choices");
+    const json_t *labels = NULL;
+    if (json_is_object(list)) {
+        labels = json_object_get(list, "label");
+        list = json_object_get(list, "text");
+    }
+    size_t n = json_array_size(list);
+    if (n < 2 || n > CHOICE_MAX) {
+        return err_set(e, EE_FORMAT, "\"choices\" is no list of 2 to %d choices", CHOICE_MAX);
+    }
+    const char **choices = arena_array(&r->set->arena, n, sizeof(*choices));
+    if (!choices) {
+        return out_of_memory(e);
+    }
+    for (size_t i = 0; i < n; i++) {
+        const char *text = json_string_value(json_array_get(list, i));
+        if (!text || is_blank(text, strlen(text))) {
+            return err_set(e, EE_FORMAT, "\"choices\"[%zu] is no text", i);
+        }
+        int rc = copy_str(r, text, &choices[i], e);
+        if (rc) {
+            return rc;
+        }
+    }
+    item->choices = choices;
+    item->n_choices = n;
+    return read_right(obj, labels, item, e);
+}
+
+/* "query" is continued as it stands; a "question" is put as the harness puts those of ARC. */
+static int read_query(struct reader *r, const json_t *obj, const char **asked,
+                      struct task_item *item, struct err *e) {
+    if (json_object_get(obj, "query")) {
+        int rc = want_text(obj, "query", asked, e);
+        return rc ? rc : copy_str(r, *asked, &item->question, e);
+    }
+    struct buf text;
+    buf_init(&text);
+    int rc = want_text(obj, "question", asked, e);
+    if (!rc) {
+        buf_addf(&text, "Question: %s\nAnswer:", *asked);
+        rc = buf_check(&text, "a question", e);
+    }
+    rc = rc ? rc : copy_str(r, text.data, &item->question, e);
+    buf_release(&text);
+    return rc;
+}
+
+static int parse_choice(struct reader *r, const json_t *obj, struct task_item *item,
+                        struct err *e) {
+    struct prompt_field fields[] = {{"question", NULL}, {"choices", NULL}};
+    struct buf lines;
+    int rc = read_query(r, obj, &fields[0].text, item, e);
+    rc = rc ? rc : read_choices(r, obj, item, e);
+    rc = rc ? rc : set_golds(r, &item->choices[item->right], 1, item, e);
+    if (rc) {
+        return rc;
+    }
+    buf_init(&lines);
+    for (size_t i = 0; i < item->n_choices; i++) {
+        buf_addf(&lines, "%c. %s\n", choice_letter(i), item->choices[i]);
+    }
+    rc = buf_check(&lines, "a prompt", e);
+    fields[1].text = lines.data;
+    rc = rc ? rc : set_prompt(r, fields, 2, item, e);
+    buf_release(&lines);
+    return rc;
 }
 
 static int parse_id(struct reader *r, const json_t *obj, struct task_item *item, struct err *e) {

@@ -18,9 +18,10 @@
 #include <stddef.h>
 
 enum task_kind {
-    TASK_RAG,  /* answer a question from a context: SQuAD 2.0 */
-    TASK_SUMM, /* summarize a document: XSum */
-    TASK_CHAT, /* the next turn of a conversation: UltraChat */
+    TASK_RAG,    /* answer a question from a context: SQuAD 2.0 */
+    TASK_SUMM,   /* summarize a document: XSum */
+    TASK_CHAT,   /* the next turn of a conversation: UltraChat */
+    TASK_CHOICE, /* one of several choices: the shapes of lm-evaluation-harness */
     TASK_KINDS
 };
 
@@ -37,9 +38,12 @@ struct task_item {
     size_t n_messages;
     const char *source;       /* what an answer must follow from: the context (rag), the document
                                  (summ); NULL in chat */
-    const char *question;     /* in rag; else NULL */
+    const char *question;     /* in rag; in choice the text that a choice continues; else NULL */
     const char *const *golds; /* right answers; at least one */
     size_t n_golds;
+    const char *const *choices; /* in choice, at least two */
+    size_t n_choices;
+    size_t right;      /* of the choices; the gold is its text */
     bool unanswerable; /* then the one gold is "" */
 };
 
@@ -56,7 +60,7 @@ int task_load(enum task_kind kind, const char *path, size_t limit, struct task_s
               struct err *e) EE_MUST_CHECK;
 void task_set_release(struct task_set *set);
 
-/* "rag", "summ", "chat" */
+/* "rag", "summ", "chat", "choice" */
 const char *task_kind_name(enum task_kind kind);
 int task_kind_from_name(const char *name, enum task_kind *kind, struct err *e) EE_MUST_CHECK;
 

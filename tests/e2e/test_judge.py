@@ -160,7 +160,7 @@ class Service(Judged):
                 self.assertSays(by["examples"][kind], part)
                 self.assertEqual(set(self.scores(run, "helpfulness")), {"c1", "c2"})
                 self.assertEqual(len(self.scores(run, "rougeL")), 3)
-                self.assertSays(done.err, f"1 without a verdict ({kind} 1)")
+                self.assertSays(done.err, f"1 without a value ({kind} 1)")
                 score = next(m for m in run.metrics() if m["metric"] == "score")
                 self.assertEqual((score["value"], score["n"]), ("7", "2"))
                 self.assertHasNo(KEY, done.out, done.err)
@@ -171,7 +171,7 @@ class Service(Judged):
                 run, done = self.measure(self.plan(self.settings(judge, timeout_s=60)), out=fault)
                 by = self.result(run)["models"]["judge"]
                 self.assertEqual((by["failed"], by["verdicts"], len(judge.requests)), ({}, 9, 10))
-                self.assertNotIn("without a verdict", done.err)
+                self.assertNotIn("without a value", done.err)
 
     def test_what_does_not_pass_ends_at_the_deadline(self):
         for fault, kind in (("429", "rate_limited"), ("500", "server_error"), ("reset", "unreachable")):

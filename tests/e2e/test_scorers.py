@@ -1,6 +1,7 @@
 """Scores that need a model of their own: entailment by classifiers and by a model asked in words."""
 
 import json
+import math
 import unittest
 
 import encoders
@@ -160,7 +161,7 @@ class Similarity(Scored):
         run, done = self.measure(self.plan(tasks=tasks, score={"primary": "text", "similarity": {"model": "embed.gguf"}}))
         self.assertEqual(self.results(run)["summ"]["models"]["similarity"]["failed"], {"too_long": 1})
         self.assertEqual(self.scores(run, "similarity"), {})
-        self.assertSays(done.err, "score/similarity summ: 1 without a verdict (too_long 1)")
+        self.assertSays(done.err, "score/similarity summ: 1 without a value (too_long 1)")
 
     def test_models_that_embed_nothing_cost_the_score_alone(self):
         encoders.roberta(self.dir / "nli.gguf", labels=encoders.NLI, pooling=encoders.RANK)
@@ -172,6 +173,47 @@ class Similarity(Scored):
                 score = {"primary": "text", "similarity": {"model": f"{name}.gguf"}}
                 run, done = self.measure(self.plan(tasks=tasks, score=score), out=name, code=FAILED)
                 self.assertSays(done.err, part, f"{name}.gguf")
+
+
+CHOICES = [
+    {"id": "query", "query": "The sun rises in the", "choices": ["east.", "kitchen sink.", "late evening."], "gold": 0},
+    {"id": "arc", "question": "Which of these is hot?",
+     "choices": {"text": ["ice", "fire", "snow", "milk"], "label": ["1", "2", "3", "4"]}, "answerKey": "2"},
+    {"id": "mmlu", "question": "What is 2 + 2?", "choices": ["3", "4", "5", "22"], "answer": 1},
+]  # fmt: skip
+
+
+class Likelihood(Scored):
+    def test_choices_are_weighed_and_answers_read(self):
+        write_items(self.dir / "choices.jsonl", CHOICES)
+        tasks = {"choice": {"max_tokens": 4, "data": "choices.jsonl"}}
+        run, done = self.measure(self.plan(tasks=tasks, score=None))
+        self.assertAllDone(run)
+        self.assertNotIn("no score S", done.err)
+        for scorer, primary in (("acc_norm", 1), ("acc", 0), ("choice", 0)):
+            values = self.scores(run, scorer)
+            self.assertEqual(set(values), {("query", 0), ("arc", 0), ("mmlu", 0)}, scorer)
+            self.assertEqual({p for _, p in values.values()}, {primary})
+            self.assertLessEqual({v for v, _ in values.values()}, {0, 1})
+        self.assertSays(done.out, "choice acc_norm")
+        # The words of the model may count instead.
+        run, done = self.measure(self.plan(tasks=tasks, score={"primary": "text"}), out="text")
+        self.assertEqual({p for _, p in self.scores(run, "choice").values()}, {1})
+        self.assertSays(done.out, "choice choice")
+
+    def test_a_choice_file_is_needed(self):
+        path = write_plan(self.dir, self.plan(tasks={"choice": {}}))
+        self.assertSays(self.edge_eval("run", path, code=FAILED).err, "name yours with data: FILE")
+
+    def test_perplexity_of_the_references(self):
+        run, done = self.measure(self.plan(score={"primary": "text", "also": ["reference_logp"]}))
+        self.assertAllDone(run)
+        values = {k: v for k, (v, primary) in self.scores(run, "reference_logp").items()}
+        self.assertEqual(set(values), {("a", 0), ("b", 0), ("long", 0), ("s", 0)})
+        self.assertTrue(all(v < 0 for v in values.values()), values)
+        by = self.results(run)["summ"]["models"]["likelihood"]
+        self.assertEqual(by["failed"], {})
+        self.assertAlmostEqual(by["reference_perplexity"], math.exp(-values[("s", 0)]), places=6)
 
 
 class WholeModel(Scored):
