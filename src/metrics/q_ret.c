@@ -94,11 +94,13 @@ static void say_verdict(struct calc *c) {
     } else if (q->high < limit) {
         calc_say(c, "lossy: more than %g lost", m);
     } else {
-        calc_say(
-            c,
-            "undetermined at a margin of %g: these items would show a loss of %.2g; about %.0f "
-            "would bring the interval to +-%g",
-            m, 100 * stats_detectable_loss(q, CONFIDENCE, POWER), stats_needed_n(q, m / 100), m);
+        const double needed = stats_needed_n(q,
+                                             m / 100); /* no number where the interval has no end */
+        calc_say(c, "undetermined at a margin of %g: these items would show a loss of %.2g", m,
+                 100 * stats_detectable_loss(q, CONFIDENCE, POWER));
+        if (isfinite(needed)) {
+            calc_say(c, "about %.0f items would bring the interval to +-%g", needed, m);
+        }
     }
 }
 

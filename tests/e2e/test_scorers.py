@@ -216,6 +216,47 @@ class Likelihood(Scored):
         self.assertAlmostEqual(by["reference_perplexity"], math.exp(-values[("s", 0)]), places=6)
 
 
+class Passes(Scored):
+    """Three sampled passes, as the paper has them: every item's score of every pass is kept."""
+
+    def scored(self, seed, out):
+        items = [{"id": f"s{i}", "document": f"Rain fell for {i} days.", "summary": f"It rained {i} days."} for i in range(4)]
+        write_items(self.dir / "summ.jsonl", items)
+        content = self.plan(seed=seed, precisions=["fp16", "int8"], sampling={"temperature": 1.5},
+                            tasks={"summ": {"max_tokens": 12, "data": "summ.jsonl"}},
+                            score={"passes": 3, "primary": {"summ": "chrf"}})  # fmt: skip
+        run, _ = self.measure(content, out=out)
+        self.assertAllDone(run)
+        values = {}
+        for variant, item, n, scorer, value, _ in run.scores():
+            if scorer == "chrf":
+                values.setdefault(variant, {})[item, n] = value
+        return run, values
+
+    def test_three_passes_are_stored_and_paired(self):
+        run, values = self.scored(1, "one")
+        pairs = {(f"s{i}", n) for i in range(4) for n in range(3)}
+        self.assertEqual(len(values), 2)
+        for of_variant in values.values():
+            self.assertEqual(set(of_variant), pairs, "every variant has every item in every pass")
+        for item in ("s0", "s1", "s2", "s3"):
+            self.assertGreater(len({v for of in values.values() for (i, _), v in of.items() if i == item}), 1, values)
+        # An item's passes are one observation: the figure is the mean of items, over items.
+        for row in (m for m in run.metrics() if m["metric"] == "score"):
+            of_variant = values[row["variant_id"]]
+            means = [sum(of_variant[f"s{i}", n] for n in range(3)) / 3 for i in range(4)]
+            self.assertEqual(row["n"], "4")
+            self.assertAlmostEqual(float(row["value"]), sum(means) / 4, places=9)
+        # The quantized variant is compared with its FP16 over the same items.
+        q_ret = [m for m in run.metrics() if m["metric"] == "q_ret" and m["profile"] == "full"]
+        self.assertEqual([m["n"] for m in q_ret if m["precision"] == "int8"], ["4"], q_ret)
+        self.assertNotIn("nan", "".join(m["label"] for m in q_ret), "where no number of items would do, none is named")
+        again, same = self.scored(1, "again")
+        self.assertEqual(same, values, "seeds decide the passes")
+        _, other = self.scored(2, "other")
+        self.assertNotEqual(other, values)
+
+
 class WholeModel(Scored):
     def test_the_default_model_judges_in_words(self):
         """It is small, but it tells a repeated sentence from an unrelated one more often than not."""
