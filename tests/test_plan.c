@@ -402,6 +402,69 @@ static void mistakes_in_adapting(void **state) {
     CHECK_MISTAKES(rows);
 }
 
+#define SERVER START "engine: {server: "
+
+static void a_server_is_read(void **state) {
+    (void)state;
+    struct err e = ERR_INIT;
+    struct arena a = ARENA_INIT;
+    struct plan p;
+    OK(parse(START, &a, &p, &e));
+    assert_false(p.server.is_used);
+    OK(parse(SERVER "{command: [/opt/bin/serve, '{port}', '{\"a\": 1}']}}\n", &a, &p, &e));
+    assert_true(p.server.is_used);
+    assert_string_equal(p.server.name, "serve");
+    assert_string_equal(p.server.device, "unknown");
+    assert_string_equal(p.server.ready, "/health");
+    assert_int_equal(p.server.api, API_CHAT);
+    assert_true(plan_server_uses(&p.server, "{port}"));
+    assert_false(plan_server_uses(&p.server, "{model}"));
+    OK(parse(
+        "models: [{name: {fp16: org/m, int4: org/m-awq}, id: m}]\ntasks: {rag: {}}\n"
+        "precisions: [int4, fp16]\n"
+        "engine: {server: {url: 'http://127.0.0.1:9/v1', name: vllm, device: H100, api: text,\n"
+        "  auth_env: KEY, extra: '{\"top_k\": 1}', ready_timeout_s: 900}}\n"
+        "serve: {rate: 2.5, arrival: gamma, cv: 2}\n",
+        &a, &p, &e));
+    assert_null(p.models[0].path);
+    assert_string_equal(p.models[0].served[PRECISION_FP16], "org/m");
+    assert_string_equal(p.models[0].served[PRECISION_INT4], "org/m-awq");
+    assert_null(p.models[0].served[PRECISION_INT8]);
+    assert_string_equal(p.server.name, "vllm");
+    assert_string_equal(p.server.device, "H100");
+    assert_int_equal(p.server.api, API_TEXT);
+    assert_string_equal(p.server.auth_env, "KEY");
+    assert_true(p.server.ready_timeout_s == 900);
+    assert_true(p.serve.rate_per_s == 2.5 && p.serve.arrival.cv == 2);
+    assert_int_equal(p.serve.arrival.kind, ARRIVAL_GAMMA);
+    arena_release(&a);
+}
+
+static void mistakes_in_servers(void **state) {
+    (void)state;
+    static const struct mistake rows[] = {
+        {SERVER "{}}\n", "3:18: a server needs a command to start it, or the url where it runs"},
+        {SERVER "{command: serve}}\n", "3:28: command should be a list: [program, argument, ...]"},
+        {SERVER "{command: [serve]}}\n",
+         "3:18: put {port} where the command takes its port, or say url"},
+        {SERVER "{command: [serve, '{port}', '{slots}']}}\n",
+         "3:46: nothing is filled in for \"{slots}\"; known: {model}, {port}, {concurrency}, "
+         "{context}, {cells}"},
+        {SERVER "{url: 'ftp://here'}}\n", "3:24: \"ftp://here\" is no address of a server: it must "
+                                          "begin with http:// or https://; give one such as "
+                                          "http://127.0.0.1:8080/v1"},
+        {START "serve: {rate: 5}\n",
+         "3:15: a rate needs engine: {server: ...}; without one the loop is closed"},
+        {"models: [{name: m, id: m}]" TASKS,
+         "1:10: a model by its name is served by engine: {server: ...}, which the plan does not "
+         "have; or give path: FILE.gguf"},
+        {"models: [{name: m, path: own.gguf}]" TASKS,
+         "1:17: a model has a path or a name: the name of a file that a server serves is "
+         "engine.server.model"},
+    };
+    CHECK_MISTAKES(rows);
+}
+
 static void mistakes_in_settings(void **state) {
     (void)state;
     static const struct mistake rows[] = {
@@ -497,6 +560,8 @@ int main(void) {
         cmocka_unit_test(mistakes_in_tasks),
         cmocka_unit_test(adapting_is_read),
         cmocka_unit_test(mistakes_in_adapting),
+        cmocka_unit_test(a_server_is_read),
+        cmocka_unit_test(mistakes_in_servers),
         cmocka_unit_test(mistakes_in_settings),
         cmocka_unit_test(files_that_are_not_there_are_named),
         cmocka_unit_test(cut_off_plans_are_refused),

@@ -63,9 +63,12 @@ static void describe_variants(struct run *r, struct buf *out) {
             buf_addf(out, "  %-50s cannot run: %s\n", v->id, m->error);
             continue;
         }
-        buf_addf(out, "  %-50s %4zu items, prompts to %lld tokens, answers to %lld\n", v->id,
-                 r->tasks[v->task->kind].n_items, (long long)m->max_prompt_tokens[v->task->kind],
-                 (long long)v->task->max_tokens);
+        buf_addf(out, "  %-50s %4zu items, ", v->id, r->tasks[v->task->kind].n_items);
+        if (variant_has_file(v)) {
+            buf_addf(out, "prompts to %lld tokens, ",
+                     (long long)m->max_prompt_tokens[v->task->kind]);
+        }
+        buf_addf(out, "answers to %lld\n", (long long)v->task->max_tokens);
     }
 }
 
@@ -78,12 +81,17 @@ int describe_stages(struct run *r, struct buf *out, struct err *e) {
     buf_addstr(out, "stages, equal ones shared:\n");
     int rc = describe_kinds(r, out, &disk, e);
     rc = rc ? rc : fs_free_bytes(".", &have, e);
+    if (r->plan.serve.rate_per_s > 0) {
+        buf_addf(out, "serving: %g requests a second", r->plan.serve.rate_per_s);
+    } else {
+        buf_addf(out, "serving: %lld requests in flight", (long long)r->plan.serve.concurrency);
+    }
     buf_addf(out,
-             "serving: %lld requests in flight, %lld repeats, %s lengths, on %s\n"
+             ", %lld repeats, %s lengths, by %s on %s\n"
              "disk for model files: about %.2f GB (%.2f GB free here)\n"
              "memory free: %.1f GiB\n",
-             (long long)r->plan.serve.concurrency, (long long)r->plan.serve.repeats,
-             lengths_names[r->plan.serve.lengths], r->device, (double)disk / 1e9,
-             (double)have / 1e9, (double)machine_available_memory_bytes() / (double)(1 << 30));
+             (long long)r->plan.serve.repeats, lengths_names[r->plan.serve.lengths],
+             run_engine_name(r), r->device, (double)disk / 1e9, (double)have / 1e9,
+             (double)machine_available_memory_bytes() / (double)(1 << 30));
     return rc ? rc : buf_check(out, "description", e);
 }
