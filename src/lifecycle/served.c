@@ -149,7 +149,10 @@ static int start_process(struct served *s, struct err *e) {
     s->gpu_before_bytes = gpu_memory_bytes(s->run->meter);
     int rc = fill_command(s, e);
     rc = rc ? rc : server_spawn(&s->server, &s->spec, &s->target, e);
-    rc = rc || !s->run->meter ? rc : meter_watch_pid(s->run->meter, s->server.process.pid, e);
+    if (!rc && s->run->meter) {
+        rc = meter_watch_pid(s->run->meter, s->server.process.pid, e);
+        s->watched = rc ? 0 : s->server.process.pid;
+    }
     return rc ? rc : server_wait_ready(&s->server, &s->spec, &s->target, s->run->opts->stop, e);
 }
 
@@ -209,8 +212,9 @@ int served_start(struct served *s, struct err *e) {
 }
 
 void served_stop(struct served *s) {
-    if (s->server.running && s->run->meter) {
-        meter_unwatch_pid(s->run->meter, s->server.process.pid);
+    if (s->watched) {
+        meter_unwatch_pid(s->run->meter, s->watched);
+        s->watched = 0;
     }
     server_stop(&s->server);
 }
