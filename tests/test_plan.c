@@ -509,7 +509,7 @@ static void mistakes_in_settings(void **state) {
         {START "engine: {device_sampling: yes}\n",
          "3:27: device_sampling is \"yes\"; allowed: auto, on, off"},
         {START "energy: {sensor: nvml}\n",
-         "3:10: unknown key \"sensor\" in energy; allowed: source, gpus, idle_s"},
+         "3:10: unknown key \"sensor\" in energy; allowed: source, gpus, idle_s, phases_s"},
         {START "energy: {source: }\n", "3:18: source is empty"},
         {START "energy: {idle_s: 3601}\n",
          "3:18: idle_s is \"3601\"; it should be a number from 0 to 3600"},

@@ -431,16 +431,19 @@ static int read_engine(struct reader *r, struct ynode n, struct err *e) {
 }
 
 static int read_energy(struct reader *r, struct ynode n, struct err *e) {
-    static const char *const keys[] = {"source", "gpus", "idle_s", NULL};
+    static const char *const keys[] = {"source", "gpus", "idle_s", "phases_s", NULL};
     struct plan *p = r->plan;
     const char *source = "auto";
     const char *gpus = NULL;
     p->energy.idle_s = 10;
+    p->energy.phases_s = 15;
     if (ynode_present(n)) {
         int rc = ymap_check(n, "energy", keys, e);
         rc = rc ? rc : ynode_str(ymap_get(n, "source"), "source", &source, e);
         rc = rc ? rc : ynode_str(ymap_get(n, "gpus"), "gpus", &gpus, e);
         rc = rc ? rc : ynode_num(ymap_get(n, "idle_s"), "idle_s", 0, 3600, &p->energy.idle_s, e);
+        rc = rc ? rc
+                : ynode_num(ymap_get(n, "phases_s"), "phases_s", 0, 600, &p->energy.phases_s, e);
         if (rc) {
             return rc;
         }

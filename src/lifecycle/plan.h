@@ -109,6 +109,7 @@ struct plan {
         const char *source; /* as meter_opts.source */
         const char *gpus;   /* as meter_opts.gpus; NULL: all */
         double idle_s;      /* longest idle baseline measurement; 0: none */
+        double phases_s;    /* load to tell prefill's joules from decode's; 0: none */
     } energy;
     struct plan_score score;
     struct plan_adapt adapt;

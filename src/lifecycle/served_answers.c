@@ -221,6 +221,10 @@ static json_t *result_json(const struct answering *a) {
         (json_int_t)p->serve.repeats, "device", a->s.run->device, "lengths",
         lengths_names[p->serve.lengths], "client_verdict", validity_name(a->validity), "client",
         json_incref(a->clients), "server", served_json(&a->s));
+    json_object_set_new(v, "phases",
+                        json_pack("{s:s}", "refused",
+                                  "a server does not tell when it works on what: joules by phase "
+                                  "are measured in process"));
     if (is_open) {
         json_object_set_new(v, "rate_per_s", json_real(p->serve.rate_per_s));
     } else {

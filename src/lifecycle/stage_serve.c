@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/machine.h"
 #include "lifecycle/engine_args.h"
+#include "lifecycle/phases.h"
 #include "lifecycle/prompts.h"
 #include "lifecycle/serve_job.h"
 #include "lifecycle/served.h"
@@ -194,9 +195,21 @@ int serve_job(struct worker *w, const json_t *args, json_t **result, struct err 
     for (int64_t i = 0; i < s.repeats && !rc; i++) {
         rc = serve_once(&s, i, e);
     }
+    double phases_s = json_num_or(args, "phases_s", 0);
+    json_t *work = NULL;
+    if (!rc && phases_s > 0) {
+        const struct phases_load load = {.engine = s.engine,
+                                         .requests = s.requests,
+                                         .n_requests = s.set.n_items,
+                                         .concurrency = s.work.concurrency,
+                                         .seconds = phases_s};
+        rc = phases_run(w, &load, &work, e);
+    }
     if (!rc) {
         *result = serving_result(&s, args);
+        json_object_set(*result, "phases_work", work);
     }
+    json_decref(work);
     engine_close(s.engine);
     task_set_release(&s.set);
     arena_release(&s.arena);
@@ -242,6 +255,7 @@ static int inputs(struct run *r, const struct variant *v, json_t *in, struct err
     json_object_set_new(in, "repeats", json_integer((json_int_t)r->plan.serve.repeats));
     json_object_set_new(in, "lengths", json_string(lengths_names[r->plan.serve.lengths]));
     json_object_set_new(in, "energy_source", json_string(r->plan.energy.source));
+    json_object_set_new(in, "phases_s", json_real(r->plan.energy.phases_s));
     return serve_inputs(r, v, in, e);
 }
 
@@ -341,6 +355,46 @@ static int put_memory(struct run *r, int64_t stage_id, const json_t *m, struct e
     return rc;
 }
 
+/* ---- joules by phase ---- */
+
+/* The newest samples, many more than the load for the phases lasts. */
+enum { KEPT_SAMPLES = 16384 };
+
+/* Which sensors will tell; begins to keep their samples if any does. */
+static int begin_phases(struct run *r, struct phases_sensors *sensors, struct err *e) {
+    struct meter_component c[METER_MAX_COMPONENTS];
+    size_t n = meter_n_components(r->meter);
+    for (size_t i = 0; i < n; i++) {
+        meter_component_info(r->meter, i, &c[i]);
+    }
+    phases_choose(c, n, sensors);
+    if (r->plan.energy.phases_s <= 0) {
+        sensors->reason = "the plan does without (energy: {phases_s: 0})";
+    }
+    return sensors->reason ? 0 : meter_samples_begin(r->meter, KEPT_SAMPLES, e);
+}
+
+/* Puts what came of it into the result, in place of the worker's times. */
+static int end_phases(struct run *r, const struct phases_sensors *sensors, json_t *result,
+                      struct err *e) {
+    json_t *phases = NULL;
+    if (sensors->reason) {
+        phases = json_pack("{s:s}", "refused", sensors->reason);
+    } else {
+        struct meter_sample *rows = calloc(KEPT_SAMPLES, sizeof(*rows));
+        size_t n = rows ? meter_samples_take(r->meter, rows, KEPT_SAMPLES) : 0;
+        meter_samples_end(r->meter);
+        phases = rows && result
+                     ? phases_result(rows, n, sensors, json_object_get(result, "phases_work"))
+                     : NULL;
+        free(rows);
+    }
+    json_object_del(result, "phases_work");
+    return !result || json_object_set_new(result, "phases", phases) == 0
+               ? 0
+               : err_set(e, EE_NOMEM, "joules by phase: out of memory");
+}
+
 static int execute(struct run *r, const struct variant *v, int64_t stage_id, json_t **result,
                    struct err *e) {
     if (r->plan.server.is_used) {
@@ -359,8 +413,16 @@ static int execute(struct run *r, const struct variant *v, int64_t stage_id, jso
                             .on_window = stage_on_window,
                             .on_row = on_row,
                             .ctx = &rows};
-    struct job_outcome out;
-    int rc = run_job(r, &spec, &out, e);
+    struct phases_sensors sensors;
+    struct job_outcome out = {0};
+    int rc = begin_phases(r, &sensors, e);
+    if (!rc) {
+        json_object_set_new(args, "phases_s",
+                            json_real(sensors.reason ? 0 : r->plan.energy.phases_s));
+        rc = run_job(r, &spec, &out, e);
+        int ended = end_phases(r, &sensors, out.result, rc ? NULL : e);
+        rc = rc ? rc : ended;
+    }
     rc = rc ? rc : put_memory(r, stage_id, json_object_get(out.result, "memory"), e);
     if (!rc && json_int_or(out.result, "ok", 0) == 0) {
         rc = err_set(e, EE_FAIL, "all %lld requests failed, the first because: %s",

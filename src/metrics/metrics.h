@@ -75,6 +75,8 @@ struct metrics_input {
     struct quantity load_s; /* exec to context ready */
 
     struct quantity serve_above_idle_j; /* E_serve above the idle of the bare machine */
+    /* Of one token, above the loaded engine's idle, by regression over a load designed for it. */
+    struct quantity prefill_token_j, decode_token_j;
     /* E_load and T_load: exec to first token, less the same prompt in the warm process. */
     struct quantity load_cold_j, load_warm_j;
     struct quantity load_cold_s, load_warm_s;

@@ -1,5 +1,7 @@
 #include "report/inputs.h"
 
+#include "base/json.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -163,7 +165,50 @@ static int fill_serve(struct arena *a, struct report_variant *v, struct err *e) 
     return 0;
 }
 
+static struct quantity phase_quantity(const json_t *phases, const char *name, const char *note) {
+    const json_t *figure = json_object_get(phases, name);
+    struct quantity q = quantity_of(json_num_or(figure, "value", (double)NAN),
+                                    (size_t)json_int_or(phases, "periods", 0));
+    if (!isfinite(q.value)) {
+        return quantity_missing("the load had no such tokens");
+    }
+    q.low = json_num_or(figure, "low", (double)NAN);
+    q.high = json_num_or(figure, "high", (double)NAN);
+    q.note = note;
+    return q;
+}
+
+/* Joules of a token by phase, or why not. */
+static int fill_phases(struct arena *a, struct report_variant *v, struct err *e) {
+    struct metrics_input *in = &v->input;
+    const char *why = NULL;
+    int rc = inputs_stage_gap(a, v, REPORT_SERVE, &why, e);
+    if (rc) {
+        return rc;
+    }
+    json_t *result = why ? NULL : inputs_result(v->stages[REPORT_SERVE]);
+    const json_t *phases = json_object_get(result, "phases");
+    const char *refused = json_str_or(phases, "refused", NULL);
+    if (!why && !phases) {
+        why = "the serve stage did not measure joules by phase";
+    }
+    if (why || refused) {
+        in->prefill_token_j = inputs_missing(a, "%s", why ? why : refused);
+        in->decode_token_j = in->prefill_token_j;
+    } else {
+        struct err note = ERR_INIT; /* for its formatting */
+        err_set(&note, EE_FAIL, "residual %.3g W, R2 %.3f", json_num_or(phases, "residual_w", NAN),
+                json_num_or(phases, "r2", NAN));
+        const char *kept = arena_strdup(a, note.msg);
+        in->prefill_token_j = phase_quantity(phases, "prefill_token_j", kept);
+        in->decode_token_j = phase_quantity(phases, "decode_token_j", kept);
+    }
+    json_decref(result);
+    return 0;
+}
+
 int inputs_energy(struct arena *a, struct report_variant *v, struct err *e) {
     int rc = fill_prepare(a, v, e);
-    return rc ? rc : fill_serve(a, v, e);
+    rc = rc ? rc : fill_serve(a, v, e);
+    return rc ? rc : fill_phases(a, v, e);
 }

@@ -536,6 +536,30 @@ static void note_full_columns(struct notes *t) {
                  "known to be within the margin");
 }
 
+/* What a token costs by phase, where sensors told: too wide for a column. */
+static void note_phases(struct notes *t) {
+    for (size_t i = 0; i < t->run->n_variants; i++) {
+        const struct report_variant *v = &t->run->variants[i];
+        const struct quantity *q[] = {&v->input.prefill_token_j, &v->input.decode_token_j};
+        static const char *const names[] = {"a prefill token", "a decode token"};
+        if (!q[0]->present && !q[1]->present) {
+            continue;
+        }
+        struct buf b;
+        buf_init(&b);
+        buf_addstr(&b, "joules above the loaded engine's idle, ");
+        summary_variant_name(t->run, v, &b);
+        for (int k = 0; k < 2; k++) {
+            if (q[k]->present) {
+                buf_addf(&b, "%s%s %.3g (%.3g to %.3g)", k ? ", " : ": ", names[k], q[k]->value,
+                         q[k]->low, q[k]->high);
+            }
+        }
+        add_note(t, &b);
+        buf_release(&b);
+    }
+}
+
 static void note_columns(struct notes *t) {
     struct buf b;
     unsigned modelled = QUANTITY_MODELLED;
@@ -570,12 +594,16 @@ static void note_columns(struct notes *t) {
 int summary_notes(const struct report_run *run, enum summary_profile profile, struct arena *a,
                   const char ***notes, size_t *n, struct err *e) {
     struct notes t = {.run = run, .profile = profile, .a = a};
-    /* Definitions, every flag and column; every reason of every cell; every variant's note. */
-    t.cap = 32 + 32 * N_COLUMNS + run->n_variants * (N_COLUMNS + 1);
+    /* Definitions, every flag and column; every reason of every cell; every variant's note and
+     * phases. */
+    t.cap = 32 + 32 * N_COLUMNS + run->n_variants * (N_COLUMNS + 2);
     t.items = arena_array(a, t.cap, sizeof(*t.items));
     if (t.items) {
         note_columns(&t);
         note_flags(&t);
+        if (profile == SUMMARY_FULL) {
+            note_phases(&t);
+        }
         note_reasons(&t);
         note_variants(&t);
     }

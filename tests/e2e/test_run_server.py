@@ -224,6 +224,49 @@ class Served(Case):
         refused(many, "say the name of the model in each")
 
 
+@unittest.skipUnless(MODEL.exists(), "the default model is not here: run make deps")
+class Phases(Case):
+    """Joules by phase, in process: with a sensor that has its own mind, and with none."""
+
+    def phases(self, source, seconds):
+        one = plan(MODEL_ID, precisions=["int8"], tasks={"rag": {"items": 2, "max_tokens": 8}},
+                   energy={"source": source, "idle_s": 0, "phases_s": seconds})  # fmt: skip
+        run, done = self.measure(one, out=f"out-{seconds}")
+        ((text,),) = run.rows("SELECT result_json FROM stage WHERE kind = 'serve'")
+        rows = {r["metric"]: r for r in run.metrics() if r["metric"].endswith("_token_j")}
+        self.assertEqual(set(rows), {"prefill_token_j", "decode_token_j"})
+        windows = {w for (w,) in run.rows("SELECT window FROM energy")}
+        return json.loads(text), rows, windows, done
+
+    def test_power_that_load_does_not_move_costs_no_token_anything(self):
+        recording = self.dir / "power.jsonl"
+        lines = [{"edge_eval_power": 1, "repeat": True, "components": [{"name": "gpu0", "scope": "gpu", "update_ms": 20}]}]
+        lines += [{"t_s": i / 50, "gpu0": {"w": 100 + (i * 7919) % 13}} for i in range(500)]
+        recording.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        result, rows, windows, done = self.phases(f"replay:{recording}", 9)
+        fit = result["phases"]
+        self.assertNotIn("phases_work", result)
+        self.assertIn("phases", windows)
+        if "refused" in fit:  # noise may look like a gain, which no token can be
+            self.assertSays(fit["refused"], "less than nothing")
+            return
+        for name in ("prefill_token_j", "decode_token_j"):
+            self.assertLess(fit[name]["low"], 0.01 + abs(fit[name]["value"]))
+            self.assertLess(abs(fit[name]["value"]), 1, "a token of a load that the sensor does not see")
+            self.assertEqual(float(rows[name]["value"]), fit[name]["value"])
+            self.assertSays(rows[name]["label"], "residual", "R2")
+        self.assertTrue(95 < fit["base_w"]["value"] < 120, fit)
+        self.assertGreaterEqual(fit["periods"], 20)
+        self.assertSays(done.out, "joules above the loaded engine's idle")
+
+    def test_a_model_of_energy_is_refused_and_costs_no_time(self):
+        result, rows, windows, _ = self.phases("model", 60)
+        self.assertSays(result["phases"]["refused"], "modelled from CPU time")
+        self.assertNotIn("phases", windows)
+        self.assertEqual(rows["prefill_token_j"]["value"], "")
+        self.assertSays(rows["prefill_token_j"]["reason"], "modelled from CPU time")
+
+
 @unittest.skipUnless(LLAMA_SERVER.exists(), f"no {LLAMA_SERVER}: run bench/peers.sh llama-server")
 @unittest.skipUnless(MODEL.exists(), "the default model is not here: run make deps")
 class LlamaServer(Case):
