@@ -4,11 +4,11 @@
 #include "cmd.h"
 
 #include "base/clock.h"
+#include "base/machine.h"
 #include "serve/compat.h"
 
 #include <math.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 static const char *const usage[] = {
@@ -25,12 +25,19 @@ static void on_signal(int sig) {
     signal(sig, SIG_DFL); /* a second one ends the program */
 }
 
-static void raise_descriptor_limit(void) {
-    struct rlimit l;
-    if (getrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur < l.rlim_max) {
-        l.rlim_cur = l.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &l);
-    }
+enum { OWN_DESCRIPTORS = 64 }; /* of this process, beside its connections */
+
+/* So many connections at once need as many descriptors: better said now than counted as failures. */
+static int check_descriptors(const struct setup *s, struct err *e) {
+    uint64_t limit = machine_raise_descriptors();
+    uint64_t need = (uint64_t)(s->o.open_loop ? 0 : levels_max(&s->o.levels)) + OWN_DESCRIPTORS;
+    return !limit || need <= limit
+               ? 0
+               : err_set(e, EE_USAGE,
+                         "%llu connections need %llu descriptors and this process may open %llu: "
+                         "raise the limit (ulimit -n), or let several processes share the load",
+                         (unsigned long long)need - OWN_DESCRIPTORS, (unsigned long long)need,
+                         (unsigned long long)limit);
 }
 
 void bench_show_progress(void *ctx, double elapsed_s, uint64_t begun, uint64_t ended,
@@ -289,12 +296,12 @@ int cmd_bench(int argc, char **argv) {
     sigemptyset(&act.sa_mask);
     sigaction(SIGINT, &act, NULL);
     sigaction(SIGTERM, &act, NULL);
-    raise_descriptor_limit();
     if (bench_is_model(&a)) {
         return bench_model(&a, &e) ? cmd_fail(&e) : EXIT_OK;
     }
     struct setup s = {0};
     int rc = bench_set_up(&a, &s, &e);
+    rc = rc ? rc : check_descriptors(&s, &e);
     rc = rc ? rc : run(&a, &s, &e);
     bench_setup_release(&s);
     return rc ? cmd_fail(&e) : EXIT_OK;

@@ -2,6 +2,7 @@
 #include "cmd.h"
 
 #include "base/clock.h"
+#include "base/machine.h"
 #include "serve/null_server.h"
 
 #include <inttypes.h>
@@ -74,6 +75,7 @@ static int serve(const struct null_args *a, struct err *e) {
                           .fault_every = to_int(a->fault_every),
                           .model = a->model};
     struct null_server *s = NULL;
+    machine_raise_descriptors();
     int rc = read_sizes(a->event_bytes, &o, e);
     rc = rc ? rc : read_faults(a->faults, &o, e);
     rc = rc || !a->shape ? rc : null_shapes_from_names(a->shape, &o.shape, e);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -115,4 +116,16 @@ void machine_describe(struct machine *m) {
     m->memory_bytes = proc_kilobytes("/proc/meminfo", "MemTotal");
     uint64_t limit = cgroup_number("/sys/fs/cgroup/memory.max");
     m->memory_bytes = limit < m->memory_bytes ? limit : m->memory_bytes;
+}
+
+uint64_t machine_raise_descriptors(void) {
+    struct rlimit l;
+    if (getrlimit(RLIMIT_NOFILE, &l) != 0) {
+        return 0;
+    }
+    const struct rlimit raised = {l.rlim_max, l.rlim_max};
+    if (l.rlim_cur < l.rlim_max && setrlimit(RLIMIT_NOFILE, &raised) == 0) {
+        l = raised;
+    }
+    return l.rlim_cur;
 }

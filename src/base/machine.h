@@ -20,4 +20,8 @@ uint64_t machine_self_memory_bytes(const char *field);
 /* The same of another process. */
 uint64_t machine_process_memory_bytes(int pid, const char *field);
 
+/* Lets this process, and those it starts from now on, open as many descriptors as it may; returns how
+ * many that are. */
+uint64_t machine_raise_descriptors(void);
+
 #endif

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/json.h"
+#include "base/machine.h"
 #include "serve/access.h"
 
 #include <math.h>
@@ -93,6 +94,7 @@ int served_open(struct served *s, struct run *r, const struct variant *v, struct
     *s = (struct served){.run = r, .variant = v};
     const struct plan_server *p = &r->plan.server;
     s->deadline_ns = clock_mono_ns() + r->plan.stage_timeout_s * NS_PER_S;
+    machine_raise_descriptors();
     struct buf log;
     buf_init(&log);
     buf_addf(&log, "%s/logs/server.log", r->dir);

@@ -23,6 +23,8 @@ enum {
     MAX_EVENTS = 64,
     SPIN_NS = 50000,        /* before a send becomes due */
     CONNECTS_AT_ONCE = 256, /* so that the server's backlog does not overflow */
+    LOOPBACK_SHARE = 3000, /* connections of one loop from one address of this machine */
+    LOOPBACK_SOURCES = 200,
     STALE_ENOUGH = 3, /* a server that closes connections it promised to keep is not believed */
 };
 
@@ -51,7 +53,8 @@ struct conn {
 struct plain {
     struct transport_opts o;
     struct poller poller;
-    struct sockaddr_storage *sources;
+    struct sockaddr_storage *sources; /* may be none */
+    size_t n_sources;
     size_t next_source;
     struct dlist connecting, idle, active, failed;
     struct dlist by_age;
@@ -200,10 +203,10 @@ static void attach(struct conn *c, struct record *r, const struct payload *p, in
 /* ---- connecting ---- */
 
 static int bind_source(struct plain *t, int fd) {
-    if (t->o.n_sources == 0) {
+    if (t->n_sources == 0) {
         return 0;
     }
-    const struct sockaddr_storage *a = &t->sources[t->next_source++ % t->o.n_sources];
+    const struct sockaddr_storage *a = &t->sources[t->next_source++ % t->n_sources];
     int on = 1;
     setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
     socklen_t len = a->ss_family == AF_INET ? sizeof(struct sockaddr_in)
@@ -592,8 +595,27 @@ static void plain_close(struct transport *transport) {
     free(t);
 }
 
+/*
+ * To a server on this machine, many connections come from many addresses of 127.0.0.0/8. An address has
+ * 28,000 ports by default, and once half of them are taken the kernel searches for each further one:
+ * 16,000 from one address take half a minute, 20,000 from several a second and a half.
+ */
+static void spread_over_loopback(struct plain *t) {
+    const struct sockaddr_in *to = (const struct sockaddr_in *)&t->o.target->addr;
+    size_t n = t->o.max_connections / LOOPBACK_SHARE;
+    if (to->sin_family != AF_INET || to->sin_addr.s_addr != htonl(INADDR_LOOPBACK) || n < 2) {
+        return;
+    }
+    t->n_sources = n < LOOPBACK_SOURCES ? n : LOOPBACK_SOURCES;
+    for (size_t i = 0; i < t->n_sources; i++) {
+        struct sockaddr_in *v4 = (struct sockaddr_in *)&t->sources[i];
+        *v4 = (struct sockaddr_in){.sin_family = AF_INET,
+                                   .sin_addr = {htonl(INADDR_LOOPBACK + (uint32_t)i)}};
+    }
+}
+
 static int parse_sources(struct plain *t, struct err *e) {
-    t->sources = calloc(t->o.n_sources ? t->o.n_sources : 1, sizeof(*t->sources));
+    t->sources = calloc(t->o.n_sources ? t->o.n_sources : LOOPBACK_SOURCES, sizeof(*t->sources));
     if (!t->sources) {
         return err_set(e, EE_NOMEM, "connections: out of memory");
     }
@@ -611,6 +633,10 @@ static int parse_sources(struct plain *t, struct err *e) {
             return err_set(e, EE_USAGE, "source %s and the server's address are of two IP versions",
                            t->o.sources[i]);
         }
+    }
+    t->n_sources = t->o.n_sources;
+    if (t->n_sources == 0) {
+        spread_over_loopback(t);
     }
     return 0;
 }
