@@ -312,6 +312,16 @@ static void mistakes_in_axes(void **state) {
         {START "methods: [finetune]\n",
          "3:11: methods is \"finetune\"; allowed: none, lora, qlora"},
         {START "methods: [none, none]\n", "3:17: \"none\" is listed twice in methods"},
+        {START "methods: {lora: int4}\n",
+         "3:17: lora should be a list of precisions such as [int4]"},
+        {START "methods: {lora: [int5]}\n", "3:18: lora is \"int5\"; allowed: fp16, int8, int4"},
+        {START "methods: {dora: [int4]}\n",
+         "3:11: unknown key \"dora\" in methods; allowed: none, lora, qlora"},
+        {START "methods: {}\n", "3:10: methods is empty"},
+        {START "precisions: [int8]\nmethods: {lora: [int4]}\n",
+         "4:18: int4 is not among the plan's precisions"},
+        {START "methods: [lora]\nadapt: {compute: tf32}\n",
+         "4:18: compute is \"tf32\"; allowed: auto, f32, bf16, f16"},
         {START "precisions: []\n", "3:13: precisions should be a list such as [fp16]"},
         {START "precisions:\n", "3:12: precisions should be a list such as [fp16]"},
         {START "precisions: [int4, q8]\n", "3:20: precisions is \"q8\"; allowed: fp16, int8, int4"},
@@ -365,6 +375,7 @@ static void adapting_is_read(void **state) {
              &a, &p, &e));
     assert_int_equal(p.n_methods, 2);
     assert_int_equal(p.methods[0], METHOD_QLORA);
+    assert_false(p.left_out[METHOD_QLORA][PRECISION_FP16]);
     const struct plan_adapt *t = &p.adapt;
     assert_int_equal(t->opts.rank, 8);
     assert_true(t->opts.rate == 1e-3 && t->opts.validation == 0.1);

@@ -63,10 +63,30 @@ static void one_cell_is_a_matrix(void **state) {
     arena_release(&a);
 }
 
+static void cells_that_are_left_out_are_no_variants(void **state) {
+    (void)state;
+    struct plan plan = plan_of(1, 1);
+    plan.methods[0] = METHOD_LORA;
+    plan.methods[1] = METHOD_QLORA;
+    plan.n_methods = 2;
+    plan.left_out[METHOD_QLORA][PRECISION_FP16] = true;
+    struct err e = ERR_INIT;
+    struct arena a = ARENA_INIT;
+    struct variant *v = NULL;
+    size_t n = 0;
+    OK(variants_expand(&plan, &a, &v, &n, &e));
+    assert_int_equal(n, 3);
+    assert_string_equal(v[0].id, "big.lora.chat.int4");
+    assert_string_equal(v[1].id, "big.lora.chat.fp16");
+    assert_string_equal(v[2].id, "big.qlora.chat.int4");
+    arena_release(&a);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_cell_once_in_the_plans_order),
         cmocka_unit_test(one_cell_is_a_matrix),
+        cmocka_unit_test(cells_that_are_left_out_are_no_variants),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -246,14 +246,59 @@ static int read_names(struct ynode list, const char *what, const char *const *na
     return 0;
 }
 
+static bool is_measured(const struct plan *p, enum precision precision) {
+    for (size_t i = 0; i < p->n_precisions; i++) {
+        if (p->precisions[i] == precision) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* methods: {lora: [fp16, int4], qlora: [int4]}: each with the precisions it is measured in, which are
+ * among the plan's. */
+static int read_method_cells(struct plan *p, struct ynode map, struct err *e) {
+    const char *name;
+    struct ynode list;
+    p->n_methods = 0;
+    int rc = ymap_check(map, "methods", method_names, e);
+    for (size_t i = 0; !rc && ymap_at(map, i, &name, &list); i++) {
+        int listed[PRECISION_COUNT];
+        bool wanted[PRECISION_COUNT] = {false};
+        size_t n = 0;
+        size_t m = 0;
+        while (strcmp(method_names[m], name) != 0) {
+            m++;
+        }
+        p->methods[p->n_methods++] = (enum method)m;
+        if (!ynode_is_seq(list)) {
+            return ynode_fail(list, e, "%s should be a list of precisions such as [int4]", name);
+        }
+        rc = read_names(list, name, precision_names, listed, &n, e);
+        for (size_t k = 0; k < n && !rc; k++) {
+            wanted[listed[k]] = true;
+            rc = is_measured(p, (enum precision)listed[k])
+                     ? 0
+                     : ynode_fail(yseq_at(list, k), e, "%s is not among the plan's precisions",
+                                  precision_names[listed[k]]);
+        }
+        for (size_t k = 0; k < PRECISION_COUNT; k++) {
+            p->left_out[m][k] = !wanted[k];
+        }
+    }
+    return rc || p->n_methods ? rc : ynode_fail(map, e, "methods is empty");
+}
+
 static int read_axes(struct reader *r, struct ynode root, struct err *e) {
     struct plan *p = r->plan;
     int methods[METHOD_COUNT] = {METHOD_NONE};
     int precisions[PRECISION_COUNT] = {PRECISION_FP16, PRECISION_INT8, PRECISION_INT4};
     p->n_methods = 1;
     p->n_precisions = PRECISION_COUNT;
-    int rc = read_names(ymap_get(root, "methods"), "methods", method_names, methods, &p->n_methods,
-                        e);
+    const struct ynode by_method = ymap_get(root, "methods");
+    int rc = ynode_is_map(by_method)
+                 ? 0
+                 : read_names(by_method, "methods", method_names, methods, &p->n_methods, e);
     rc = rc ? rc
             : read_names(ymap_get(root, "precisions"), "precisions", precision_names, precisions,
                          &p->n_precisions, e);
@@ -262,6 +307,9 @@ static int read_axes(struct reader *r, struct ynode root, struct err *e) {
     }
     for (size_t i = 0; i < p->n_precisions && i < PRECISION_COUNT; i++) {
         p->precisions[i] = (enum precision)precisions[i];
+    }
+    if (!rc && ynode_is_map(by_method)) {
+        rc = read_method_cells(p, by_method, e);
     }
     return rc;
 }

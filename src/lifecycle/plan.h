@@ -81,6 +81,7 @@ struct plan {
     size_t n_methods;
     enum precision precisions[PRECISION_COUNT];
     size_t n_precisions;
+    bool left_out[METHOD_COUNT][PRECISION_COUNT]; /* cells that the plan's methods do not list */
     struct plan_task *tasks;
     size_t n_tasks;
 

@@ -33,6 +33,9 @@ int variants_expand(const struct plan *plan, struct arena *a, struct variant **o
         for (size_t t = 0; t < plan->n_tasks; t++) {
             for (size_t k = 0; k < plan->n_methods; k++) {
                 for (size_t p = 0; p < plan->n_precisions; p++) {
+                    if (plan->left_out[plan->methods[k]][plan->precisions[p]]) {
+                        continue;
+                    }
                     struct variant *v = &(*out)[(*n)++];
                     v->model = &plan->models[m];
                     v->task = &plan->tasks[t];

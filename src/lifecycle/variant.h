@@ -1,4 +1,4 @@
-/* The matrix of a plan: models x methods x tasks x precisions. */
+/* The matrix of a plan: models x methods x tasks x precisions, less the cells it leaves out. */
 #ifndef LIFECYCLE_VARIANT_H
 #define LIFECYCLE_VARIANT_H
 
