@@ -29,7 +29,7 @@ static struct linear linear_of(const struct layer_env *v, int layer, enum module
 static struct ggml_tensor *apply(const struct layer_env *v, int layer, enum module m,
                                  struct ggml_tensor *x, struct layer_tape *tape) {
     const struct linear l = linear_of(v, layer, m);
-    return ops_linear(v->ops, &l, x, &tape->u[m]);
+    return ops_linear(v->ops, &l, x, &tape->linears[m]);
 }
 
 /* The gradient of a module's input x, added to sum. */
@@ -38,7 +38,7 @@ static struct ggml_tensor *apply_back(const struct layer_env *v, int layer, enum
                                       struct ggml_tensor *dy, struct ggml_tensor *sum) {
     const struct linear l = linear_of(v, layer, m);
     bool below_is_trained = layer > 0 || m == MODULE_O || m >= MODULE_GATE;
-    return ops_linear_back(v->ops, &l, x, tape->u[m], dy, sum, below_is_trained);
+    return ops_linear_back(v->ops, &l, x, &tape->linears[m], dy, sum, below_is_trained);
 }
 
 static struct ggml_tensor *heads(struct ggml_context *ctx, struct ggml_tensor *t, int head_dim) {

@@ -33,7 +33,7 @@ struct layer_tape {
     struct ggml_tensor *gate;
     struct ggml_tensor *up;
     struct ggml_tensor *inner; /* silu(gate) * up */
-    struct ggml_tensor *u[MODULE_COUNT];
+    struct linear_tape linears[MODULE_COUNT];
 };
 
 /* [n_embd, n_tokens] to the same. */

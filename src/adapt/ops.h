@@ -44,6 +44,14 @@ struct linear {
     int64_t mask_offset; /* into dropout's stream; -1: no dropout */
 };
 
+/* What a linear's backward pass needs of its forward pass, or may use again. */
+struct linear_tape {
+    struct ggml_tensor *u; /* of the adapter: scale or not, a (keep x) */
+    /* Where ops.reuse is set and the road has them; else NULL, and they are made again: */
+    struct ggml_tensor *w;      /* the frozen matrix, in the type that is computed in */
+    struct ggml_tensor *masked; /* keep x */
+};
+
 /* What attention's backward pass needs of its forward pass. */
 struct attention {
     struct ggml_tensor *q; /* [head_dim, n_head, n_tokens], with RoPE */
@@ -65,17 +73,19 @@ struct ops {
     /* Of the graph being built. */
     struct ggml_context *ctx;
     struct ggml_cgraph *graph;
+    bool
+        reuse; /* the graph is of one layer or the head alone: what linears made may stay in memory */
     struct arena *arena;
 };
 
 struct ops_kind {
-    /* y [n_out, n]; *u receives what the backward pass needs of the adapter. */
+    /* y [n_out, n] */
     struct ggml_tensor *(*linear)(struct ops *o, const struct linear *l, struct ggml_tensor *x,
-                                  struct ggml_tensor **u);
+                                  struct linear_tape *tape);
     /* dx [n_in, n], added to `sum` where that is not NULL; the adapter's gradients go into the graph.
      * Without want_dx, NULL. */
     struct ggml_tensor *(*linear_back)(struct ops *o, const struct linear *l, struct ggml_tensor *x,
-                                       struct ggml_tensor *u, struct ggml_tensor *dy,
+                                       const struct linear_tape *tape, struct ggml_tensor *dy,
                                        struct ggml_tensor *sum, bool want_dx);
     /* [head_dim * n_head, n_tokens] */
     struct ggml_tensor *(*attention)(struct ops *o, struct attention *at);
@@ -107,9 +117,9 @@ extern const struct ops_kind ops_cpu;
 
 /* kind->linear and kind->linear_back of o. */
 struct ggml_tensor *ops_linear(struct ops *o, const struct linear *l, struct ggml_tensor *x,
-                               struct ggml_tensor **u);
+                               struct linear_tape *tape);
 struct ggml_tensor *ops_linear_back(struct ops *o, const struct linear *l, struct ggml_tensor *x,
-                                    struct ggml_tensor *u, struct ggml_tensor *dy,
+                                    const struct linear_tape *tape, struct ggml_tensor *dy,
                                     struct ggml_tensor *sum, bool want_dx);
 
 #endif

@@ -162,19 +162,19 @@ static void run_linear(struct ggml_tensor *dst, int ith, int nth, void *userdata
 }
 
 static struct ggml_tensor *linear(struct ops *o, const struct linear *l, struct ggml_tensor *x,
-                                  struct ggml_tensor **u) {
+                                  struct linear_tape *tape) {
     struct call *c = new_call(o);
-    *u = NULL;
+    *tape = (struct linear_tape){0};
     if (!c) {
         return x;
     }
     c->linear = *l;
     if (l->a) {
-        *u = node(o, l->a->ne[1], x->ne[1], (struct ggml_tensor *[]){x, l->a}, 2, run_down, c);
+        tape->u = node(o, l->a->ne[1], x->ne[1], (struct ggml_tensor *[]){x, l->a}, 2, run_down, c);
     }
     return node(o, l->w->ne[1], x->ne[1],
-                (struct ggml_tensor *[]){x, l->w, l->bias, *u, l->a ? l->b : NULL}, 5, run_linear,
-                c);
+                (struct ggml_tensor *[]){x, l->w, l->bias, tape->u, l->a ? l->b : NULL}, 5,
+                run_linear, c);
 }
 
 /* du = scale * b^T dy; dst->src: dy, b */
@@ -231,7 +231,7 @@ static void run_linear_back(struct ggml_tensor *dst, int ith, int nth, void *use
 }
 
 static struct ggml_tensor *linear_back(struct ops *o, const struct linear *l, struct ggml_tensor *x,
-                                       struct ggml_tensor *u, struct ggml_tensor *dy,
+                                       const struct linear_tape *tape, struct ggml_tensor *dy,
                                        struct ggml_tensor *sum, bool want_dx) {
     struct call *c = new_call(o);
     struct ggml_tensor *du = NULL;
@@ -244,7 +244,8 @@ static struct ggml_tensor *linear_back(struct ops *o, const struct linear *l, st
         du = node(o, l->b->ne[0], dy->ne[1], (struct ggml_tensor *[]){dy, l->b}, 2, run_down_back,
                   c);
         ggml_build_forward_expand(
-            o->graph, node_into(o, l->grad_b, (struct ggml_tensor *[]){dy, u}, 2, run_grad_b, c));
+            o->graph,
+            node_into(o, l->grad_b, (struct ggml_tensor *[]){dy, tape->u}, 2, run_grad_b, c));
         ggml_build_forward_expand(
             o->graph, node_into(o, l->grad_a, (struct ggml_tensor *[]){du, x}, 2, run_grad_a, c));
     }

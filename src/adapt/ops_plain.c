@@ -39,12 +39,11 @@ static struct ggml_tensor *product(struct ops *o, struct ggml_tensor *a, struct 
     return c;
 }
 
-/* w x, in the type that is computed in; y is F32. ggml rounds x itself. Asked for F32 sums, its CUDA
- * backend would turn the factors into F32 again; in BF16 it sums in F32 as it is. */
+/* w x, with w in the type that is computed in; y is F32. ggml rounds x itself. Asked for F32 sums, its
+ * CUDA backend would turn the factors into F32 again; in BF16 it sums in F32 as it is. */
 static struct ggml_tensor *frozen_product(struct ops *o, struct ggml_tensor *w,
                                           struct ggml_tensor *x) {
-    return o->compute == GGML_TYPE_F32 ? product(o, dequantize(o, w), x)
-                                       : ggml_mul_mat(o->ctx, frozen(o, w), x);
+    return w->type == GGML_TYPE_F32 ? product(o, w, x) : ggml_mul_mat(o->ctx, w, x);
 }
 
 /* The mask of a linear's input, or NULL. */
@@ -63,16 +62,18 @@ static struct ggml_tensor *masked(struct ops *o, const struct linear *l, struct 
 }
 
 static struct ggml_tensor *linear(struct ops *o, const struct linear *l, struct ggml_tensor *x,
-                                  struct ggml_tensor **u) {
+                                  struct linear_tape *tape) {
+    struct ggml_tensor *w = frozen(o, l->w);
+    struct ggml_tensor *kept = l->a ? masked(o, l, x) : NULL;
+    *tape = o->reuse ? (struct linear_tape){.w = w, .masked = kept} : (struct linear_tape){0};
     /* Not in blocks: ggml would round x to the matrix's, and the gradient is not of that. */
-    struct ggml_tensor *y = frozen_product(o, l->w, x);
+    struct ggml_tensor *y = frozen_product(o, w, x);
     if (l->bias) {
         y = ggml_add(o->ctx, y, l->bias);
     }
-    *u = NULL;
     if (l->a) { /* scaled where it is smallest: u is [rank, n] */
-        *u = ggml_scale(o->ctx, product(o, l->a, masked(o, l, x)), l->scale);
-        y = ggml_add(o->ctx, y, product(o, l->b, *u));
+        tape->u = ggml_scale(o->ctx, product(o, l->a, kept), l->scale);
+        y = ggml_add(o->ctx, y, product(o, l->b, tape->u));
     }
     return y;
 }
@@ -91,26 +92,27 @@ static struct ggml_tensor *transposed_product(struct ops *o, struct ggml_tensor 
  * another type the matrix is turned over, which costs less than making it F32 would. */
 static struct ggml_tensor *frozen_transposed_product(struct ops *o, struct ggml_tensor *w,
                                                      struct ggml_tensor *dy) {
-    if (o->compute == GGML_TYPE_F32) {
-        return transposed_product(o, dequantize(o, w), dy);
+    if (w->type == GGML_TYPE_F32) {
+        return transposed_product(o, w, dy);
     }
-    struct ggml_tensor *turned = ggml_cont(o->ctx, ggml_transpose(o->ctx, frozen(o, w)));
+    struct ggml_tensor *turned = ggml_cont(o->ctx, ggml_transpose(o->ctx, w));
     return ggml_mul_mat(o->ctx, turned, dy);
 }
 
 static struct ggml_tensor *linear_back(struct ops *o, const struct linear *l, struct ggml_tensor *x,
-                                       struct ggml_tensor *u, struct ggml_tensor *dy,
+                                       const struct linear_tape *tape, struct ggml_tensor *dy,
                                        struct ggml_tensor *sum, bool want_dx) {
     struct ggml_tensor *du = NULL;
     if (l->a) {
         du = ggml_scale(o->ctx, transposed_product(o, l->b, dy), l->scale);
-        add_to(o, l->grad_b, ggml_out_prod(o->ctx, u, dy));
-        add_to(o, l->grad_a, ggml_out_prod(o->ctx, masked(o, l, x), du));
+        struct ggml_tensor *kept = tape->masked ? tape->masked : masked(o, l, x);
+        add_to(o, l->grad_b, ggml_out_prod(o->ctx, tape->u, dy));
+        add_to(o, l->grad_a, ggml_out_prod(o->ctx, kept, du));
     }
     if (!want_dx) {
         return NULL;
     }
-    struct ggml_tensor *dx = frozen_transposed_product(o, l->w, dy);
+    struct ggml_tensor *dx = frozen_transposed_product(o, tape->w ? tape->w : frozen(o, l->w), dy);
     if (l->a) {
         dx = ggml_add(o->ctx, dx, masked(o, l, transposed_product(o, l->a, du)));
     }

@@ -139,6 +139,7 @@ static int pass_declare(const struct device *d, const struct base_model *m, cons
     p->ops.kind = d->own_kernels ? &ops_cpu : &ops_plain;
     p->ops.dropout = &p->dropout;
     p->ops.compute = d->compute;
+    p->ops.reuse = limits->checkpoint;
     p->ops.arena = &p->arena;
     choose_head_rows(p);
     int n_layers = limits->checkpoint ? 1 : m->shape.n_layers;
@@ -371,6 +372,7 @@ struct head_chunk {
     int n;
     struct ggml_tensor *x;    /* gathered rows */
     struct ggml_tensor *loss; /* [n] */
+    struct linear_tape tape;
 };
 
 static int next_chunk(const struct pass *p, const struct batch *b, int from) {
@@ -382,10 +384,9 @@ static struct ggml_tensor *head_logits(struct pass *p, struct head_chunk *c,
                                        struct ggml_tensor *last) {
     const struct base_model *m = p->model;
     const struct linear head = {.w = m->output, .mask_offset = -1};
-    struct ggml_tensor *u;
     c->x = ggml_get_rows(p->ops.ctx, last, part(p, p->rows, c->from, c->n));
     struct ggml_tensor *normed = p->ops.kind->norm(&p->ops, c->x, m->output_norm, m->shape.rms_eps);
-    return ops_linear(&p->ops, &head, normed, &u);
+    return ops_linear(&p->ops, &head, normed, &c->tape);
 }
 
 /* Adds the chunk's loss to the graph; with grad, also the gradient of its rows, set into grad, which
@@ -403,7 +404,8 @@ static struct ggml_tensor *add_head(struct pass *p, struct head_chunk *c, struct
     if (!grad) {
         return NULL;
     }
-    struct ggml_tensor *dnormed = ops_linear_back(&p->ops, &head, NULL, NULL, dlogits, NULL, true);
+    struct ggml_tensor *dnormed = ops_linear_back(&p->ops, &head, NULL, &c->tape, dlogits, NULL,
+                                                  true);
     struct ggml_tensor *dx = p->ops.kind->norm_back(&p->ops, c->x, m->output_norm, m->shape.rms_eps,
                                                     dnormed, NULL);
     return ggml_set_rows(p->ops.ctx, grad, dx, part(p, p->rows, c->from, c->n));
