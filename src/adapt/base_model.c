@@ -377,14 +377,17 @@ static void *convert_part(void *arg) {
     }
     if (p->to == GGML_TYPE_F32) {
         memcpy(held, values, (size_t)n * sizeof(*values));
+    } else if (p->to == GGML_TYPE_IQ4_NL) {
+        /* ggml's other way tries fifteen scales a block: 13 times as long for 3 % less error. */
+        ggml_get_type_traits(p->to)->from_float_ref(values, held, n);
     } else {
         ggml_quantize_chunk(p->to, values, held, 0, p->end - p->first, p->row, NULL);
     }
     return NULL;
 }
 
-/* The chunk's rows in the type they are held in. Four-bit types take long to choose their scales, so
- * all threads share the rows. */
+/* The chunk's rows in the type they are held in. Some four-bit types take long to choose their scales,
+ * so all threads share the rows. */
 static const void *convert(struct loading *l, enum ggml_type from, enum ggml_type to, int64_t rows,
                            int64_t row) {
     enum { MAX_THREADS = 64 };
