@@ -1,6 +1,7 @@
 /* GitHub-flavoured Markdown: a table a profile over all runs, and each run's notes as lists. */
 #include "report/writers.h"
 
+#include "report/adaptation.h"
 #include "report/fmt.h"
 #include "report/summary.h"
 
@@ -78,6 +79,21 @@ static int add_profile_notes(const struct report_run *run, enum summary_profile 
     return rc;
 }
 
+static int add_adaptation(const struct report_run *run, struct buf *out, struct err *e) {
+    struct arena a = ARENA_INIT;
+    const char **lines = NULL;
+    size_t n = 0;
+    int rc = adaptation_lines(run, &a, &lines, &n, e);
+    buf_addstr(out, !rc && n > 0 ? "\nAdapting\n\n" : "");
+    for (size_t i = 0; !rc && i < n; i++) {
+        buf_addstr(out, "- ");
+        fmt_md(out, lines[i]);
+        buf_addch(out, '\n');
+    }
+    arena_release(&a);
+    return rc;
+}
+
 static int add_notes(const struct report_run *run, struct buf *out, struct err *e) {
     struct buf text;
     buf_init(&text);
@@ -92,7 +108,7 @@ static int add_notes(const struct report_run *run, struct buf *out, struct err *
     buf_addstr(out, "\n\n");
     buf_release(&text);
     add_failures(run, out);
-    int rc = 0;
+    int rc = add_adaptation(run, out, e);
     for (int p = 0; !rc && p < SUMMARY_PROFILES; p++) {
         rc = add_profile_notes(run, (enum summary_profile)p, out, e);
     }

@@ -2,6 +2,7 @@
 #include "report/text_table.h"
 #include "report/writers.h"
 
+#include "report/adaptation.h"
 #include "report/fmt.h"
 #include "report/summary.h"
 #include "report/verdict.h"
@@ -171,10 +172,29 @@ static int add_verdict(const struct report_run *run, struct buf *out, struct err
     return rc;
 }
 
+static int add_adaptation(const struct report_run *run, struct buf *out, struct err *e) {
+    struct arena a = ARENA_INIT;
+    const char **lines = NULL;
+    size_t n = 0;
+    int rc = adaptation_lines(run, &a, &lines, &n, e);
+    if (!rc && n > 0) {
+        buf_addstr(out,
+                   "\nadapting: joules by phase where a phase has a window of its own; forward, "
+                   "backward and\noptimiser take turns faster than windows can be metered, and "
+                   "have seconds alone\n\n");
+    }
+    for (size_t i = 0; !rc && i < n; i++) {
+        fmt_wrap(out, "- ", lines[i], TEXT_WIDTH);
+    }
+    arena_release(&a);
+    return rc;
+}
+
 static int add_run(const struct report_run *run, struct buf *out, struct err *e) {
     text_header(run, out);
     int rc = run->n_variants ? add_verdict(run, out, e) : 0;
     text_glance(run, out);
+    rc = rc ? rc : add_adaptation(run, out, e);
     for (int p = 0; !rc && run->n_variants && p < SUMMARY_PROFILES; p++) {
         rc = text_table(run, (enum summary_profile)p, out, e);
     }

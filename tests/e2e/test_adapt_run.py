@@ -44,6 +44,10 @@ class Adapted(Case):
         prepare = {r["variant_id"]: r["label"] for r in run.metrics() if r["metric"] == "prepare_j" and r["value"]}
         self.assertIn("tiny.lora.rag.int4", prepare)
         self.assertNotIn("no adaptation", prepare["tiny.lora.rag.int4"])
+        report = " ".join(self.edge_eval("report", "out").out.split())
+        self.assertRegex(report, r"- rag qlora: \d+ tokens at .* a token, at most .* MB; load .* J in .* s, steps ")
+        self.assertRegex(report, r"within the steps forward [\d.]+ s, backward [\d.]+ s, optimiser [\d.]+ s; loss ")
+        self.assertRegex(report, r"- rag, QLoRA against LoRA: [\d.]+ of the memory, ~?[\d.]+ times the joules")
         merged = gguf.Gguf.read(self.dir / "out" / "artifacts" / "tiny.lora.rag.fp16.gguf")
         base = gguf.Gguf.read(self.dir / "out" / "artifacts" / "tiny.none.fp16.gguf")
         name = "blk.0.attn_q.weight"
