@@ -105,6 +105,35 @@ static void idle_is_subtracted_with_its_own_error(void **state) {
     meter_stop(c.m);
 }
 
+/* Of the machine with a model and without: parts added as a window's are. */
+static void idle_power_adds_up_as_windows_do(void **state) {
+    (void)state;
+    struct fake_clock c = FAKE_CLOCK_INIT;
+    struct meter_total t;
+    struct meter_idle idle = {.n = 2, .seconds = 10, .settled = true};
+    strcpy(idle.c[0].name, "gpu0");
+    strcpy(idle.c[1].name, "wall");
+    idle.c[0] = (struct meter_idle_component){"gpu0", METER_COUNTER, 60, 0.5};
+    idle.c[1] = (struct meter_idle_component){"wall", METER_INTEGRATED, 200, 1};
+    fake_replay(
+        &c,
+        HEADER(
+            GPU0
+            ",{\"name\":\"wall\",\"scope\":\"wall\"}") "{\"t_s\":0,\"gpu0\":{\"w\":1},\"wall\":{\"w\":1}}\n");
+    meter_idle_total(c.m, &idle, &t);
+    assert_int_equal(t.quality, METER_INTEGRATED);
+    assert_close(t.mean_w, 260);
+    assert_close(t.high_j - t.low_j, 2 * (0.5 + 1 + 0.05 * 260));
+    idle.c[1].quality = METER_MISSING;
+    meter_idle_total(c.m, &idle, &t);
+    assert_int_equal(t.quality, METER_MISSING);
+    assert_non_null(strstr(t.reason, "wall: no idle power was measured"));
+    meter_idle_total(c.m, NULL, &t);
+    assert_int_equal(t.quality, METER_MISSING);
+    assert_non_null(strstr(t.reason, "gpu0: no idle power was measured"));
+    meter_stop(c.m);
+}
+
 static void energy_below_idle_is_negative_not_clipped(void **state) {
     (void)state;
     struct fake_clock c = FAKE_CLOCK_INIT;
@@ -284,6 +313,7 @@ int main(void) {
         cmocka_unit_test(idle_stops_when_the_mean_is_known),
         cmocka_unit_test(idle_that_never_settles_ends_with_the_time),
         cmocka_unit_test(idle_is_subtracted_with_its_own_error),
+        cmocka_unit_test(idle_power_adds_up_as_windows_do),
         cmocka_unit_test(energy_below_idle_is_negative_not_clipped),
         cmocka_unit_test(a_dead_component_has_no_baseline),
         cmocka_unit_test(idle_refuses_what_cannot_be),

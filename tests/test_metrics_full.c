@@ -281,6 +281,7 @@ static void cold_starts_by_hand(void **state) {
 
     in.concurrency = 1;
     costing.idle_unloaded_w = quantity_of(50, 0);
+    costing.idle_unloaded_w.flags = QUANTITY_GIVEN_IDLE;
     t = compute(&in);
     value(&t, "time_tax", 5);
     assert_true(isinf(row(&t, "keep_warm_energy_s")->value));
@@ -298,6 +299,30 @@ static void cold_starts_by_hand(void **state) {
     costing.scale_to_zero = true;
     t = compute(&in);
     value(&t, "keep_warm_cost_s", 240);
+    arena_release(&t.arena);
+}
+
+/* Idle power as it was measured stands in for what the plan does not give. */
+static void keeping_warm_by_measured_idle_power(void **state) {
+    (void)state;
+    struct metrics_input in = whole_input();
+    costing.idle_unloaded_w = quantity_missing(NULL);
+    in.idle_unloaded_w = quantity_missing("not measured");
+    struct table t = compute(&in);
+    refused(&t, "keep_warm_energy_s", "set idle_unloaded_w");
+    arena_release(&t.arena);
+    in.idle_unloaded_w = quantity_of(30, 0);
+    t = compute(&in);
+    value(&t, "keep_warm_energy_s", 5);
+    arena_release(&t.arena);
+    in.idle_unloaded_w = quantity_of(48.5, 0); /* each mean is known to 2 % */
+    t = compute(&in);
+    refused(&t, "keep_warm_energy_s", "(50.0 W) and without (48.5 W) is closer than");
+    arena_release(&t.arena);
+    in.idle_unloaded_w = quantity_of(50, 0);
+    in.econ[ECON(idle_w)].flags = QUANTITY_MODELLED;
+    t = compute(&in);
+    refused(&t, "keep_warm_energy_s", "modelled power does not tell");
     arena_release(&t.arena);
 }
 
@@ -645,6 +670,7 @@ int main(void) {
         cmocka_unit_test(quality_for_energy_by_hand),
         cmocka_unit_test(density_by_hand),
         cmocka_unit_test(cold_starts_by_hand),
+        cmocka_unit_test(keeping_warm_by_measured_idle_power),
         cmocka_unit_test(a_cold_start_fits_its_slo_or_not),
         cmocka_unit_test(fidelity_has_three_verdicts),
         cmocka_unit_test(fidelity_pairs_items_by_their_ids),

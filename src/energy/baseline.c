@@ -2,6 +2,7 @@
 #include "energy/note.h"
 #include "energy/sysfile.h"
 
+#include "base/clock.h"
 #include "base/fs.h"
 #include "base/hash.h"
 #include "base/json.h"
@@ -228,6 +229,9 @@ static void doubt_busy_gpus(struct meter *m, const struct baseline_opts *o, stru
 static int measure(struct meter *m, const struct baseline_opts *o, const char *path,
                    json_t *machine, struct baseline *out, struct err *e) {
     struct err ignored = ERR_INIT;
+    if (o->settle_s > 0) {
+        clock_sleep_until_ns(clock_mono_ns() + (int64_t)(o->settle_s * 1e9));
+    }
     int rc = meter_measure_idle(m, o->max_seconds, &out->idle, e);
     if (rc) {
         return rc;

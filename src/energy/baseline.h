@@ -27,6 +27,7 @@ struct baseline_opts {
     const char *dir;        /* [$XDG_CACHE_HOME/edge-eval/idle, else ~/.cache/edge-eval/idle] */
     const char *sysfs_root; /* as the meter's */
     double max_seconds;     /* of measuring [60] */
+    double settle_s;        /* waits so long before it measures, for power to fall after work [0] */
     double expiry_s;        /* [a day] */
     double now_unix_s;      /* [the time of day] */
 };

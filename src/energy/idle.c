@@ -1,5 +1,6 @@
 /* Idle baselines: mean power with a stopping rule (docs/energy.md, E5). */
 #include "energy/meter_impl.h"
+#include "energy/note.h"
 
 #include "base/clock.h"
 #include "stats/stats.h"
@@ -95,6 +96,57 @@ static void report(const struct meter_reading *r, const struct batches *b, struc
             c->half_width_w = b[i].n >= 2 ? half_width(&b[i]) : r->c[i].mean_w;
         }
     }
+}
+
+/* The model of watched processes has its own: what was measured before holds whatever else ran on the
+ * machine. */
+bool meter_idle_of(const struct meter_idle *idle, const struct sensor_component *c,
+                   struct meter_idle_component *out) {
+    memset(out, 0, sizeof(*out));
+    out->quality = METER_MODELLED;
+    bool found = c->own_idle_w > 0 && !idle;
+    for (size_t i = 0; idle && !found && i < idle->n; i++) {
+        if (strcmp(idle->c[i].name, c->info.name) == 0) {
+            *out = idle->c[i];
+            found = true;
+        }
+    }
+    if (found && c->own_idle_w > 0 && out->quality != METER_MISSING) {
+        out->mean_w = c->own_idle_w;
+        out->half_width_w = 0;
+    }
+    return found;
+}
+
+void meter_idle_total(struct meter *m, const struct meter_idle *idle, struct meter_total *out) {
+    struct meter_reading r;
+    memset(&r, 0, sizeof(r));
+    pthread_mutex_lock(&m->lock);
+    r.n = m->n;
+    for (size_t i = 0; i < m->n; i++) {
+        const struct sensor_component *c = meter_component_of(&m->ch[i]);
+        struct component_reading *part = &r.c[i];
+        struct meter_idle_component own;
+        memcpy(part->name, c->info.name, sizeof(part->name));
+        memcpy(part->scope, c->info.scope, sizeof(part->scope));
+        part->modelled = c->info.modelled;
+        part->whole = c->info.whole;
+        part->shared = c->info.shared;
+        part->coverage = 1;
+        if (!meter_idle_of(idle, c, &own) || own.quality == METER_MISSING) {
+            part->quality = METER_MISSING;
+            note_set(part->reason, sizeof(part->reason), "no idle power was measured");
+            continue;
+        }
+        double half = own.half_width_w + c->info.gain * own.mean_w;
+        part->quality = own.quality;
+        part->gain = c->info.gain;
+        part->mean_w = part->joules = own.mean_w;
+        part->low_j = own.mean_w - half;
+        part->high_j = own.mean_w + half;
+    }
+    pthread_mutex_unlock(&m->lock);
+    meter_total(&r, NULL, 0, out);
 }
 
 static bool is_stopped(const struct meter *m) {

@@ -206,6 +206,12 @@ int meter_measure_idle(struct meter *m, double max_seconds, struct meter_idle *o
  * ran on the machine, which its windows do not.
  */
 void meter_set_idle(struct meter *m, const struct meter_idle *idle);
+/*
+ * The power of idle, summed as meter_total sums a window: mean_w, and low_j and high_j for one second.
+ * Modelled parts count what the model says of a machine that does nothing, as windows do; with idle NULL
+ * there is nothing else. A part that idle does not hold makes the sum missing.
+ */
+void meter_idle_total(struct meter *m, const struct meter_idle *idle, struct meter_total *out);
 /* False when none is set. */
 bool meter_get_idle(struct meter *m, struct meter_idle *out);
 

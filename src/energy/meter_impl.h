@@ -114,6 +114,10 @@ void meter_step(struct meter *m);
 void meter_plan_next(struct meter *m, int64_t now_ns);
 
 /* The rest expects the lock to be held. */
+/* Component c of idle (NULL: of none) into out, the model's own idle power where it has one; false when
+ * there is neither. */
+bool meter_idle_of(const struct meter_idle *idle, const struct sensor_component *c,
+                   struct meter_idle_component *out);
 void meter_sample(struct meter *m, enum sensor_depth depth);
 int64_t meter_now_ns(const struct meter *m);
 const struct sensor_component *meter_component_of(const struct channel *ch);

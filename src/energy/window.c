@@ -66,25 +66,6 @@ int meter_window_open(struct meter *m, const char *name, int parent_id, struct e
     return id;
 }
 
-/*
- * The baseline of a component into out; false when it has none. The model of watched processes
- * has its own: a baseline measured before holds whatever else ran on the machine.
- */
-static bool baseline_of(const struct meter *m, const struct sensor_component *c,
-                        struct meter_idle_component *out) {
-    for (size_t i = 0; m->has_idle && i < m->idle.n; i++) {
-        if (strcmp(m->idle.c[i].name, c->info.name) == 0) {
-            *out = m->idle.c[i];
-            if (c->own_idle_w > 0 && out->quality != METER_MISSING) {
-                out->mean_w = c->own_idle_w;
-                out->half_width_w = 0;
-            }
-            return true;
-        }
-    }
-    return false;
-}
-
 static void window_read(const struct meter *m, const struct window *w, int64_t end_ns,
                         struct meter_reading *out) {
     memset(out, 0, sizeof(*out));
@@ -98,7 +79,7 @@ static void window_read(const struct meter *m, const struct window *w, int64_t e
         const struct sensor_component *c = meter_component_of(&m->ch[i]);
         struct meter_idle_component idle;
         series_reading(&m->ch[i].series, &w->mark[i], c, w->peak_w[i], &out->c[i]);
-        if (baseline_of(m, c, &idle)) {
+        if (m->has_idle && meter_idle_of(&m->idle, c, &idle)) {
             series_subtract_idle(&out->c[i], &idle);
         }
     }

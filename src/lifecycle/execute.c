@@ -112,6 +112,11 @@ static int job_window(const struct meter_reading *reading, void *ctx, struct err
     return j->stage->on_window ? j->stage->on_window(reading, j->stage->ctx, e) : 0;
 }
 
+static int job_pause(void *ctx, struct err *e) {
+    const struct job_ctx *j = ctx;
+    return j->stage->on_pause ? j->stage->on_pause(j->stage->ctx, e) : 0;
+}
+
 int run_job(struct run *r, struct job_spec *spec, struct job_outcome *out, struct err *e) {
     struct buf log;
     struct job_ctx ctx = {r, spec};
@@ -131,6 +136,7 @@ int run_job(struct run *r, struct job_spec *spec, struct job_outcome *out, struc
                                       .exec_window = spec->exec_window,
                                       .stop = r->opts->stop,
                                       .on_row = job_row,
+                                      .on_pause = job_pause,
                                       .on_window = job_window,
                                       .on_progress = job_progress,
                                       .ctx = &ctx};

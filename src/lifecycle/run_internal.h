@@ -169,6 +169,16 @@ int describe_stages(struct run *r, struct buf *out, struct err *e) EE_MUST_CHECK
 /* Starts the meter, describes the machine, measures the idle baseline. */
 int measure_setup(struct run *r, struct err *e) EE_MUST_CHECK;
 
+/* The machine's idle power, which windows from now on subtract; nothing where the plan wants none. */
+int idle_measure_bare(struct run *r, struct err *e) EE_MUST_CHECK;
+/*
+ * Idle power with the variant's model loaded, while its worker waits: {"resident": {"watts", ...}, "bare":
+ * ...}, the same parts with and without the model. Where every part is modelled nothing is measured: a
+ * model of CPU time knows of no weights.
+ */
+int idle_measure_resident(struct run *r, const struct variant *v, json_t **out,
+                          struct err *e) EE_MUST_CHECK;
+
 /* manifest.json: what ran, where, with which settings. */
 int manifest_write(struct run *r, struct err *e) EE_MUST_CHECK;
 

@@ -60,36 +60,6 @@ static int store_machine(struct run *r, struct err *e) {
     return rc;
 }
 
-static int measure_idle(struct run *r, struct err *e) {
-    if (r->plan.energy.idle_s <= 0 || meter_n_components(r->meter) == 0) {
-        return 0;
-    }
-    struct meter_idle idle;
-    int rc = meter_measure_idle(r->meter, r->plan.energy.idle_s, &idle, e);
-    if (rc) {
-        return rc;
-    }
-    meter_set_idle(r->meter, &idle);
-    struct buf text;
-    buf_init(&text);
-    json_t *list = json_array();
-    for (size_t i = 0; i < idle.n; i++) {
-        if (idle.c[i].quality != METER_MISSING) {
-            json_array_append_new(list, json_pack("{s:s, s:s, s:f, s:f}", "name", idle.c[i].name,
-                                                  "quality", meter_quality_name(idle.c[i].quality),
-                                                  "mean_w", idle.c[i].mean_w, "half_width_w",
-                                                  idle.c[i].half_width_w));
-        }
-    }
-    json_t *v = json_pack("{s:f, s:b, s:o}", "seconds", idle.seconds, "settled", idle.settled,
-                          "components", list);
-    rc = json_write(v, &text, e);
-    rc = rc ? rc : store_meta_set(r->store, "idle_json", text.data, e);
-    json_decref(v);
-    buf_release(&text);
-    return rc;
-}
-
 /* The client must not be slower than the servers that it measures. Before the meter's thread: this
  * makes a process of its own. */
 static int calibrate_client(struct run *r, struct err *e) {
@@ -116,5 +86,5 @@ int measure_setup(struct run *r, struct err *e) {
     int rc = calibrate_client(r, e);
     rc = rc ? rc : meter_start(&r->meter, &opts, e);
     rc = rc ? rc : store_machine(r, e);
-    return rc ? rc : measure_idle(r, e);
+    return rc ? rc : idle_measure_bare(r, e);
 }

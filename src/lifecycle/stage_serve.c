@@ -192,6 +192,9 @@ int serve_job(struct worker *w, const json_t *args, json_t **result, struct err 
     rc = rc ? rc : engine_open(&opts, &s.engine, &times, e);
     rc = rc ? rc : prepare_requests(&s, args, e);
     rc = rc ? rc : warm_up(&s, e);
+    if (!rc && json_is_true(json_object_get(args, "pause"))) {
+        rc = worker_pause(w, e); /* the parent measures what a loaded model draws */
+    }
     for (int64_t i = 0; i < s.repeats && !rc; i++) {
         rc = serve_once(&s, i, e);
     }
@@ -277,8 +280,15 @@ json_t *serve_job_args(const struct run *r, const struct variant *v, const char 
 
 struct serve_rows {
     struct stage_rows stage; /* first, so that this is a stage_rows for stage_on_window */
-    char first_error[256];   /* of a request; empty when none failed */
+    const struct variant *variant;
+    json_t *idle;          /* with the model loaded; NULL: not measured */
+    char first_error[256]; /* of a request; empty when none failed */
 };
+
+static int on_pause(void *ctx, struct err *e) {
+    struct serve_rows *rows = ctx;
+    return idle_measure_resident(rows->stage.run, rows->variant, &rows->idle, e);
+}
 
 static int on_row(const json_t *row, void *ctx, struct err *e) {
     struct serve_rows *rows = ctx;
@@ -406,10 +416,13 @@ static int execute(struct run *r, const struct variant *v, int64_t stage_id, jso
     }
     json_t *args = serve_job_args(r, v, path, r->plan.serve.lengths == LENGTHS_FORCED,
                                   r->plan.serve.repeats);
-    struct serve_rows rows = {.stage = {r, stage_id}};
+    bool wants_idle = r->plan.energy.idle_s > 0 && meter_n_components(r->meter) > 0;
+    json_object_set_new(args, "pause", json_boolean(wants_idle));
+    struct serve_rows rows = {.stage = {r, stage_id}, .variant = v};
     struct job_spec spec = {.job = "serve",
                             .args = args,
                             .meter = r->meter,
+                            .on_pause = on_pause,
                             .on_window = stage_on_window,
                             .on_row = on_row,
                             .ctx = &rows};
@@ -429,8 +442,10 @@ static int execute(struct run *r, const struct variant *v, int64_t stage_id, jso
                      (long long)json_int_or(out.result, "failed", 0), rows.first_error);
     }
     if (!rc) {
+        json_object_set(out.result, "idle", rows.idle);
         *result = json_incref(out.result);
     }
+    json_decref(rows.idle);
     json_decref(out.result);
     json_decref(args);
     free(path);

@@ -28,7 +28,8 @@ struct session {
     struct channel channel;
     struct open_window open[MAX_OPEN_WINDOWS];
     int n_open;
-    bool finished;    /* a result or an error came */
+    bool finished; /* a result or an error came */
+    int64_t deadline_ns;
     size_t log_begin; /* bytes that earlier workers left in the log */
 };
 
@@ -86,6 +87,13 @@ static int on_edge(struct session *s, const json_t *msg, struct err *e) {
     return rc ? rc : tell(s, json_pack("{s:s}", "t", "go"), e);
 }
 
+static int on_pause(struct session *s, struct err *e) {
+    int64_t begin_ns = clock_mono_ns();
+    int rc = s->spec->on_pause ? s->spec->on_pause(s->spec->ctx, e) : 0;
+    s->deadline_ns += clock_mono_ns() - begin_ns;
+    return rc ? rc : tell(s, json_pack("{s:s}", "t", "go"), e);
+}
+
 static int on_error(struct session *s, const json_t *msg, struct err *e) {
     s->finished = true;
     return err_set(e, err_code_from_name(json_str_or(msg, "code", "failed")), "%s",
@@ -97,6 +105,9 @@ static int handle(struct session *s, json_t *msg, struct err *e) {
     const char *type = json_str_or(msg, "t", "");
     if (!strcmp(type, "edge")) {
         return on_edge(s, msg, e);
+    }
+    if (!strcmp(type, "pause")) {
+        return on_pause(s, e);
     }
     if (!strcmp(type, "row")) {
         return spec->on_row ? spec->on_row(json_object_get(msg, "row"), spec->ctx, e) : 0;
@@ -152,20 +163,20 @@ static int died(struct session *s, struct err *e) {
 }
 
 static int talk(struct session *s, struct err *e) {
-    const int64_t deadline_ns = clock_mono_ns() + s->spec->timeout_s * NS_PER_S;
+    s->deadline_ns = clock_mono_ns() + s->spec->timeout_s * NS_PER_S;
     while (!s->finished) {
         if (s->spec->stop && *s->spec->stop) {
             return err_set(e, EE_STOPPED, "stopped");
         }
         int64_t now_ns = clock_mono_ns();
-        if (now_ns >= deadline_ns) {
+        if (now_ns >= s->deadline_ns) {
             return err_set(e, EE_TIMEOUT,
                            "the worker (%s) did not finish in %lld s and was stopped; raise "
                            "stage_timeout_s in the plan if it was working",
                            s->spec->job, (long long)s->spec->timeout_s);
         }
-        int64_t until_ns = now_ns + STOP_POLL_NS < deadline_ns ? now_ns + STOP_POLL_NS
-                                                               : deadline_ns;
+        int64_t until_ns = now_ns + STOP_POLL_NS < s->deadline_ns ? now_ns + STOP_POLL_NS
+                                                                  : s->deadline_ns;
         json_t *msg = NULL;
         int rc = channel_recv(&s->channel, until_ns, &msg, e);
         if (!rc && msg) {

@@ -25,6 +25,8 @@ struct job_spec {
 
     /* Callbacks, on the calling thread; ctx is passed through. A failing one ends the worker. */
     int (*on_row)(const json_t *row, void *ctx, struct err *e);
+    /* The worker has nothing to do until this returns; its time is not the worker's. NULL: none. */
+    int (*on_pause)(void *ctx, struct err *e);
     int (*on_window)(const struct meter_reading *reading, void *ctx, struct err *e);
     void (*on_progress)(int64_t done, int64_t total, int64_t tokens, void *ctx);
     void *ctx;

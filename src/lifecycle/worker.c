@@ -26,9 +26,9 @@ static const struct {
     {"likelihood", likelihood_job},
 };
 
-static int edge(struct worker *w, const char *window, bool open, struct err *e) {
-    int rc = channel_send(
-        &w->channel, json_pack("{s:s, s:s, s:b}", "t", "edge", "window", window, "open", open), e);
+/* Sends a message, which it takes over, and waits for the parent's answer. */
+static int ask(struct worker *w, json_t *msg, struct err *e) {
+    int rc = channel_send(&w->channel, msg, e);
     json_t *answer = NULL;
     rc = rc ? rc : channel_recv(&w->channel, INT64_MAX, &answer, e);
     if (!rc && !answer) {
@@ -38,12 +38,20 @@ static int edge(struct worker *w, const char *window, bool open, struct err *e) 
     return rc;
 }
 
+static int edge(struct worker *w, const char *window, bool open, struct err *e) {
+    return ask(w, json_pack("{s:s, s:s, s:b}", "t", "edge", "window", window, "open", open), e);
+}
+
 int worker_window_open(struct worker *w, const char *window, struct err *e) {
     return edge(w, window, true, e);
 }
 
 int worker_window_close(struct worker *w, const char *window, struct err *e) {
     return edge(w, window, false, e);
+}
+
+int worker_pause(struct worker *w, struct err *e) {
+    return ask(w, json_pack("{s:s}", "t", "pause"), e);
 }
 
 void worker_progress(struct worker *w, int64_t done, int64_t total, int64_t tokens) {

@@ -29,6 +29,8 @@ typedef int worker_job_fn(struct worker *w, const json_t *args, json_t **result,
 
 int worker_window_open(struct worker *w, const char *window, struct err *e) EE_MUST_CHECK;
 int worker_window_close(struct worker *w, const char *window, struct err *e) EE_MUST_CHECK;
+/* Does nothing until the parent has done what it does while the worker holds what it has. */
+int worker_pause(struct worker *w, struct err *e) EE_MUST_CHECK;
 /* Sent at most five times a second; the rest is dropped. */
 void worker_progress(struct worker *w, int64_t done, int64_t total, int64_t tokens);
 /* A row for the parent to store; takes over the reference. */

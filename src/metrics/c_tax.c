@@ -55,6 +55,13 @@ void time_tax(struct calc *c) {
 
 /* --- How long an idle model is worth keeping ------------------------------------------------------------ */
 
+/* Idle power is measured until its mean is known to 2 % (docs/energy.md, E5). */
+static const double told_apart = 0.02;
+
+static bool both_measured(const struct quantity *a, const struct quantity *b) {
+    return !((a->flags | b->flags) & QUANTITY_GIVEN_IDLE);
+}
+
 void keep_warm_energy_s(struct calc *c) {
     const struct metrics_input *in = c->in;
     const struct quantity *load_j = in->load_cold_j.present ? &in->load_cold_j : &in->load_warm_j;
@@ -65,6 +72,9 @@ void keep_warm_energy_s(struct calc *c) {
     }
     const struct quantity *unloaded = in->costing ? &in->costing->idle_unloaded_w : NULL;
     if (!unloaded || !unloaded->present) {
+        unloaded = &in->idle_unloaded_w;
+    }
+    if (!unloaded->present) {
         calc_refuse(c, "no idle power after unloading the model: not measured; set "
                        "idle_unloaded_w");
         return;
@@ -73,6 +83,19 @@ void keep_warm_energy_s(struct calc *c) {
         return;
     }
     double saved_w = resident->value - unloaded->value;
+    if (both_measured(resident, unloaded)) {
+        if (saved_w == 0 && (resident->flags & QUANTITY_MODELLED)) {
+            calc_refuse(c, "modelled power does not tell a machine with a model from one without");
+            return;
+        }
+        if (fabs(saved_w) < told_apart * (resident->value + unloaded->value)) {
+            calc_refuse(c,
+                        "idle power with the model (%.1f W) and without (%.1f W) is closer than "
+                        "the two can be told apart",
+                        resident->value, unloaded->value);
+            return;
+        }
+    }
     if (saved_w <= 0) {
         calc_infinite(c, "a machine with the model draws no more than one without: unloading "
                          "saves nothing");

@@ -104,7 +104,8 @@ struct metrics_input {
     struct quantity file_bytes;
     struct quantity weights_bytes;
     struct quantity kv_bytes;
-    struct quantity used_kv_bytes; /* of it, the most that held tokens at once */
+    struct quantity idle_unloaded_w; /* of the machine without the model, as measured */
+    struct quantity used_kv_bytes;   /* of it, the most that held tokens at once */
     struct quantity compute_bytes;
     struct quantity memory_peak_bytes;
 };

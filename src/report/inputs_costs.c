@@ -54,7 +54,37 @@ static struct quantity per_request(const struct quantity *requests, double token
     return q;
 }
 
-static void fill_serving(struct report_variant *v) {
+/* {"watts", "low_w", "high_w", "quality", "scope"} of the serve stage, or why there is none. */
+static struct quantity idle_quantity(struct arena *a, const json_t *idle, const char *which) {
+    const json_t *o = json_object_get(idle, which);
+    double watts = json_num_or(o, "watts", (double)NAN);
+    if (!(watts >= 0)) {
+        return quantity_missing(arena_strdup(a, json_str_or(o, "reason", "")));
+    }
+    struct quantity q = quantity_of(watts, 0);
+    q.low = json_num_or(o, "low_w", (double)NAN);
+    q.high = json_num_or(o, "high_w", (double)NAN);
+    q.scope = arena_strdup(a, json_str_or(o, "scope", ""));
+    q.flags = QUANTITY_INSTRUMENT;
+    q.flags |= strcmp(json_str_or(o, "quality", ""), "modelled") == 0 ? QUANTITY_MODELLED : 0;
+    return q;
+}
+
+/* Idle power with the model and without, as measured; what the plan gives goes before it. */
+static void fill_idle(struct arena *a, struct metrics_input *in, const json_t *result) {
+    const json_t *idle = json_object_get(result, "idle");
+    struct quantity *resident = &in->econ[ECON(idle_w)];
+    in->idle_unloaded_w = quantity_missing("not measured");
+    if (!json_is_object(idle)) {
+        return;
+    }
+    in->idle_unloaded_w = idle_quantity(a, idle, "bare");
+    if (!resident->present) {
+        *resident = idle_quantity(a, idle, "resident");
+    }
+}
+
+static void fill_serving(struct arena *a, struct report_variant *v) {
     struct metrics_input *in = &v->input;
     const struct report_stage *st = v->stages[REPORT_SERVE];
     json_t *result = st && !report_stage_failed(st) ? inputs_result(st) : NULL;
@@ -63,6 +93,7 @@ static void fill_serving(struct report_variant *v) {
                                                json_num_or(result, "prompt_tokens", -1));
     in->econ[ECON(output_tokens)] = per_request(&in->requests_ok,
                                                 json_num_or(result, "output_tokens", -1));
+    fill_idle(a, in, result);
     bool is_open = strcmp(json_str_or(result, "loop", "closed"), "open") == 0;
     fill_rates(v, json_num_or(result, "duration_s", -1), is_open);
     json_decref(result);
@@ -88,7 +119,7 @@ static void fill_energy(struct metrics_input *in) {
         double seconds = in->serve_j.value / in->serve_w.value;
         above->value -= idle->value * seconds / in->requests_ok.value;
         above->low = above->high = (double)NAN;
-        above->flags |= idle->flags;
+        above->flags |= idle->flags & ~(unsigned)QUANTITY_OF_INTERVAL;
         if (above->value < 0) {
             *above = quantity_missing("idle_w is more than the machine drew while serving");
         }
@@ -207,7 +238,7 @@ int inputs_costs(struct report_run *run, struct err *e) {
         in->seed = run->seed;
         memcpy(in->econ, run->costing.econ, sizeof(in->econ));
         in->econ[ECON(start_s)] = in->load_s;
-        fill_serving(v);
+        fill_serving(&run->arena, v);
         fill_energy(in);
         fill_once(in, v);
         fill_accepted(&run->costing, in);
