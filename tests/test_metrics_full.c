@@ -302,6 +302,26 @@ static void cold_starts_by_hand(void **state) {
     arena_release(&t.arena);
 }
 
+/* The joules of a load are its own: a disk that keeps a processor waiting draws less than serving does. */
+static void a_load_is_not_priced_at_serving_power(void **state) {
+    (void)state;
+    struct metrics_input in = whole_input();
+    in.load_s = in.load_cold_s = quantity_of(1000, 5);
+    struct table t = compute(&in);
+    value(&t, "c_tax", 5);
+    value(&t, "c_tax_warm", 3);
+    value(&t, "keep_warm_energy_s", 5);
+    arena_release(&t.arena);
+    in.serve_w = joules(5000, "CPU");
+    t = compute(&in);
+    value(&t, "c_tax", 5);
+    arena_release(&t.arena);
+    in.load_cold_j = quantity_missing("gpu0: GPU is lost");
+    t = compute(&in);
+    refused(&t, "c_tax", "GPU is lost");
+    arena_release(&t.arena);
+}
+
 /* Idle power as it was measured stands in for what the plan does not give. */
 static void keeping_warm_by_measured_idle_power(void **state) {
     (void)state;
@@ -670,6 +690,7 @@ int main(void) {
         cmocka_unit_test(quality_for_energy_by_hand),
         cmocka_unit_test(density_by_hand),
         cmocka_unit_test(cold_starts_by_hand),
+        cmocka_unit_test(a_load_is_not_priced_at_serving_power),
         cmocka_unit_test(keeping_warm_by_measured_idle_power),
         cmocka_unit_test(a_cold_start_fits_its_slo_or_not),
         cmocka_unit_test(fidelity_has_three_verdicts),

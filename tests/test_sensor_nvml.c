@@ -571,6 +571,58 @@ static void a_virtual_gpu_that_is_silent_says_so(void **state) {
     meter_stop(c.m);
 }
 
+/* Eight GPUs, each of which answers in its own way: none speaks for another, and a job on the two that
+ * tell everything pays for both and for nothing else. */
+static void each_gpu_answers_for_itself(void **state) {
+    (void)state;
+    NEED_LIBRARY();
+    enum { NO = NVML_RC_NOT_SUPPORTED };
+    static const char *const job[] = {"gpu0", "gpu7"};
+    struct fake_clock c = FAKE_CLOCK_INIT;
+    struct err e = ERR_INIT;
+    struct meter_reading r;
+    struct meter_total t;
+    struct meter_gpu_state g;
+    fake->n = FAKE_GPUS;
+    fake->gpu[1].mig = 1;
+    fake->gpu[2].energy_rc = NO;
+    fake->gpu[3].energy_rc = fake->gpu[3].instant_rc = fake->gpu[3].average_rc = NO;
+    fake->gpu[4].virtualization = NVML_VIRTUALIZATION_VGPU;
+    fake->gpu[4].energy_rc = fake->gpu[4].usage_rc = NO;
+    fake->gpu[4].instant_rc = fake->gpu[4].average_rc = NO;
+    fake->gpu[5].virtualization = NVML_VIRTUALIZATION_VGPU; /* one that tells */
+    fake->gpu[6].state_rc = NO;
+    fake->gpu[7].instant_mw = 700000;
+    fake->gpu[7].event_reasons = 0x8;
+    fake->gpu[7].n_pids = 1;
+    fake->gpu[7].pids[0] = 99;
+    start(&c, NULL);
+    window(&c, 10, &r);
+    assert_int_equal(r.n, FAKE_GPUS);
+    for (size_t i = 0; i < FAKE_GPUS; i++) {
+        enum meter_quality want = i == 4             ? METER_MISSING
+                                  : i == 2 || i == 3 ? METER_INTEGRATED
+                                                     : METER_COUNTER;
+        assert_int_equal(r.c[i].quality, want);
+        assert_int_equal(r.c[i].shared, i == 1);
+        assert_int_equal(meter_gpu_state(c.m, i, &g, &e), 0);
+        assert_int_equal(g.mig, i == 1);
+        assert_int_equal(g.virtual_gpu, i == 4 || i == 5);
+        assert_int_equal(g.has_throttle, i != 6);
+        assert_int_equal(g.has_pids, i != 6);
+    }
+    assert_true(g.throttle == 0x8 && g.n_pids == 1 && g.pids[0] == 99);
+    assert_string_equal(r.c[2].source, "nvml average power");
+    assert_string_equal(r.c[3].source, "nvml power");
+    meter_total(&r, job, 2, &t);
+    assert_int_equal(t.quality, METER_COUNTER);
+    assert_close(t.joules, 1000 + 7000);
+    meter_total(&r, NULL, 0, &t);
+    assert_int_equal(t.quality, METER_MISSING);
+    assert_non_null(strstr(t.reason, "gpu4: "));
+    meter_stop(c.m);
+}
+
 #define CASE(f) cmocka_unit_test_setup(f, reset)
 
 int main(void) {
@@ -597,6 +649,7 @@ int main(void) {
         CASE(only_what_holds_a_gpu_back_is_called_so),
         CASE(what_the_driver_refuses_is_unknown),
         CASE(a_virtual_gpu_that_is_silent_says_so),
+        CASE(each_gpu_answers_for_itself),
     };
     return cmocka_run_group_tests(tests, setup_library, teardown_library);
 }

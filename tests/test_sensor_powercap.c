@@ -153,6 +153,24 @@ static void dram_without_a_counter_is_not_invented(void **state) {
     assert_non_null(strstr(r.c[0].detail, "whole machine"));
 }
 
+/* The host's DRAM is no container's alone: the figure says so, and nobody is billed for it. */
+static void dram_of_the_host_is_no_container_s(void **state) {
+    struct machine *m = *state;
+    struct meter_reading r;
+    fake_write(&m->root, "run/.containerenv", "\n");
+    add_zone(m, "intel-rapl:0", "package-0", INTEL_RANGE, 0);
+    add_zone(m, "intel-rapl:0:0", "dram", INTEL_RANGE, 0);
+    start(m, "auto");
+    unsigned long long uj = 0;
+    int id = open_window(m);
+    burn(m, "intel-rapl:0:0", &uj, 10, 100, 0);
+    close_window(m, id, &r);
+    assert_int_equal(r.n, 2);
+    assert_string_equal(r.c[1].name, "dram");
+    assert_true(r.c[0].shared && r.c[1].shared);
+    assert_non_null(strstr(r.c[1].detail, "whole machine"));
+}
+
 static void mmio_twins_are_one_package(void **state) {
     struct machine *m = *state;
     struct meter_reading r;
@@ -387,6 +405,7 @@ int main(void) {
         CASE(packages_and_dram_are_summed_and_nothing_else),
         CASE(psys_alone_is_no_cpu),
         CASE(dram_without_a_counter_is_not_invented),
+        CASE(dram_of_the_host_is_no_container_s),
         CASE(mmio_twins_are_one_package),
         CASE(an_unreadable_twin_gives_way),
         CASE(dies_are_summed_on_intel_and_mirrors_on_amd),

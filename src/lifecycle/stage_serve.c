@@ -455,7 +455,7 @@ static int execute(struct run *r, const struct variant *v, int64_t stage_id, jso
 const struct stage_kind stage_serve = {
     .name = "serve",
     .needs = "quantize",
-    .version = 1,
+    .version = 2,
     .inputs = inputs,
     .title = title,
     .execute = execute,
