@@ -3,13 +3,15 @@
 
 Reads the driver's energy counter itself, over and over, beside edge-eval meter, and compares the
 two over exactly the meter's windows: five seconds of nothing, and five repeats of a fixed load
-on the GPU. Prints what it found, writes it as Markdown, and exits with 1 when a check fails.
+on the GPU. Prints what it found, writes it as Markdown and, beside it, as JSON with a verdict on each
+thing that was to be shown, and exits with 1 when a check fails.
 
 usage: scripts/gpu-meter.py EDGE_EVAL OUT.md [-- COMMAND...]
 
-COMMAND is the load: some seconds of work on the GPU, the same each time. Without one it is
-bench/engine_throughput beside EDGE_EVAL, on the first model in $EDGE_EVAL_CACHE/models (.cache).
-Leave the machine alone meanwhile; it takes two to three minutes.
+COMMAND is the load: some seconds of work on the GPU, the same each time. Without one it is matrix
+products by PyTorch where this Python has it, else bench/engine_throughput beside EDGE_EVAL, on the first
+model in $EDGE_EVAL_CACHE/models (.cache). Leave the machine alone meanwhile; it takes two to three
+minutes.
 """
 
 import bisect
@@ -25,6 +27,14 @@ import time
 
 REPEATS = 5
 POLL_S = 0.01  # the counter moves every 100 ms: seen soon after it did
+PRODUCTS = """
+import torch
+a = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)
+b = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)
+for i in range(2500):
+    c = a @ b
+torch.cuda.synchronize()
+"""
 
 
 class Counter:
@@ -40,6 +50,7 @@ class Counter:
             self.handles[name] = handle
         self.times = {name: [] for name in uuids}
         self.joules = {name: [] for name in uuids}
+        self.failed = None
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self.poll)
 
@@ -49,6 +60,12 @@ class Counter:
             raise SystemExit(f"NVML: {what}: error {rc}")
 
     def poll(self):
+        try:
+            self.read_until_stopped()
+        except SystemExit as e:
+            self.failed = e
+
+    def read_until_stopped(self):
         while not self.stop.is_set():
             for name, handle in self.handles.items():
                 mj = ctypes.c_ulonglong()
@@ -64,8 +81,11 @@ class Counter:
         return self
 
     def __exit__(self, *_):
+        time.sleep(0.25)  # a step after the last window's end
         self.stop.set()
         self.thread.join()
+        if self.failed:
+            raise self.failed
 
     def at(self, name, t):
         """Joules at a moment, on the line between the steps around it."""
@@ -80,11 +100,13 @@ class Counter:
 
 class Checks:
     def __init__(self):
-        self.failed = 0
+        self.clauses = {}
 
-    def that(self, ok, what):
+    def that(self, clause, ok, what):
         print(("ok      " if ok else "FAILED  ") + what)
-        self.failed += not ok
+        c = self.clauses.setdefault(clause, {"pass": True, "checks": []})
+        c["pass"] = c["pass"] and bool(ok)
+        c["checks"].append({"pass": bool(ok), "what": what})
 
 
 def number(x, digits=1, unit=""):
@@ -121,15 +143,16 @@ def meter(edge_eval, options, command):
 def compare(checks, what, out, counter):
     """One row of the table for each GPU and repeat."""
     rows = []
+    clause = f"{what} agrees with the counter within its own interval"
     for c in out["components"]:
         if c["name"] not in counter.handles:
             continue
-        checks.that(c["quality"] == "counter", f"{what}, {c['name']}: {c['quality']} by {c['source']}")
+        checks.that(clause, c["quality"] == "counter", f"{what}, {c['name']}: {c['quality']} by {c['source']}")
         half = (c["high_j"] - c["low_j"]) / 2
         for n, run in enumerate(out["runs"]):
             joules = run["joules"][c["name"]]
             truth = counter.between(c["name"], run["start_s"], run["end_s"])
-            checks.that(abs(joules - truth) <= half,
+            checks.that(clause, abs(joules - truth) <= half,
                         f"{what}, {c['name']}, run {n + 1}: {joules:.1f} J, the counter itself {truth:.1f} J"
                         f" ({100 * (joules / truth - 1):+.2f} %), interval ±{half:.1f} J")  # fmt: skip
             rows.append((what, c["name"], n + 1, run["seconds"], joules, truth, half))
@@ -199,7 +222,16 @@ def markdown(report, idle, load, rows, command):
     return "\n".join([*lines, *remark_lines(idle, load)]) + "\n"
 
 
+def shown(command):
+    """A program given as text is not repeated in a table."""
+    return ["2,500 bf16 products of 8192 x 8192 (PyTorch)"] if PRODUCTS in command else command
+
+
 def default_load(edge_eval):
+    has_torch = subprocess.run([sys.executable, "-c", "import torch, sys; sys.exit(not torch.cuda.is_available())"],
+                               stderr=subprocess.DEVNULL, check=False).returncode == 0  # fmt: skip
+    if has_torch:
+        return [sys.executable, "-c", PRODUCTS]
     program = pathlib.Path(edge_eval).resolve().parent / "bench" / "engine_throughput"
     cache = pathlib.Path(os.environ.get("EDGE_EVAL_CACHE", ".cache"))
     models = sorted((cache / "models").glob("*.gguf"))
@@ -214,21 +246,30 @@ def main(argv):
         return 2
     edge_eval, out_path = argv[1], pathlib.Path(argv[2])
     load_command = [str(word) for word in argv[4:] or default_load(edge_eval)]
+    begin = time.monotonic()
     checks = Checks()
     report = doctor(edge_eval)
     with Counter(gpus_of(report)) as counter:
         idle = meter(edge_eval, ["--idle", "measure"], ["sleep", "5"])
         load = meter(edge_eval, ["--repeat", str(REPEATS)], load_command)
-    rows = compare(checks, "sleep 5", idle, counter) + compare(checks, "load", load, counter)
-    checks.that(bool(rows), f"{len(rows)} windows compared")
-    checks.that(len(load["runs"]) == REPEATS, f"{len(load['runs'])} repeats of the load")
-    checks.that(all("sd_j" in c for c in load["components"] if c["quality"] != "missing"), "the repeats show a spread")
+    rows = compare(checks, "meter -- sleep 5", idle, counter) + compare(checks, f"meter --repeat {REPEATS}", load, counter)
+    spread = f"meter --repeat {REPEATS} of a fixed load shows its spread"
+    checks.that(spread, len(load["runs"]) == REPEATS, f"{len(load['runs'])} repeats of the load")
+    checks.that(spread, all("sd_j" in c for c in load["components"] if c["quality"] != "missing"),
+                "the repeats show a spread")  # fmt: skip
     used = [g for g in load["gpus"] if g.get("used_by_job")]
     print(f"note    GPUs on which the driver showed the load's process: {[g['name'] for g in used]}")
-    text = markdown(report, idle, load, rows, load_command)
+    text = markdown(report, idle, load, rows, shown(load_command))
     out_path.write_text(text)
+    passed = bool(rows) and all(c["pass"] for c in checks.clauses.values())
+    found = {"pass": passed, "seconds": round(time.monotonic() - begin, 1), "clauses": checks.clauses,
+             "gpus": load["gpus"], "windows": [dict(zip(("window", "gpu", "run", "seconds", "joules", "counter_j", "half_width_j"), r))
+                                               for r in rows], "repeats": load["components"], "total": load["total"],
+             "idle": idle["components"], "verdict": report["verdict"]}  # fmt: skip
+    out_path.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
     print("\n" + text)
-    return 1 if checks.failed else 0
+    print(json.dumps({"pass": passed, "seconds": found["seconds"], "clauses": {k: c["pass"] for k, c in checks.clauses.items()}}))
+    return 0 if passed else 1
 
 
 if __name__ == "__main__":

@@ -376,9 +376,14 @@ class Gpus(Meter):
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.assertNotIn("FAILED", done.stdout)
         text = (self.dir / "out.md").read_text()
-        self.assertRegex(text, r"(?m)^\| sleep 5 \| gpu1 \| 1 \| 5\.\d+ \| 12\d\d\.\d \|")
-        self.assertEqual(len(re.findall(r"(?m)^\| load \| gpu0 \|", text)), 5)
+        self.assertRegex(text, r"(?m)^\| meter -- sleep 5 \| gpu1 \| 1 \| 5\.\d+ \| 12\d\d\.\d \|")
+        self.assertEqual(len(re.findall(r"(?m)^\| meter --repeat 5 \| gpu0 \|", text)), 5)
         self.assertIn("`meter --repeat 5 -- sleep 1`:", text)
+        found = json.loads((self.dir / "out.json").read_text())
+        self.assertTrue(found["pass"])
+        self.assertEqual(len(found["clauses"]), 3)
+        self.assertEqual([len(c["checks"]) for c in found["clauses"].values()], [4, 12, 2])
+        self.assertEqual(len(found["windows"]), 2 + 2 * 5)
 
 
 class Doctor(Case):
