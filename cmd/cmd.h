@@ -44,6 +44,8 @@ bool cmd_parse(const struct opt_command *cmd, int argc, char **argv, int *n_oper
 int cmd_fail(const struct err *e);
 /* The whole text on stdout. */
 int cmd_print(const struct buf *text, struct err *e) EE_MUST_CHECK;
+/* Columns of the terminal that stdout is; 0 where it is none. */
+size_t cmd_columns(void);
 /* Prints "edge-eval: warning: ..." on stderr. */
 void cmd_warn(const char *fmt, ...) EE_PRINTF(1, 2);
 

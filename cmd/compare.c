@@ -11,7 +11,7 @@ static const char *const usage[] = {
 };
 
 int cmd_compare(int argc, char **argv) {
-    struct compare_opts opts = {{NULL, NULL}, NULL, false};
+    struct compare_opts opts = {.width = cmd_columns()};
     struct cmd_what_if w = CMD_WHAT_IF_INIT;
     const char *set = NULL;
     const struct opt options[] = {

@@ -11,6 +11,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 static const struct {
     const char *name;
@@ -107,6 +109,11 @@ bool cmd_parse(const struct opt_command *cmd, int argc, char **argv, int *n_oper
 int cmd_fail(const struct err *e) {
     fprintf(stderr, "edge-eval: %s\n", e->msg);
     return e->code == EE_USAGE ? EXIT_USAGE : EXIT_FAILED;
+}
+
+size_t cmd_columns(void) {
+    struct winsize size;
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
 }
 
 int cmd_print(const struct buf *text, struct err *e) {

@@ -39,6 +39,7 @@ static int show(const char *run_dir, const struct metrics_args *a, struct cmd_wh
         .what_if = w->what_if,
         .profile = a->profile,
         .format = a->json ? "json" : a->format,
+        .width = cmd_columns(),
         .variant = a->variant,
     };
     rc = rc ? rc : report_metrics(run_dir, &opts, &text, e);

@@ -49,7 +49,8 @@ int cmd_report(int argc, char **argv) {
     if (cmd_data_dir(&data_dir, &e)) {
         e = (struct err)ERR_INIT; /* a run can be read without; the audit says what it lacks */
     }
-    int rc = report_format((const char *const *)argv, (size_t)n_runs, format, data_dir, &text, &e);
+    const struct report_opts opts = {.data_dir = data_dir, .width = output ? 0 : cmd_columns()};
+    int rc = report_format((const char *const *)argv, (size_t)n_runs, format, &opts, &text, &e);
     rc = rc ? rc : print(&text, output, &e);
     buf_release(&text);
     free(data_dir);

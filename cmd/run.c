@@ -79,8 +79,9 @@ static int show_report(const char *dir, const char *data_dir, struct err *e) {
     struct buf text;
     buf_init(&text);
     const char *const dirs[] = {dir};
+    const struct report_opts opts = {.data_dir = data_dir, .width = cmd_columns()};
     int rc = report_write_files(dir, data_dir, e);
-    rc = rc ? rc : report_format(dirs, 1, "text", data_dir, &text, e);
+    rc = rc ? rc : report_format(dirs, 1, "text", &opts, &text, e);
     fputs(text.data, stdout);
     if (!rc) {
         printf("Report: %s/report.html\n", dir);

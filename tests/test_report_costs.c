@@ -351,7 +351,7 @@ static void the_text_takes_it_apart_in_a_hundred_columns(void **state) {
                                         "pays",
                                         "N_break with one input changed",
                                         "API: output",
-                                        "<- the plan's",
+                                        "<- the plan",
                                         "Refused:",
                                         "npv_12_usd, npv_36_usd, npv_36_falling_usd"};
     for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {

@@ -285,6 +285,7 @@ int report_run_load_as(const char *run_dir, const struct report_what_if *what_if
         store_close(s);
         return out_of_memory(e);
     }
+    run->width = REPORT_WIDTH;
     run->dir = arena_strdup(&run->arena, run_dir);
     rc = run->dir ? load_facts(s, run, e) : out_of_memory(e);
     rc = rc ? rc : name_run(run, run_dir, e);
@@ -301,6 +302,12 @@ int report_run_load_as(const char *run_dir, const struct report_what_if *what_if
     }
     *out = run;
     return 0;
+}
+
+void report_run_set_width(struct report_run *run, size_t width) {
+    run->width = width == 0 || width > REPORT_WIDTH ? REPORT_WIDTH
+                 : width < REPORT_MIN_WIDTH         ? REPORT_MIN_WIDTH
+                                                    : width;
 }
 
 void report_run_free(struct report_run *run) {

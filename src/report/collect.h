@@ -88,10 +88,13 @@ struct report_what_if {
     const char *as_of;                 /* the day prices must be fresh on; NULL: the run's */
 };
 
+enum { REPORT_WIDTH = 100, REPORT_MIN_WIDTH = 60 };
+
 struct report_run {
     struct arena arena;
     const char *dir;       /* that it was read from */
     const char *data_dir;  /* for tables that ship with the program; NULL: none */
+    size_t width;          /* columns that text may take: REPORT_WIDTH, or fewer */
     const char *published; /* where its rows are from when it is no run of ours, and so knows only
                               the paper's profile; NULL */
     const char *run_id;
@@ -109,6 +112,9 @@ struct report_run {
     struct costing costing;
     uint64_t seed;
 };
+
+/* Asks for text of that many columns, as far as tables can be that narrow; 0: REPORT_WIDTH. */
+void report_run_set_width(struct report_run *run, size_t width);
 
 /* Reads run_dir/run.db without changing it. */
 int report_run_load(const char *run_dir, struct report_run **out, struct err *e) EE_MUST_CHECK;

@@ -18,6 +18,7 @@ struct compare_opts {
      * NULL: each variant with the fp16 one of its kind. */
     const char *between[2];
     const struct report_what_if *what_if; /* the same for all runs; NULL: as each was stored */
+    size_t width;                         /* columns of a terminal; 0: REPORT_WIDTH */
     bool as_json;
 };
 

@@ -96,6 +96,8 @@ int compare_set_load(const char *const *run_dirs, size_t n, const struct report_
 /* Of loaded runs, which must live as long as the set. Latencies have no intervals then. */
 int compare_set_of(const struct report_run *const *runs, size_t n, struct compare_set **out,
                    struct err *e) EE_MUST_CHECK;
+/* Of the text; the runs must be the set's own. */
+void compare_set_width(struct compare_set *s, size_t width);
 void compare_set_free(struct compare_set *s);
 /* Why two variants are not compared on an axis; NULL when they are. */
 const char *compare_obstacle(const struct compare_variant *a, const struct compare_variant *b,

@@ -387,6 +387,12 @@ int compare_set_of(const struct report_run *const *runs, size_t n, struct compar
     return finish(s, fill_set(s, NULL, e), out);
 }
 
+void compare_set_width(struct compare_set *s, size_t width) {
+    for (size_t i = 0; i < s->n_runs; i++) {
+        report_run_set_width(s->loaded[i], width);
+    }
+}
+
 void compare_set_free(struct compare_set *s) {
     if (s) {
         for (size_t i = 0; s->loaded && i < s->n_runs; i++) {

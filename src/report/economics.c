@@ -33,18 +33,20 @@ void economics_curve(const struct econ *x, struct economics_point points[ECONOMI
 
 /* --- Where it is from ---------------------------------------------------------------------------------- */
 
-static void add_line(struct buf *out, const char *start, const char *text) {
-    fmt_wrap(out, start, text, TEXT_WIDTH);
+static void add_line(const struct report_run *run, struct buf *out, const char *start,
+                     const char *text) {
+    fmt_wrap(out, start, text, run->width);
 }
 
-static void add_list(struct buf *out, const char *start, const char *const *items, size_t n) {
+static void add_list(const struct report_run *run, struct buf *out, const char *start,
+                     const char *const *items, size_t n) {
     struct buf b;
     buf_init(&b);
     for (size_t i = 0; i < n; i++) {
         buf_addf(&b, "%s%s", i ? ", " : "", items[i]);
     }
     if (n) {
-        add_line(out, start, b.data);
+        add_line(run, out, start, b.data);
     }
     buf_release(&b);
 }
@@ -59,11 +61,11 @@ void economics_sources(const struct report_run *run, struct buf *out) {
         buf_addf(&b, "%s %s: %s, %s%s%s%s", price_kind_names[p->kind], p->name, p->source, p->date,
                  k->uses[i].is_stale ? " (stale)" : "", p->note ? "; " : "",
                  p->note ? p->note : "");
-        add_line(out, "price    ", b.data);
+        add_line(run, out, "price    ", b.data);
     }
     buf_release(&b);
-    add_list(out, "assumed  ", k->assumed, k->n_assumed);
-    add_list(out, "excluded ", k->excluded, k->n_excluded);
+    add_list(run, out, "assumed  ", k->assumed, k->n_assumed);
+    add_list(run, out, "excluded ", k->excluded, k->n_excluded);
 }
 
 /* --- The table -------------------------------------------------------------------------------------------- */
@@ -99,27 +101,38 @@ static void add_figure(const struct metric_row *row, double factor, struct buf *
     }
 }
 
-void economics_table(const struct report_run *run, struct buf *out) {
+static void add_cells(const struct report_variant *v, size_t from, size_t end, struct buf *out) {
     struct buf cell;
     buf_init(&cell);
-    text_key_titles(out);
-    for (size_t c = 0; c < N_COLUMNS; c++) {
+    text_keys(v, out);
+    for (size_t c = from; c < end; c++) {
+        buf_clear(&cell);
+        add_figure(full(v, columns[c].metric), columns[c].factor, &cell);
         buf_addch(out, ' ');
-        fmt_cell(out, columns[c].title, columns[c].width, true);
+        fmt_cell(out, cell.data, columns[c].width, true);
     }
     buf_addch(out, '\n');
-    for (size_t i = 0; i < run->n_variants; i++) {
-        const struct report_variant *v = &run->variants[i];
-        text_keys(v, out);
-        for (size_t c = 0; c < N_COLUMNS; c++) {
-            buf_clear(&cell);
-            add_figure(full(v, columns[c].metric), columns[c].factor, &cell);
+    buf_release(&cell);
+}
+
+void economics_table(const struct report_run *run, struct buf *out) {
+    size_t widths[N_COLUMNS];
+    for (size_t c = 0; c < N_COLUMNS; c++) {
+        widths[c] = columns[c].width;
+    }
+    for (size_t from = 0, end; from < N_COLUMNS; from = end) {
+        end = text_part_end(run, widths, N_COLUMNS, from);
+        buf_addstr(out, from ? "\n" : "");
+        text_key_titles(out);
+        for (size_t c = from; c < end; c++) {
             buf_addch(out, ' ');
-            fmt_cell(out, cell.data, columns[c].width, true);
+            fmt_cell(out, columns[c].title, columns[c].width, true);
         }
         buf_addch(out, '\n');
+        for (size_t i = 0; i < run->n_variants; i++) {
+            add_cells(&run->variants[i], from, end, out);
+        }
     }
-    buf_release(&cell);
 }
 
 /* --- One variant ------------------------------------------------------------------------------------------- */
@@ -144,17 +157,19 @@ const struct report_variant *economics_choose(const struct report_run *run,
 
 enum { NAME_WIDTH = 34 };
 
-static void add_named(struct buf *out, const char *name, const char *text) {
+static void add_named(const struct report_run *run, struct buf *out, const char *name,
+                      const char *text) {
     struct buf start;
     buf_init(&start);
     fmt_cell(&start, name, NAME_WIDTH, false);
     buf_addch(&start, ' ');
-    add_line(out, start.data, text);
+    add_line(run, out, start.data, text);
     buf_release(&start);
 }
 
 /* "break-even   57 requests (41..88); modelled; ..." */
-static void add_metric(const struct report_variant *v, const char *metric, struct buf *out) {
+static void add_metric(const struct report_run *run, const struct report_variant *v,
+                       const char *metric, struct buf *out) {
     const struct metric_row *row = full(v, metric);
     struct buf b;
     buf_init(&b);
@@ -179,11 +194,11 @@ static void add_metric(const struct report_variant *v, const char *metric, struc
             buf_addch(&b, ')');
         }
     }
-    add_named(out, row->metric->name, b.data);
+    add_named(run, out, row->metric->name, b.data);
     buf_release(&b);
 }
 
-static void add_ranges(const struct econ *x, struct buf *out) {
+static void add_ranges(const struct report_run *run, const struct econ *x, struct buf *out) {
     enum { SHOWN = 4 };
     struct econ_range ranges[SHOWN];
     double always_from = 0;
@@ -203,17 +218,17 @@ static void add_ranges(const struct econ *x, struct buf *out) {
         fmt_num(&b, always_from);
     }
     buf_addstr(&b, n ? " requests/h" : "at no rate");
-    add_named(out, "pays", b.data);
+    add_named(run, out, "pays", b.data);
     buf_release(&b);
 }
 
 /* One decimal bar for both ends, so that a screen reader and a log can follow it. */
-static void add_bar(const struct econ_bar *bar, struct buf *out) {
+static void add_bar(const struct econ_bar *bar, size_t name_width, struct buf *out) {
     const struct econ_field *f = econ_field(bar->field);
     struct buf cell;
     buf_init(&cell);
     buf_addstr(out, "  ");
-    fmt_cell(out, f->about, 40, false);
+    fmt_cell(out, f->about, name_width, false);
     const double ends[] = {bar->at_low, bar->at_high};
     for (size_t i = 0; i < 2; i++) {
         buf_clear(&cell);
@@ -229,35 +244,45 @@ static void add_bar(const struct econ_bar *bar, struct buf *out) {
     buf_release(&cell);
 }
 
-static void add_tornado(const struct econ *x, struct buf *out) {
-    enum { SHOWN = 10 };
+static void add_tornado(const struct report_run *run, const struct econ *x, struct buf *out) {
+    enum { SHOWN = 10, MOST = 40, REST = 28 };
+    size_t name_width = run->width < MOST + REST ? run->width - REST : MOST;
     struct econ_bar bars[ECON_FIELDS];
     size_t n = econ_tornado(x, econ_n_break_planned, bars);
-    buf_addstr(out, "\nN_break with one input changed       ");
-    buf_addstr(out, "             20 % less    20 % more\n");
+    buf_addch(out, '\n');
+    fmt_cell(out, "N_break with one input changed", name_width + 2, false);
+    buf_addstr(out, "    20 % less    20 % more\n");
     if (n == 0) {
         buf_addstr(out, "  no single change of 20 % moves it\n");
     }
     for (size_t i = 0; i < n && i < SHOWN; i++) {
-        add_bar(&bars[i], out);
+        add_bar(&bars[i], name_width, out);
     }
     if (n > SHOWN) {
         buf_addf(out, "  and %zu that move it less\n", n - SHOWN);
     }
 }
 
-static void add_curve(const struct econ *x, struct buf *out) {
+static void add_curve(const struct report_run *run, const struct econ *x, struct buf *out) {
+    static const char *const titles[] = {"requests/h", "R", "here $/h", "API $/h", "N_break"};
+    static const size_t wide[] = {12, 8, 13, 13, 13}, narrow[] = {10, 4, 9, 9, 11};
+    enum { N = sizeof(wide) / sizeof(wide[0]), WIDE = 80 };
+    const size_t *widths = run->width < WIDE ? narrow : wide;
     struct economics_point points[ECONOMICS_POINTS];
     struct buf cell;
     buf_init(&cell);
     economics_curve(x, points);
-    buf_addstr(out, "\n  requests/h        R      here $/h       API $/h       N_break\n");
+    buf_addch(out, '\n');
+    for (size_t c = 0; c < N; c++) {
+        buf_addstr(out, c ? " " : "");
+        fmt_cell(out, titles[c], widths[c], true);
+    }
+    buf_addch(out, '\n');
     for (size_t i = 0; i < ECONOMICS_POINTS; i++) {
         const struct economics_point *p = &points[i];
-        const double cells[] = {p->traffic_per_h, p->replicas, p->own_usd_per_h, p->api_usd_per_h,
-                                p->n_break};
-        static const size_t widths[] = {12, 8, 13, 13, 13};
-        for (size_t c = 0; c < sizeof(cells) / sizeof(cells[0]); c++) {
+        const double cells[N] = {p->traffic_per_h, p->replicas, p->own_usd_per_h, p->api_usd_per_h,
+                                 p->n_break};
+        for (size_t c = 0; c < N; c++) {
             buf_clear(&cell);
             if (isinf(cells[c])) {
                 buf_addstr(&cell, "never");
@@ -267,7 +292,7 @@ static void add_curve(const struct econ *x, struct buf *out) {
             buf_addstr(out, c ? " " : "");
             fmt_cell(out, cell.data, widths[c], true);
         }
-        buf_addstr(out, i == ECONOMICS_POINTS / 2 ? "  <- the plan's\n" : "\n");
+        buf_addstr(out, i == ECONOMICS_POINTS / 2 ? " <- the plan\n" : "\n");
     }
     buf_release(&cell);
 }
@@ -286,18 +311,18 @@ void economics_detail(const struct report_run *run, const struct report_variant 
     summary_variant_name(run, v, out);
     buf_addf(out, " (%s)\n", v->v.variant_id);
     for (size_t i = 0; i < sizeof(metrics) / sizeof(metrics[0]); i++) {
-        add_metric(v, metrics[i], out);
+        add_metric(run, v, metrics[i], out);
     }
     if (!is_known) {
         return;
     }
     const struct metric_row *n_break = full(v, "n_break");
-    add_ranges(&x, out);
+    add_ranges(run, &x, out);
     if (n_break->label) {
-        add_named(out, "mind", n_break->label);
+        add_named(run, out, "mind", n_break->label);
     }
-    add_tornado(&x, out);
-    add_curve(&x, out);
+    add_tornado(run, &x, out);
+    add_curve(run, &x, out);
 }
 
 /* --- What was refused ------------------------------------------------------------------------------------------ */
@@ -349,7 +374,7 @@ static void add_refusal(const struct report_run *run, const char *reason, struct
         buf_addf(&b, " of %s", names.data);
     }
     buf_addf(&b, ": %s", reason);
-    add_line(out, "- ", b.data);
+    add_line(run, out, "- ", b.data);
     buf_release(&names);
     buf_release(&b);
 }

@@ -63,6 +63,9 @@ int report_metrics(const char *run_dir, const struct report_metrics_opts *opts, 
                    struct err *e) {
     struct report_run *run = NULL;
     int rc = report_run_load_as(run_dir, &opts->what_if, &run, e);
+    if (!rc) {
+        report_run_set_width(run, opts->width);
+    }
     rc = rc ? rc : check_variant(run, opts->variant, e);
     const struct report_run *const runs[] = {run};
     if (!rc && strcmp(opts->format, "csv") == 0) {

@@ -35,7 +35,7 @@ static void free_runs(struct report_run **runs, size_t n) {
     free(runs);
 }
 
-static int load_runs(const char *const *dirs, size_t n, const char *data_dir,
+static int load_runs(const char *const *dirs, size_t n, const struct report_opts *opts,
                      struct report_run ***out, struct err *e) {
     struct report_run **runs = calloc(n, sizeof(void *)); /* POSIX: all pointers are alike */
     if (!runs) {
@@ -48,7 +48,8 @@ static int load_runs(const char *const *dirs, size_t n, const char *data_dir,
             free_runs(runs, i);
             return rc;
         }
-        runs[i]->data_dir = data_dir;
+        runs[i]->data_dir = opts->data_dir;
+        report_run_set_width(runs[i], opts->width);
     }
     *out = runs;
     return 0;
@@ -64,8 +65,9 @@ static int find_format(const char *name, size_t *at, struct err *e) {
     return err_set(e, EE_USAGE, "there is no report format \"%.40s\"", name);
 }
 
-int report_format(const char *const *run_dirs, size_t n, const char *format, const char *data_dir,
-                  struct buf *out, struct err *e) {
+int report_format(const char *const *run_dirs, size_t n, const char *format,
+                  const struct report_opts *opts, struct buf *out, struct err *e) {
+    static const struct report_opts none = {0};
     size_t f = 0;
     int rc = find_format(format, &f, e);
     if (rc) {
@@ -75,7 +77,7 @@ int report_format(const char *const *run_dirs, size_t n, const char *format, con
         return err_set(e, EE_USAGE, "%s reports show one run at a time", format);
     }
     struct report_run **runs = NULL;
-    rc = load_runs(run_dirs, n, data_dir, &runs, e);
+    rc = load_runs(run_dirs, n, opts ? opts : &none, &runs, e);
     if (rc) {
         return rc;
     }

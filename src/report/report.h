@@ -16,13 +16,16 @@
 /* "text", "csv", ...: the formats of report_format, ended by NULL. */
 extern const char *const report_format_names[];
 
+struct report_opts {
+    const char *data_dir; /* the boards that the page's audit knows; NULL: none */
+    size_t width;         /* columns of a terminal; 0: REPORT_WIDTH. Read by format text */
+};
 /*
- * Appends the report of n runs to out. data_dir holds the boards that the page's audit knows; it may
- * be NULL and must live until the end of the call. Formats that hold one run only (json,
+ * Appends the report of n runs to out; opts NULL: none. Formats that hold one run only (json,
  * openmetrics) refuse more with EE_USAGE.
  */
-int report_format(const char *const *run_dirs, size_t n, const char *format, const char *data_dir,
-                  struct buf *out, struct err *e) EE_MUST_CHECK;
+int report_format(const char *const *run_dirs, size_t n, const char *format,
+                  const struct report_opts *opts, struct buf *out, struct err *e) EE_MUST_CHECK;
 
 /* "paper", "full", ended by NULL. */
 extern const char *const report_profile_names[];
@@ -32,6 +35,7 @@ struct report_metrics_opts {
     struct report_what_if what_if;
     const char *profile; /* of report_profile_names; NULL: full as text, all as csv and json */
     const char *format;  /* text, csv or json */
+    size_t width;        /* columns of a terminal; 0: REPORT_WIDTH */
     const char *variant; /* whose tornado and curve are shown; NULL: the cheapest */
 };
 /* Appends the metrics of one run, with its economics. */

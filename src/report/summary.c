@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { N_COLUMNS = 8 };
+enum { N_COLUMNS = SUMMARY_MAX_COLUMNS };
 static const struct summary_column columns[SUMMARY_PROFILES][N_COLUMNS] = {
     [SUMMARY_FULL] = {{"score", "score", "measured", 12},
                       {"tok/s", "output_tokens_per_s", "measured", 7},

@@ -23,6 +23,7 @@ struct summary_column {
     const char *profile; /* of the metric */
     size_t width;        /* in the text table */
 };
+enum { SUMMARY_MAX_COLUMNS = 8 };
 size_t summary_n_columns(void); /* of either profile's table */
 const struct summary_column *summary_column_at(enum summary_profile profile, size_t i);
 /* "full: everything that is paid, at the plan's traffic". */

@@ -1,4 +1,4 @@
-/* The table for a terminal: at most 100 columns, one line a variant, notes below. */
+/* The table for a terminal: one line a variant, or one in each part of the table; notes below. */
 #include "report/text_table.h"
 #include "report/writers.h"
 
@@ -16,8 +16,9 @@ static const struct {
 } keys[] = {{"task", 4}, {"method", 6}, {"prec", 4}};
 
 /* One text, wrapped behind a fixed start. */
-static void add_line(struct buf *out, const char *start, const struct buf *text) {
-    fmt_wrap(out, start, text->data, TEXT_WIDTH);
+static void add_line(const struct report_run *run, struct buf *out, const char *start,
+                     const struct buf *text) {
+    fmt_wrap(out, start, text->data, run->width);
 }
 
 static void add_header(const struct report_run *run, struct buf *out) {
@@ -27,15 +28,15 @@ static void add_header(const struct report_run *run, struct buf *out) {
     const char *version = report_fact(run, "version");
     buf_addf(&b, "%s%s%s%s%s", run->run_id, created ? ", " : "", created ? created : "",
              version ? ", edge-eval " : "", version ? version : "");
-    add_line(out, "run      ", &b);
+    add_line(run, out, "run      ", &b);
     for (size_t i = 0; i < run->n_machines; i++) {
         buf_clear(&b);
         summary_machine(&run->machines[i], &b);
-        add_line(out, "machine  ", &b);
+        add_line(run, out, "machine  ", &b);
     }
     buf_clear(&b);
     summary_energy(run, &b);
-    add_line(out, "energy   ", &b);
+    add_line(run, out, "energy   ", &b);
     buf_release(&b);
 }
 
@@ -54,31 +55,39 @@ void text_keys(const struct report_variant *v, struct buf *out) {
     }
 }
 
-static void add_group_header(const struct report_variant *v, enum summary_profile profile,
-                             struct buf *out) {
-    struct buf b;
-    buf_init(&b);
-    buf_addf(&b, "%s (%s%s%s) on %s %s", v->v.model_id, v->v.family, v->v.size[0] ? " " : "",
-             v->v.size, v->v.engine, v->v.device);
-    buf_addch(out, '\n');
-    add_line(out, "", &b);
-    buf_release(&b);
-    buf_addch(out, '\n');
+size_t text_part_end(const struct report_run *run, const size_t *widths, size_t n, size_t from) {
+    size_t used = 0;
+    for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+        used += keys[i].width + 1;
+    }
+    size_t end = from;
+    while (end < n && (end == from || used + 1 + widths[end] <= run->width)) {
+        used += 1 + widths[end++];
+    }
+    return end;
+}
+
+/* Columns from to end of a table. */
+struct part {
+    enum summary_profile profile;
+    size_t from, end;
+};
+
+static void add_titles(const struct part *p, struct buf *out) {
     text_key_titles(out);
-    for (size_t i = 0; i < summary_n_columns(); i++) {
-        const struct summary_column *c = summary_column_at(profile, i);
+    for (size_t i = p->from; i < p->end; i++) {
+        const struct summary_column *c = summary_column_at(p->profile, i);
         buf_addch(out, ' ');
         fmt_cell(out, c->title, c->width, true);
     }
     buf_addch(out, '\n');
 }
 
-static void add_figures(const struct report_variant *v, enum summary_profile profile,
-                        struct buf *out) {
+static void add_figures(const struct report_variant *v, const struct part *p, struct buf *out) {
     struct buf cell;
     buf_init(&cell);
-    for (size_t i = 0; i < summary_n_columns(); i++) {
-        const struct summary_column *c = summary_column_at(profile, i);
+    for (size_t i = p->from; i < p->end; i++) {
+        const struct summary_column *c = summary_column_at(p->profile, i);
         buf_clear(&cell);
         summary_cell(v, c, &cell);
         buf_addch(out, ' ');
@@ -88,8 +97,24 @@ static void add_figures(const struct report_variant *v, enum summary_profile pro
     buf_addch(out, '\n');
 }
 
-static void add_variant(const struct report_variant *v, enum summary_profile profile,
-                        struct buf *out) {
+/* What failed is said in the table's first part. */
+static void add_failure(const struct report_run *run, const struct report_stage *failure,
+                        struct buf *start, bool has_figures, struct buf *out) {
+    struct buf text;
+    buf_init(&text);
+    buf_addf(&text, "failed: %s: %s", failure->s.kind, failure->s.error);
+    size_t indent = start->len;
+    if (has_figures) {
+        buf_clear(start);
+        buf_addn(start, ' ', indent);
+    }
+    buf_addch(start, ' ');
+    add_line(run, out, start->data, &text);
+    buf_release(&text);
+}
+
+static void add_variant(const struct report_run *run, const struct report_variant *v,
+                        const struct part *p, struct buf *out) {
     struct buf start;
     buf_init(&start);
     text_keys(v, &start);
@@ -100,22 +125,38 @@ static void add_variant(const struct report_variant *v, enum summary_profile pro
         buf_addstr(out, " not run\n");
     } else if (has_figures || !failure) {
         buf_add(out, start.data, start.len);
-        add_figures(v, profile, out);
+        add_figures(v, p, out);
     }
-    if (failure) {
-        struct buf text;
-        buf_init(&text);
-        buf_addf(&text, "failed: %s: %s", failure->s.kind, failure->s.error);
-        size_t indent = start.len;
-        if (has_figures) {
-            buf_clear(&start);
-            buf_addn(&start, ' ', indent);
-        }
-        buf_addch(&start, ' ');
-        add_line(out, start.data, &text);
-        buf_release(&text);
+    if (failure && p->from == 0) {
+        add_failure(run, failure, &start, has_figures, out);
     }
     buf_release(&start);
+}
+
+/* Variants first to last of one model on one engine and device. */
+static void add_group(const struct report_run *run, size_t first, size_t last,
+                      enum summary_profile profile, struct buf *out) {
+    const struct store_variant *v = &run->variants[first].v;
+    struct buf b;
+    size_t widths[SUMMARY_MAX_COLUMNS];
+    for (size_t i = 0; i < summary_n_columns(); i++) {
+        widths[i] = summary_column_at(profile, i)->width;
+    }
+    buf_init(&b);
+    buf_addf(&b, "%s (%s%s%s) on %s %s", v->model_id, v->family, v->size[0] ? " " : "", v->size,
+             v->engine, v->device);
+    buf_addch(out, '\n');
+    add_line(run, out, "", &b);
+    buf_release(&b);
+    struct part p = {.profile = profile};
+    for (; p.from < summary_n_columns(); p.from = p.end) {
+        p.end = text_part_end(run, widths, summary_n_columns(), p.from);
+        buf_addch(out, '\n');
+        add_titles(&p, out);
+        for (size_t i = first; i <= last; i++) {
+            add_variant(run, &run->variants[i], &p, out);
+        }
+    }
 }
 
 static int add_notes(const struct report_run *run, enum summary_profile profile, struct buf *out,
@@ -128,7 +169,7 @@ static int add_notes(const struct report_run *run, enum summary_profile profile,
     for (size_t i = 0; i < n; i++) {
         /* The mark's own line starts with the mark. */
         bool is_mark = notes[i][0] == '~';
-        fmt_wrap(out, is_mark ? "~ " : "- ", is_mark ? notes[i] + 2 : notes[i], TEXT_WIDTH);
+        fmt_wrap(out, is_mark ? "~ " : "- ", is_mark ? notes[i] + 2 : notes[i], run->width);
     }
     arena_release(&a);
     return rc;
@@ -140,13 +181,15 @@ int text_table(const struct report_run *run, enum summary_profile profile, struc
     buf_init(&title);
     buf_addstr(&title, summary_profile_title(profile));
     buf_addch(out, '\n');
-    add_line(out, "profile  ", &title);
+    add_line(run, out, "profile  ", &title);
     buf_release(&title);
-    for (size_t i = 0; i < run->n_variants; i++) {
-        if (i == 0 || !summary_same_group(&run->variants[i - 1], &run->variants[i])) {
-            add_group_header(&run->variants[i], profile, out);
+    for (size_t first = 0, last; first < run->n_variants; first = last + 1) {
+        for (last = first; last + 1 < run->n_variants; last++) {
+            if (!summary_same_group(&run->variants[last], &run->variants[last + 1])) {
+                break;
+            }
         }
-        add_variant(&run->variants[i], profile, out);
+        add_group(run, first, last, profile, out);
     }
     return add_notes(run, profile, out, e);
 }
@@ -165,7 +208,7 @@ static int add_verdict(const struct report_run *run, struct buf *out, struct err
     for (int part = 0; !rc && part < VERDICT_PARTS; part++) {
         buf_addf(out, "\n%s?\n", verdict_part_title((enum verdict_part)part));
         for (size_t i = 0; i < v.n[part]; i++) {
-            fmt_wrap(out, "  ", v.items[part][i], TEXT_WIDTH);
+            fmt_wrap(out, "  ", v.items[part][i], run->width);
         }
     }
     arena_release(&a);

@@ -101,7 +101,7 @@ class Metrics(Case):
         text = self.metrics().out
         self.assertTrue(all(len(line) <= 100 for line in text.splitlines()), text)
         self.assertSays(
-            text, "N_break with one input changed", "<- the plan's", "assumed  ", "excluded ops, refresh",
+            text, "N_break with one input changed", "<- the plan", "assumed  ", "excluded ops, refresh",
             "price    api gpt-4.1", "Refused:", "idle_w", "embodied_gco2e: not given: lifetime, embodied",
             "the power of one request needs concurrency 1",
         )  # fmt: skip
