@@ -78,6 +78,7 @@ static void format_figures(const struct run_progress *r, char *buf, size_t size)
     char rate[32] = "";
     char energy[48] = "";
     char eta[24];
+    char memory[32] = "";
     if (r->tokens >= 0 && r->elapsed_s > 0) {
         snprintf(rate, sizeof(rate), "  %4.0f tok/s", (double)r->tokens / r->elapsed_s);
     }
@@ -87,9 +88,12 @@ static void format_figures(const struct run_progress *r, char *buf, size_t size)
         snprintf(energy, sizeof(energy), "  %s%.0f W  %s",
                  r->energy_quality == METER_MODELLED ? "~" : "", r->watts, joules);
     }
+    if (r->memory_bytes) {
+        snprintf(memory, sizeof(memory), "  %.0f MB", (double)r->memory_bytes / 1e6);
+    }
     format_eta(r, eta, sizeof(eta));
-    snprintf(buf, size, " %3d %%%s%s%s", r->total > 0 ? (int)(100 * r->done / r->total) : 0, eta,
-             rate, energy);
+    snprintf(buf, size, " %3d %%%s%s%s%s", r->total > 0 ? (int)(100 * r->done / r->total) : 0, eta,
+             rate, energy, memory);
 }
 
 /* The figures come first: where the line is short the title gives way, then the bar. */

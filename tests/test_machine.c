@@ -89,6 +89,9 @@ static void a_field_that_is_not_there_is_zero(void **state) {
     assert_int_equal(machine_self_memory_bytes("VmNothing"), 0);
     assert_int_equal(machine_self_memory_bytes("Vm"), 0); /* a prefix is no field */
     assert_int_equal(machine_self_memory_bytes(""), 0);
+    assert_int_equal(machine_process_memory_bytes(getpid(), "VmHWM"),
+                     machine_self_memory_bytes("VmHWM"));
+    assert_int_equal(machine_process_memory_bytes(-1, "VmRSS"), 0);
 }
 
 int main(void) {

@@ -74,13 +74,8 @@ static void the_text_table_fits_narrower_terminals(void **state) {
         buf_init(&text);
         OK(report_format(dirs, 1, "text", &opts, &text, &err));
         check_width(&text, width < 100 ? width : 100);
-        static const char *const whole[] = {"0.400 \xC2\xB1"
-                                            "0.151",
-                                            "~0.0960",
-                                            "rho_sys",
-                                            "Q_ret",
-                                            "~never",
-                                            " not run\n"};
+        static const char *const whole[] = {
+            "0.400 \302\2610.151", "~0.0960", "rho_sys", "Q_ret", "~never", " not run\n"};
         for (size_t i = 0; i < sizeof(whole) / sizeof(whole[0]); i++) {
             check_has(&text, whole[i]);
         }

@@ -4,6 +4,7 @@
 #include "support/gguf_make.h"
 #include "support/scratch.h"
 
+#include "base/machine.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/fs.h"
@@ -314,11 +315,13 @@ static int hear_window(const struct meter_reading *reading, void *ctx, struct er
     return 0;
 }
 
-static void hear_progress(int64_t done, int64_t total, int64_t tokens, void *ctx) {
+static void hear_progress(const struct job_progress *p, void *ctx) {
     struct heard *h = ctx;
     h->progress++;
-    h->tokens = tokens;
-    assert_true(done <= total);
+    h->tokens = p->tokens;
+    assert_true(p->done <= p->total);
+    /* 0 where the script has ended meanwhile */
+    assert_true(p->rss_bytes < machine_available_memory_bytes());
 }
 
 #define SAY(json) "printf '%s\\n' '" json "' >&3\n"

@@ -44,9 +44,9 @@ uint64_t machine_self_memory_bytes(const char *field) {
     return proc_kilobytes("/proc/self/status", field);
 }
 
-uint64_t machine_process_memory_bytes(int pid, const char *field) {
-    char path[64];
-    snprintf(path, sizeof(path), "/proc/%d/status", pid);
+uint64_t machine_process_memory_bytes(pid_t pid, const char *field) {
+    char path[48];
+    snprintf(path, sizeof(path), "/proc/%ld/status", (long)pid);
     return proc_kilobytes(path, field);
 }
 

@@ -3,6 +3,7 @@
 #define BASE_MACHINE_H
 
 #include <stdint.h>
+#include <sys/types.h>
 
 struct machine {
     char cpu_model[128];
@@ -17,8 +18,8 @@ int machine_hw_threads(void);
 uint64_t machine_available_memory_bytes(void);
 /* A field of /proc/self/status in bytes ("VmHWM", "VmRSS"); 0 when it is not there. */
 uint64_t machine_self_memory_bytes(const char *field);
-/* The same of another process. */
-uint64_t machine_process_memory_bytes(int pid, const char *field);
+/* The same of another process; 0 also when there is none of that number. */
+uint64_t machine_process_memory_bytes(pid_t pid, const char *field);
 
 /* Lets this process, and those it starts from now on, open as many descriptors as it may; returns how
  * many that are. */

@@ -76,14 +76,15 @@ int run_add_stage_key(struct run *r, const struct stage_kind *k, const struct va
 
 /* ---- jobs ---- */
 
-void run_tell_progress(struct run *r, int64_t done, int64_t total, int64_t tokens) {
+void run_tell_progress(struct run *r, const struct job_progress *progress) {
     const struct run_observer *o = r->opts->observer;
     if (!o || !o->stage_progress) {
         return;
     }
-    struct run_progress p = {.done = done,
-                             .total = total,
-                             .tokens = tokens,
+    struct run_progress p = {.done = progress->done,
+                             .total = progress->total,
+                             .tokens = progress->tokens,
+                             .memory_bytes = progress->rss_bytes,
                              .elapsed_s = clock_ns_to_s(clock_mono_ns() - r->stage_begin_ns)};
     double joules = 0;
     p.energy_known = r->meter && meter_live(r->meter, &p.watts, &joules, &p.energy_quality);
@@ -97,9 +98,9 @@ struct job_ctx {
     const struct job_spec *stage;
 };
 
-static void job_progress(int64_t done, int64_t total, int64_t tokens, void *ctx) {
+static void on_progress(const struct job_progress *progress, void *ctx) {
     const struct job_ctx *j = ctx;
-    run_tell_progress(j->run, done, total, tokens);
+    run_tell_progress(j->run, progress);
 }
 
 static int job_row(const json_t *row, void *ctx, struct err *e) {
@@ -138,7 +139,7 @@ int run_job(struct run *r, struct job_spec *spec, struct job_outcome *out, struc
                                       .on_row = job_row,
                                       .on_pause = job_pause,
                                       .on_window = job_window,
-                                      .on_progress = job_progress,
+                                      .on_progress = on_progress,
                                       .ctx = &ctx};
         rc = supervise_job(&full, out, e);
     }

@@ -22,11 +22,10 @@ static int on_row(const json_t *row, void *ctx, struct err *e) {
     return 0;
 }
 
-static void on_progress(int64_t done, int64_t total, int64_t tokens, void *ctx) {
+static void on_progress(const struct job_progress *p, void *ctx) {
     const struct watching *w = ctx;
-    (void)tokens;
     if (w->opts->on_progress) {
-        w->opts->on_progress(done, total, w->opts->ctx);
+        w->opts->on_progress(p->done, p->total, w->opts->ctx);
     }
 }
 

@@ -128,7 +128,7 @@ bool quantize_needs_fp16(const struct run *r, const struct variant *v);
 int64_t serve_context(const struct run *r, const struct variant *v);
 
 /* Tells the observer how far the running stage is; tokens is -1 where it makes none. */
-void run_tell_progress(struct run *r, int64_t done, int64_t total, int64_t tokens);
+void run_tell_progress(struct run *r, const struct job_progress *progress);
 void run_note(const struct run *r, const char *fmt, ...) EE_PRINTF(2, 3);
 
 /* Where a running stage's rows go; the ctx of stage_on_window. */

@@ -197,7 +197,9 @@ static int one_start(struct start *s, const char *cache, int repeat, double resi
         };
         snprintf(s->device, sizeof(s->device), "%s", json_str_or(v, "device", ""));
         rc = store_cold_start_put(r->store, s->stage_id, &row, e);
-        run_tell_progress(r, ++s->n_done, r->plan.load.warm + r->plan.load.cold, -1);
+        const struct job_progress p = {
+            .done = ++s->n_done, .total = r->plan.load.warm + r->plan.load.cold, .tokens = -1};
+        run_tell_progress(r, &p);
     }
     json_decref(out.result);
     json_decref(args);

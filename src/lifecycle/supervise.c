@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "base/json.h"
+#include "base/machine.h"
 #include "base/process.h"
 
 #include <stdio.h>
@@ -114,8 +115,12 @@ static int handle(struct session *s, json_t *msg, struct err *e) {
     }
     if (!strcmp(type, "progress")) {
         if (spec->on_progress) {
-            spec->on_progress(json_int_or(msg, "done", 0), json_int_or(msg, "total", 0),
-                              json_int_or(msg, "tokens", 0), spec->ctx);
+            const struct job_progress p = {
+                .done = json_int_or(msg, "done", 0),
+                .total = json_int_or(msg, "total", 0),
+                .tokens = json_int_or(msg, "tokens", 0),
+                .rss_bytes = machine_process_memory_bytes(s->process.pid, "VmRSS")};
+            spec->on_progress(&p, spec->ctx);
         }
         return 0;
     }

@@ -13,6 +13,12 @@
 #include <signal.h>
 #include <stdint.h>
 
+struct job_progress {
+    int64_t done, total;
+    int64_t tokens;
+    uint64_t rss_bytes; /* of the worker, now; 0 where /proc does not tell */
+};
+
 struct job_spec {
     const char *exe;      /* this program */
     const char *job;      /* name in the worker's table */
@@ -28,7 +34,7 @@ struct job_spec {
     /* The worker has nothing to do until this returns; its time is not the worker's. NULL: none. */
     int (*on_pause)(void *ctx, struct err *e);
     int (*on_window)(const struct meter_reading *reading, void *ctx, struct err *e);
-    void (*on_progress)(int64_t done, int64_t total, int64_t tokens, void *ctx);
+    void (*on_progress)(const struct job_progress *progress, void *ctx);
     void *ctx;
 };
 

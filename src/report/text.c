@@ -138,7 +138,7 @@ static void add_group(const struct report_run *run, size_t first, size_t last,
                       enum summary_profile profile, struct buf *out) {
     const struct store_variant *v = &run->variants[first].v;
     struct buf b;
-    size_t widths[SUMMARY_MAX_COLUMNS];
+    size_t widths[SUMMARY_MAX_COLUMNS] = {0};
     for (size_t i = 0; i < summary_n_columns(); i++) {
         widths[i] = summary_column_at(profile, i)->width;
     }

@@ -24,11 +24,16 @@ class Terminal(harness.Case):
         """Everything that a run shows on a terminal of that width, and its exit status."""
         tasks = {"rag": {"items": 2, "max_tokens": 24}}
         harness.write_plan(self.dir, harness.plan(harness.MODEL_ID, tasks=tasks, precisions=["int4"]))
+        return self.on_terminal(columns, "stderr", "run", "plan.yaml", "--out", out, *options, **env)
+
+    def on_terminal(self, columns, stream, *args, **env):
+        """What a command writes to that stream, which is a terminal, and its exit status."""
         master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, stream: slave}
         process = subprocess.Popen(
-            [harness.PROGRAM, "run", "plan.yaml", "--out", out, *options], cwd=self.dir, stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=slave, env={**harness.environment(), "TERM": "xterm", **env},
+            [harness.PROGRAM, *args], cwd=self.dir, stdin=subprocess.DEVNULL, **streams,
+            env={**harness.environment(), "TERM": "xterm", **env},
         )  # fmt: skip
         os.close(slave)
         shown = b""
@@ -56,7 +61,15 @@ class Terminal(harness.Case):
                 self.assertLess(max(map(len, lines)), columns)
                 self.assertTrue(any("tok/s" in line for line in lines) or columns < 60, shown)
                 self.assertEqual(any("\u2591" in line for line in lines), columns >= 80, shown)
+                self.assertTrue(any(re.search(r"[1-9]\d* MB", line) for line in lines) or columns < 80, shown)
                 self.assertIn("\x1b[32mdone", shown)
+        for command in ("report", "metrics", "compare"):
+            for columns in (60, 80, 100, 140):
+                with self.subTest(command=command, columns=columns):
+                    shown, status = self.on_terminal(columns, "stdout", command, "out-80")
+                    self.assertEqual(status, 0, shown)
+                    self.assertLessEqual(max(map(len, shown.splitlines())), min(columns, 100), shown)
+                    self.assertIn("memory" if command == "compare" else "Q_ret", shown)
 
     def test_no_color_and_quiet(self):
         shown, status = self.watch(100, "plain", NO_COLOR="1")
