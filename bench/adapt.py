@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """LoRA training on the CPU: edge-eval adapt against PyTorch with PEFT, in turn, in one run.
 
-    bench/adapt.py [--model FILE] [--rounds 3] [--batch 4] [--tokens 512] [--json]
+    bench/adapt.py [--model FILE] [--rounds 3] [--batch 4] [--tokens 512] [--python PYTHON] [--json]
 
 Both train rank 16 on seven modules of the 135M shape (30 layers of 576), dropout 0.05, AdamW, F32
 compute and F32 frozen weights, the loss on all tokens, activations recomputed (checkpointing), with
 as many threads as the process may use. PyTorch has the shape with random weights, which costs the
 same; it runs with SDPA attention, its default. Speeds are tokens a second over whole steps, the
-first step of each process left out for PyTorch and counted for edge-eval; memory is the process's
-peak resident set. PyTorch comes from PyPI into a virtual environment beside the cache, once.
+first step of each process left out; memory is the process's peak resident set. PyTorch comes from
+PyPI into a virtual environment beside the cache, once, unless --python names one that has it.
 
 Prints both medians and their ratio. A machine that does other work at the same time makes the
 figures worthless.
@@ -92,7 +92,7 @@ def write_rows(path, rows, words):
 
 
 def train(args, work, words, rows, steps):
-    """Our binary on `rows` rows of that many words."""
+    """Our binary on `rows` rows of that many words; the first step is left out of the speed."""
     data = work / "rows.jsonl"
     write_rows(data, rows, words)
     command = [str(args.binary), "adapt", str(args.model), "--task", "summ", "--data", str(data),
@@ -101,7 +101,11 @@ def train(args, work, words, rows, steps):
                str(args.threads), "--max-steps", str(steps), "--clip", "0"]
     if args.no_recompute:
         command.append("--no-recompute")
-    return last_json(command)
+    r = last_json(command)
+    if r["steps"] > 1:
+        counted = r["tokens"] * (r["steps"] - 1) / r["steps"]
+        r["tokens_per_s"] = counted / (r["train_s"] - r["first_step_s"])
+    return r
 
 
 def words_for(args, work):
@@ -120,16 +124,18 @@ def main():
     p.add_argument("--batch", type=int, default=4)
     p.add_argument("--tokens", type=int, default=512)
     p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    p.add_argument("--python", help="with torch, transformers and peft (default: one is made)")
     p.add_argument("--no-recompute", action="store_true", help="keep activations, on both sides")
     p.add_argument("--json", action="store_true")
     args = p.parse_args()
-    python = peer_python()
+    python = args.python or peer_python()
     ours, theirs = [], []
     with tempfile.TemporaryDirectory() as tmp:
         work = pathlib.Path(tmp)
         words = words_for(args, work)
         for _ in range(args.rounds):
-            ours.append(train(args, work, words, args.batch * args.steps, args.steps))
+            n = args.steps + 1
+            ours.append(train(args, work, words, args.batch * n, n))
             theirs.append(last_json([str(python), "-c", PEER, str(args.batch), str(args.tokens),
                                      str(args.steps), str(args.threads),
                                      str(int(not args.no_recompute))]))
