@@ -246,6 +246,8 @@ static void the_json_holds_the_run(void **state) {
     assert_int_equal(json_array_size(variants), f->run->n_variants);
     const json_t *first = json_array_get(variants, 0);
     assert_string_equal(json_str_or(first, "note", ""), "fp16 made from Q4_1 weights");
+    const json_t *which = json_object_get(json_object_get(doc, "verdict"), "which");
+    assert_non_null(strstr(json_string_value(json_array_get(which, 0)), "rag: take fp16"));
     const json_t *rows = json_object_get(first, "rows");
     assert_int_equal(json_array_size(rows), metrics_count());
     assert_true(json_num_or(json_array_get(rows, 0), "value", NAN) ==
@@ -332,6 +334,10 @@ static void markdown_is_a_table_a_profile(void **state) {
     struct buf text;
     format(f, "md", &text);
     check_lacks(&text, "<script");
+    check_has(&text, "- **Which one?** ");
+    check_has(&text, "rag: take fp16");
+    check_has(&text, "- **Does it pay?** ");
+    check_has(&text, "- **How sure?** ");
     check_has(&text, "| ~0.0960 |");
     size_t n_rows = 0;
     char *rest = NULL;

@@ -1,6 +1,7 @@
 /* metrics.json: everything a report shows of one run, for programs. */
 #include "report/economics.h"
 #include "report/jobj.h"
+#include "report/verdict.h"
 #include "report/writers.h"
 
 #include "base/json.h"
@@ -266,12 +267,28 @@ static void put_run(struct jobj *doc, const struct report_run *run) {
     jobj_put_object(doc, "machines", machines);
 }
 
+static int put_verdict(struct jobj *doc, const struct report_run *run, struct err *e) {
+    static const char *const keys[VERDICT_PARTS] = {
+        [VERDICT_WHICH] = "which", [VERDICT_PAYS] = "pays", [VERDICT_SURE] = "sure"};
+    struct arena a = ARENA_INIT;
+    struct jobj o = jobj_new();
+    struct verdict_text v;
+    int rc = verdict_write(&run, 1, &a, &v, e);
+    for (int part = 0; !rc && part < VERDICT_PARTS; part++) {
+        put_texts(&o, keys[part], v.items[part], v.n[part]);
+    }
+    jobj_put_object(doc, "verdict", o);
+    arena_release(&a);
+    return rc;
+}
+
 int report_json(const struct report_run *const *runs, size_t n, struct buf *out, struct err *e) {
     for (size_t i = 0; i < n; i++) {
         struct jobj doc = jobj_new();
         jobj_put(&doc, "format", json_string("edge-eval metrics"));
         jobj_put(&doc, "format_version", json_integer(FORMAT_VERSION));
         put_run(&doc, runs[i]);
+        int rc = put_verdict(&doc, runs[i], e);
         jobj_put_object(&doc, "paper_constants", paper_object());
         put_metrics(&doc);
         put_econ_fields(&doc);
@@ -282,7 +299,11 @@ int report_json(const struct report_run *const *runs, size_t n, struct buf *out,
         }
         jobj_put(&doc, "variants", variants);
         put_stages(&doc, runs[i]);
-        int rc = jobj_write(&doc, "metrics.json", out, e);
+        if (rc) {
+            json_decref(doc.json);
+            return rc;
+        }
+        rc = jobj_write(&doc, "metrics.json", out, e);
         if (rc) {
             return rc;
         }

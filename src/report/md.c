@@ -1,9 +1,10 @@
-/* GitHub-flavoured Markdown: a table a profile over all runs, and each run's notes as lists. */
+/* GitHub-flavoured Markdown: the verdict, a table a profile over all runs, and each run's notes as lists. */
 #include "report/writers.h"
 
 #include "report/adaptation.h"
 #include "report/fmt.h"
 #include "report/summary.h"
+#include "report/verdict.h"
 
 static const char *const keys[] = {"run", "model", "task", "method", "precision"};
 enum { N_KEYS = sizeof(keys) / sizeof(keys[0]) };
@@ -115,7 +116,30 @@ static int add_notes(const struct report_run *run, struct buf *out, struct err *
     return rc;
 }
 
+static int add_verdict(const struct report_run *const *runs, size_t n, struct buf *out,
+                       struct err *e) {
+    struct arena a = ARENA_INIT;
+    struct verdict_text v;
+    int rc = verdict_write(runs, n, &a, &v, e);
+    for (int part = 0; !rc && part < VERDICT_PARTS; part++) {
+        for (size_t i = 0; i < v.n[part]; i++) {
+            buf_addstr(out, i ? "" : "- **");
+            buf_addstr(out, i ? " " : verdict_part_title((enum verdict_part)part));
+            buf_addstr(out, i ? "" : "?** ");
+            fmt_md(out, v.items[part][i]);
+        }
+        buf_addstr(out, v.n[part] ? "\n" : "");
+    }
+    buf_addstr(out, v.n[VERDICT_WHICH] ? "\n" : "");
+    arena_release(&a);
+    return rc;
+}
+
 int report_md(const struct report_run *const *runs, size_t n, struct buf *out, struct err *e) {
+    int rc = add_verdict(runs, n, out, e);
+    if (rc) {
+        return rc;
+    }
     for (int p = 0; p < SUMMARY_PROFILES; p++) {
         enum summary_profile profile = (enum summary_profile)p;
         buf_addf(out, "%sProfile ", p ? "\n" : "");
@@ -129,7 +153,7 @@ int report_md(const struct report_run *const *runs, size_t n, struct buf *out, s
         }
     }
     for (size_t i = 0; i < n; i++) {
-        int rc = add_notes(runs[i], out, e);
+        rc = add_notes(runs[i], out, e);
         if (rc) {
             return rc;
         }

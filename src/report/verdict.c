@@ -1,22 +1,10 @@
 #include "report/verdict.h"
 
-#include "report/compare_impl.h"
 #include "report/fmt.h"
-#include "report/summary.h"
+#include "report/verdict_impl.h"
 
 #include <math.h>
 #include <string.h>
-
-/* One task's part in the verdict. */
-struct choice {
-    const struct compare_group *g;
-    enum compare_axis axis; /* what "cheapest" is judged by; COMPARE_AXES: no figure for it */
-    const struct compare_variant *taken;    /* NULL: none is acceptable */
-    const struct compare_variant *cheapest; /* of all that were scored; NULL: none has a figure */
-    const struct compare_variant *rival;    /* the next acceptable one on the axis; NULL */
-    struct compare_change lead;             /* of taken over rival */
-    size_t n_scored, n_acceptable;
-};
 
 const char *verdict_part_title(enum verdict_part part) {
     static const char *const titles[] = {
@@ -25,110 +13,6 @@ const char *verdict_part_title(enum verdict_part part) {
         [VERDICT_SURE] = "How sure",
     };
     return titles[part];
-}
-
-static const struct metric_row *full(const struct compare_variant *c, const char *metric) {
-    return report_row_in(c->v, metric, "full");
-}
-
-static const struct metric_row *measured(const struct compare_variant *c, const char *metric) {
-    return report_row_in(c->v, metric, "measured");
-}
-
-/* --- Choosing --------------------------------------------------------------------------------------- */
-
-static bool is_scored(const struct compare_variant *c) {
-    return !isnan(compare_value(c, COMPARE_QUALITY));
-}
-
-static bool keeps_score(const struct compare_variant *c) {
-    enum summary_fidelity known = summary_fidelity(c->v);
-    return is_scored(c) && (known == SUMMARY_WITHIN || known == SUMMARY_BASELINE);
-}
-
-static bool same_kind(const struct compare_variant *x, const struct compare_variant *y) {
-    return x->run == y->run && summary_same_group(x->v, y->v) &&
-           strcmp(x->v->v.method, y->v->v.method) == 0;
-}
-
-/* Inside one kind Q_ret has judged already. */
-static int is_beaten(const struct compare_group *g, const struct compare_variant *c, bool *beaten,
-                     struct err *e) {
-    *beaten = false;
-    for (size_t i = 0; !*beaten && i < g->n; i++) {
-        const struct compare_variant *o = &g->variants[i];
-        if (o == c || !keeps_score(o) || same_kind(o, c)) {
-            continue;
-        }
-        struct compare_change change;
-        int rc = compare_differ_on(c, o, COMPARE_QUALITY, &change, e);
-        if (rc) {
-            return rc;
-        }
-        *beaten = change.verdict == COMPARE_LESS;
-    }
-    return 0;
-}
-
-static bool has_figure(const struct compare_variant *c, enum compare_axis axis) {
-    return isfinite(compare_value(c, axis));
-}
-
-/* Money where every acceptable variant has a price, else joules where every one has them; any price,
- * any joules where none is acceptable. */
-static enum compare_axis choose_axis(const struct compare_group *g) {
-    static const enum compare_axis axes[] = {COMPARE_COST, COMPARE_ENERGY};
-    for (size_t k = 0; k < sizeof(axes) / sizeof(axes[0]); k++) {
-        size_t known = 0;
-        size_t missing = 0;
-        for (size_t i = 0; i < g->n; i++) {
-            const struct compare_variant *c = &g->variants[i];
-            known += is_scored(c) && has_figure(c, axes[k]);
-            missing += keeps_score(c) && !has_figure(c, axes[k]);
-        }
-        if (known && !missing) {
-            return axes[k];
-        }
-    }
-    return COMPARE_AXES;
-}
-
-static bool is_cheaper(const struct choice *k, const struct compare_variant *x,
-                       const struct compare_variant *than) {
-    return !than || compare_value(x, k->axis) < compare_value(than, k->axis);
-}
-
-static int choose(const struct compare_group *g, struct choice *k, struct err *e) {
-    *k = (struct choice){.g = g, .axis = choose_axis(g)};
-    for (size_t i = 0; i < g->n; i++) {
-        const struct compare_variant *c = &g->variants[i];
-        if (!is_scored(c)) {
-            continue;
-        }
-        k->n_scored++;
-        if (k->axis != COMPARE_AXES && has_figure(c, k->axis) && is_cheaper(k, c, k->cheapest)) {
-            k->cheapest = c;
-        }
-        bool beaten = false;
-        int rc = keeps_score(c) ? is_beaten(g, c, &beaten, e) : 0;
-        if (rc) {
-            return rc;
-        }
-        if (!keeps_score(c) || beaten) {
-            continue;
-        }
-        k->n_acceptable++;
-        if (k->axis == COMPARE_AXES) {
-            continue;
-        }
-        if (is_cheaper(k, c, k->taken)) {
-            k->rival = k->taken;
-            k->taken = c;
-        } else if (is_cheaper(k, c, k->rival)) {
-            k->rival = c;
-        }
-    }
-    return k->rival ? compare_differ_on(k->taken, k->rival, k->axis, &k->lead, e) : 0;
 }
 
 /* --- Figures with their labels ------------------------------------------------------------------------ */
@@ -178,7 +62,7 @@ static void add_figure(const struct metric_row *row, struct buf *out) {
 
 /* "Q_ret 99.1 % (98.2 to 99.9; measured; f1 over 400 items; not known to be within the margin)". */
 static void add_fidelity(const struct compare_variant *c, struct buf *out) {
-    const struct metric_row *row = full(c, "q_ret");
+    const struct metric_row *row = verdict_full(c, "q_ret");
     static const char *const words[] = {
         [SUMMARY_UNKNOWN] = "not known to be within the margin",
         [SUMMARY_LOSSY] = "lossy",
@@ -220,17 +104,18 @@ static void add_lead(const struct choice *k, struct buf *out) {
 }
 
 static bool is_tempting(const struct choice *k, const struct compare_variant *c) {
-    return is_scored(c) && !keeps_score(c) && (!k->taken || is_cheaper(k, c, k->taken));
+    return verdict_is_scored(c) && !verdict_keeps_score(c) &&
+           (!k->taken || verdict_is_cheaper(k, c, k->taken));
 }
 
 static bool shares_refusal(const struct compare_variant *c, const char *reason) {
-    const char *own = full(c, "q_ret")->reason;
+    const char *own = verdict_full(c, "q_ret")->reason;
     return own && strcmp(own, reason) == 0;
 }
 
 /* "int8, int4 have no Q_ret: reason", for the first of those that share it. */
 static void add_refusal(const struct choice *k, size_t first, struct buf *out) {
-    const char *reason = full(&k->g->variants[first], "q_ret")->reason;
+    const char *reason = verdict_full(&k->g->variants[first], "q_ret")->reason;
     size_t n = 0;
     for (size_t i = first; i < k->g->n; i++) {
         const struct compare_variant *c = &k->g->variants[i];
@@ -242,7 +127,7 @@ static void add_refusal(const struct choice *k, size_t first, struct buf *out) {
 }
 
 static bool is_refused_before(const struct choice *k, size_t i) {
-    const char *reason = full(&k->g->variants[i], "q_ret")->reason;
+    const char *reason = verdict_full(&k->g->variants[i], "q_ret")->reason;
     for (size_t j = 0; j < i; j++) {
         const struct compare_variant *c = &k->g->variants[j];
         if (is_tempting(k, c) && shares_refusal(c, reason)) {
@@ -257,7 +142,7 @@ static void add_cheaper(const struct choice *k, struct buf *out) {
     size_t n = 0;
     for (size_t i = 0; i < k->g->n; i++) {
         const struct compare_variant *c = &k->g->variants[i];
-        bool is_refused = metric_refused(full(c, "q_ret"));
+        bool is_refused = metric_refused(verdict_full(c, "q_ret"));
         if (!is_tempting(k, c) || (is_refused && is_refused_before(k, i))) {
             continue;
         }
@@ -339,7 +224,7 @@ static void say_which(const struct choice *k, struct buf *out) {
 /* --- Whether it pays -------------------------------------------------------------------------------------- */
 
 static void add_never(const struct compare_variant *c, struct buf *out) {
-    const struct metric_row *row = full(c, "p_never");
+    const struct metric_row *row = verdict_full(c, "p_never");
     if (metric_refused(row)) {
         return;
     }
@@ -372,8 +257,8 @@ static void say_pays(const struct choice *k, struct buf *out) {
         buf_addstr(out, "nothing can be said without a variant to ask it of.");
         return;
     }
-    const struct metric_row *n_break = full(c, "n_break");
-    const struct metric_row *saving = full(c, "saving_usd_per_h");
+    const struct metric_row *n_break = verdict_full(c, "n_break");
+    const struct metric_row *saving = verdict_full(c, "saving_usd_per_h");
     if (metric_refused(n_break)) {
         buf_addf(out, "it cannot be said whether it pays: %s.", n_break->reason);
         return;
@@ -401,108 +286,6 @@ static void say_pays(const struct choice *k, struct buf *out) {
     }
     add_never(c, out);
     add_equivalence(n_break, out);
-}
-
-/* --- How sure ---------------------------------------------------------------------------------------------- */
-
-struct sample {
-    double fewest_items, most_items;
-    double fewest_requests, most_requests;
-    double most_needed; /* items, where Q_ret is not known to be within its margin; 0: nowhere */
-    size_t fewest_windows;
-    size_t n_short, n_modelled, n_energy, n_failed, n_not_run, n_synthetic;
-};
-
-static void widen(double *fewest, double *most, double x) {
-    if (isfinite(x)) {
-        *fewest = fmin(*fewest, x);
-        *most = fmax(*most, x);
-    }
-}
-
-static void count_variant(const struct compare_variant *c, struct sample *s) {
-    const struct metric_row *joules = c->rows[COMPARE_ENERGY];
-    const struct metric_row *requests = measured(c, "requests_ok");
-    s->n_not_run += summary_not_run(c->v);
-    s->n_failed += summary_failure(c->v) != NULL;
-    if (is_scored(c)) {
-        const struct metric_row *needed = full(c, "q_ret_items");
-        widen(&s->fewest_items, &s->most_items, (double)c->v->input.items.n);
-        if (!metric_refused(needed) && summary_fidelity(c->v) == SUMMARY_UNKNOWN) {
-            s->most_needed = fmax(s->most_needed, needed->value);
-        }
-    }
-    widen(&s->fewest_requests, &s->most_requests, requests->value);
-    if (isnan(joules->value)) {
-        return;
-    }
-    size_t windows = c->v->input.spread.serve.n_windows;
-    s->fewest_windows = s->n_energy ? (windows < s->fewest_windows ? windows : s->fewest_windows)
-                                    : windows;
-    s->n_energy++;
-    s->n_short += (joules->flags & QUANTITY_SHORT) != 0;
-    s->n_modelled += (joules->flags & QUANTITY_MODELLED) != 0;
-    s->n_synthetic += (joules->flags & QUANTITY_SYNTHETIC) != 0;
-}
-
-static void add_span(double fewest, double most, const char *what, struct buf *out) {
-    if (fewest > most) {
-        buf_addf(out, "no %s", what);
-    } else if (fewest < most) {
-        buf_addf(out, "%.0f to %.0f %s", fewest, most, what);
-    } else {
-        buf_addf(out, "%.0f %s", most, what);
-    }
-}
-
-static void add_weakness(size_t n, size_t of, const char *what, struct buf *out) {
-    if (n) {
-        buf_addf(out, "; %s%s", what, n == of ? " for every variant" : "");
-        if (n < of) {
-            buf_addf(out, " for %zu of %zu variants", n, of);
-        }
-    }
-}
-
-static void say_sample(const struct compare_set *s, struct buf *out) {
-    struct sample k = {.fewest_items = INFINITY,
-                       .most_items = -INFINITY,
-                       .fewest_requests = INFINITY,
-                       .most_requests = -INFINITY};
-    size_t n = 0;
-    for (size_t i = 0; i < s->n_groups; i++) {
-        for (size_t j = 0; j < s->groups[i].n; j++) {
-            count_variant(&s->groups[i].variants[j], &k);
-            n++;
-        }
-    }
-    buf_addstr(out, "Each score rests on ");
-    add_span(k.fewest_items, k.most_items, "items", out);
-    if (k.most_needed > 0) {
-        buf_addf(out, " (what is undetermined would take up to about %.0f)", k.most_needed);
-    }
-    buf_addstr(out, ", each energy on ");
-    add_span(k.fewest_requests, k.most_requests, "requests", out);
-    if (k.n_energy) {
-        buf_addf(out, " in %zu metered window%s%s", k.fewest_windows,
-                 k.fewest_windows == 1 ? "" : "s",
-                 k.fewest_windows ? " or more" : " with a known error");
-    }
-    add_weakness(k.n_modelled, k.n_energy, "modelled energy, read from no sensor,", out);
-    add_weakness(k.n_short, k.n_energy, "energy windows too short for their sensor", out);
-    add_weakness(k.n_synthetic, n, "synthetic figures", out);
-    add_weakness(k.n_failed, n, "a failed stage", out);
-    add_weakness(k.n_not_run, n, "nothing run", out);
-    buf_addch(out, '.');
-}
-
-static void say_energy(const struct report_run *run, bool with_name, struct buf *out) {
-    if (with_name) {
-        buf_addf(out, "%s: ", run->run_id);
-    }
-    buf_addstr(out, with_name ? "energy: " : "Energy: ");
-    summary_energy(run, out);
-    buf_addch(out, '.');
 }
 
 /* --- Writing ------------------------------------------------------------------------------------------------- */
@@ -561,12 +344,12 @@ static void say_how_sure(struct writer *w, const struct compare_set *s) {
     buf_init(&b);
     for (size_t i = 0; i < s->n_runs; i++) {
         buf_clear(&b);
-        say_energy(s->runs[i], s->n_runs > 1, &b);
+        verdict_say_energy(s->runs[i], s->n_runs > 1, &b);
         w->out_of_memory = w->out_of_memory || b.failed;
         add_sentence(w, VERDICT_SURE, "", b.data);
     }
     buf_clear(&b);
-    say_sample(s, &b);
+    verdict_say_sample(s, &b);
     w->out_of_memory = w->out_of_memory || b.failed;
     add_sentence(w, VERDICT_SURE, "", b.data);
     buf_release(&b);
@@ -581,7 +364,7 @@ static int write_set(const struct compare_set *s, struct writer *w, struct err *
         w->out_of_memory = w->out_of_memory || !w->out->items[p];
     }
     for (size_t i = 0; !w->out_of_memory && i < s->n_groups; i++) {
-        int rc = choose(&s->groups[i], &choices[i], e);
+        int rc = verdict_choose(&s->groups[i], &choices[i], e);
         if (rc) {
             return rc;
         }
