@@ -2,6 +2,7 @@
 #include "cmd.h"
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/fs.h"
 #include "lifecycle/run.h"
 #include "metrics/prices.h"
@@ -14,7 +15,7 @@
 
 static const char *const usage[] = {
     "run PLAN [--out DIR] [--only STAGE] [--prices FILE] [--quiet]",
-    "run --resume DIR [--only STAGE] [--quiet]",
+    "run --resume DIR [--only STAGE] [--quiet] [--budget SECONDS] [--scratch DIR]",
     "run PLAN --dry-run",
     NULL,
 };
@@ -25,6 +26,9 @@ struct run_args {
     const char *resume;
     const char *only;
     const char *prices;
+    const char *scratch;
+    double budget_s;
+    bool same_machine;
     bool dry_run;
     bool quiet;
 };
@@ -41,6 +45,9 @@ static int check_args(const struct run_args *a, struct err *e) {
             e, EE_USAGE,
             "--resume goes with none of --out, --dry-run and --prices (edge-eval metrics "
             "takes other prices)");
+    }
+    if (a->same_machine && !a->resume) {
+        return err_set(e, EE_USAGE, "--same-machine goes with --resume");
     }
     if (a->only && !run_is_stage_kind(a->only)) {
         return err_set(e, EE_USAGE,
@@ -98,6 +105,7 @@ static int measure(const struct run_args *a, const struct run_opts *opts, struct
     int rc = open_run(a, opts, &dir, &run, e);
     if (!rc) {
         stop_on_signals();
+        stop_after(a->budget_s);
         if (!a->quiet) {
             fprintf(stderr, "Measuring into %s\n", dir);
         }
@@ -142,6 +150,11 @@ int cmd_run(int argc, char **argv) {
         {OPT_STR, 0, "only", &a.only, "STAGE", "adapt, merge, quantize, load, serve or score",
          NULL},
         {OPT_STR, 0, "prices", &a.prices, "FILE", "prices that override the shipped ones", NULL},
+        {OPT_NUM, 0, "budget", &a.budget_s, "SECONDS", "end after so long, to go on later", NULL},
+        {OPT_STR, 0, "scratch", &a.scratch, "DIR",
+         "write model files there (default: artifacts/ of the run)", NULL},
+        {OPT_FLAG, 0, "same-machine", &a.same_machine, NULL,
+         "with --resume: this machine counts as the one the run began on", NULL},
         {OPT_FLAG, 0, "dry-run", &a.dry_run, NULL, "say what would run, and stop", NULL},
         {OPT_FLAG, 'q', "quiet", &a.quiet, NULL, "no progress, only failures", NULL},
         {.kind = OPT_END},
@@ -152,8 +165,9 @@ int cmd_run(int argc, char **argv) {
         .summary = "Measure a plan on this machine and report what it found.",
         .details =
             "A run killed at any moment goes on with --resume; Ctrl-C stops it cleanly. A stage\n"
-            "that fails costs its variants and nothing else. Exit status: 0 all measured,\n"
-            "1 something failed or was stopped, 2 wrong usage.",
+            "that fails costs its variants and nothing else. With --budget no stage begins that\n"
+            "took longer the last time than is left, and one that still runs at the end is stopped.\n"
+            "Exit status: 0 all measured, 1 something failed or was stopped, 2 wrong usage.",
         .options = options,
         .max_operands = 1};
     int n_operands;
@@ -176,12 +190,16 @@ int cmd_run(int argc, char **argv) {
         rc = err_set(&e, EE_IO, "cannot tell where this program lies (is /proc mounted?)");
     }
     if (!rc) {
+        int64_t deadline_ns = a.budget_s > 0 ? clock_mono_ns() + (int64_t)(a.budget_s * 1e9) : 0;
         const struct run_opts opts = {.exe = exe,
                                       .data_dir = data_dir,
                                       .version = EDGE_EVAL_VERSION,
                                       .prices = prices.data,
                                       .observer = &p.observer,
-                                      .stop = &stop_requested};
+                                      .stop = &stop_requested,
+                                      .scratch = a.scratch,
+                                      .same_machine = a.same_machine,
+                                      .deadline_ns = deadline_ns};
         rc = a.dry_run ? dry_run(&a, &opts, &e) : measure(&a, &opts, &p, &e);
     }
     buf_release(&prices);

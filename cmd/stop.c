@@ -1,6 +1,7 @@
 #include "stop.h"
 
 #include <stddef.h>
+#include <sys/time.h>
 
 volatile sig_atomic_t stop_requested;
 
@@ -20,4 +21,13 @@ void stop_on_signals(void) {
             sigaction(signals[i], &act, NULL);
         }
     }
+}
+
+void stop_after(double seconds) {
+    struct sigaction act = {.sa_handler = on_signal};
+    struct itimerval once = {.it_value = {.tv_sec = (time_t)seconds}};
+    once.it_value.tv_usec = (suseconds_t)((seconds - (double)once.it_value.tv_sec) * 1e6);
+    sigemptyset(&act.sa_mask);
+    sigaction(SIGALRM, &act, NULL);
+    setitimer(ITIMER_REAL, &once, NULL);
 }

@@ -9,6 +9,7 @@
 #include "engine/gguf_info.h"
 #include "engine/quantize.h"
 #include "engine/synth.h"
+#include "lifecycle/models.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -25,11 +26,11 @@ static void on_signal(int sig) {
     stop_asked = 1;
 }
 
-static int print_list(const struct model_shape *shapes, size_t n, bool as_json, struct err *e) {
+static int print_list(const struct known_shape *shapes, size_t n, bool as_json, struct err *e) {
     if (!as_json) {
         printf("%-16s %-10s %-6s %-8s %8s %8s\n", "id", "family", "size", "arch", "weights", "F16");
         for (size_t i = 0; i < n; i++) {
-            const struct model_shape *s = &shapes[i];
+            const struct known_shape *s = &shapes[i];
             double params = (double)shape_params(s);
             printf("%-16s %-10s %-6s %-8s %6.2f B %5.1f GB\n", s->id, s->family, s->size,
                    s->architecture, params / 1e9, 2 * params / 1e9);
@@ -38,7 +39,7 @@ static int print_list(const struct model_shape *shapes, size_t n, bool as_json, 
     }
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++) {
-        const struct model_shape *s = &shapes[i];
+        const struct known_shape *s = &shapes[i];
         json_array_append_new(list,
                               json_pack("{s:s, s:s, s:s, s:s, s:I}", "id", s->id, "family",
                                         s->family, "size", s->size, "architecture", s->architecture,
@@ -53,26 +54,6 @@ static int print_list(const struct model_shape *shapes, size_t n, bool as_json, 
     buf_release(&text);
     json_decref(list);
     return rc;
-}
-
-/* Vocabularies lie where scripts/deps.sh puts them: in the cache, found as models are. */
-static int find_vocabulary(const char *data_dir, const struct model_shape *s, struct buf *out,
-                           struct err *e) {
-    const char *cache = getenv("EDGE_EVAL_CACHE");
-    const char *const dirs[][2] = {{cache ? cache : "", "llama/vocab"},
-                                   {data_dir, "../.cache/llama/vocab"},
-                                   {data_dir, "../vocab"}};
-    for (size_t i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++) {
-        buf_clear(out);
-        buf_addf(out, "%s/%s/%s.gguf", dirs[i][0], dirs[i][1], s->tokenizer);
-        if (dirs[i][0][0] && fs_exists(out->data)) {
-            return buf_check(out, "path", e);
-        }
-    }
-    return err_set(e, EE_MISSING,
-                   "the vocabulary %s.gguf of %s is not here; scripts/deps.sh fetches it into "
-                   ".cache/llama/vocab (EDGE_EVAL_CACHE names another cache), or give --vocab FILE",
-                   s->tokenizer, s->id);
 }
 
 static void show_progress(uint64_t done_bytes, uint64_t all_bytes, void *ctx) {
@@ -116,8 +97,8 @@ static int report(const char *path, double seconds, bool as_json, struct err *e)
     return rc;
 }
 
-static int find_shape(const char *id, const struct model_shape *shapes, size_t n,
-                      const struct model_shape **out, struct err *e) {
+static int find_shape(const char *id, const struct known_shape *shapes, size_t n,
+                      const struct known_shape **out, struct err *e) {
     *out = shapes_find(shapes, n, id);
     return *out ? 0
                 : err_set(e, EE_USAGE, "no shape \"%.60s\"; edge-eval synth --list names them all",
@@ -178,7 +159,7 @@ int cmd_synth(int argc, char **argv) {
     struct buf path;
     buf_init(&path);
     char *data_dir = NULL;
-    struct model_shape *shapes = NULL;
+    struct known_shape *shapes = NULL;
     size_t n = 0;
     int rc = 0;
     if (!list && n_operands != (like ? 1 : 2)) {
@@ -209,7 +190,7 @@ int cmd_synth(int argc, char **argv) {
         rc = find_shape(argv[0], shapes, n, &opts.shape, &e);
     }
     if (!rc && !like && !vocab) {
-        rc = find_vocabulary(data_dir, opts.shape, &path, &e);
+        rc = models_find_vocabulary(data_dir, opts.shape, &path, &e);
         opts.vocab_path = path.data;
     }
     rc = rc ? rc : write_one(&opts, as_json, &e);

@@ -240,7 +240,7 @@ static void check_mistakes(const struct mistake *rows, size_t n) {
 
 #define ROOT_KEYS                                                                                  \
     "allowed: name, seed, models, methods, precisions, tasks, serve, load, sampling, engine, "     \
-    "energy, score, stage_timeout_s, cost, adapt"
+    "energy, score, stage_timeout_s, cost, adapt, shapes, quantize, quality"
 
 static void mistakes_at_the_top(void **state) {
     (void)state;
@@ -284,11 +284,17 @@ static void mistakes_in_models(void **state) {
                                  "here; fetch it with \"scripts/fetch-model.py away\", or give "
                                  "{path: FILE.gguf}"},
         {"models: [[here]]" TASKS,
-         "1:10: a model should be a mapping (key: value); allowed: path, name, id, family, size"},
+         "1:10: a model should be a mapping (key: value); allowed: path, name, id, family, size, "
+         "synth, adapt_rows"},
         {"models: [{file: own.gguf}]" TASKS,
-         "1:11: unknown key \"file\" in a model; allowed: path, name, id, family, size"},
+         "1:11: unknown key \"file\" in a model; allowed: path, name, id, family, size, "
+         "synth, adapt_rows"},
         {"models: [{id: mine}]" TASKS,
          "1:10: a model needs a path (or write just the id of a known model)"},
+        {"models: [{path: own.gguf, synth: toy}]" TASKS,
+         "1:10: a model is a path or a synth, not both"},
+        {"models: [{path: own.gguf, adapt_rows: [8, 16]}]" TASKS,
+         "1:39: adapt_rows is for shapes (synth:)"},
         {"models: [{path: no.gguf}]" TASKS, "1:17: no file at ./no.gguf"},
         {"models: [{path: [own.gguf]}]" TASKS, "1:17: path should be text and is a list"},
         {"models: [{path: ''}]" TASKS, "1:17: path is empty"},
@@ -393,6 +399,23 @@ static void adapting_is_read(void **state) {
     arena_release(&a);
 }
 
+static void each_method_may_have_precisions_of_its_own(void **state) {
+    (void)state;
+    struct err e = ERR_INIT;
+    struct arena a = ARENA_INIT;
+    struct plan p;
+    OK(parse(START "methods: {none: [int4, fp16]}\n"
+                   "adapt: {rows: [8, 24], extrapolate: {rag: 900}}\n",
+             &a, &p, &e));
+    assert_int_equal(p.n_methods, 1);
+    assert_false(p.left_out[METHOD_NONE][PRECISION_INT4]);
+    assert_true(p.left_out[METHOD_NONE][PRECISION_INT8]);
+    assert_int_equal(p.adapt.rows[1], 24);
+    assert_int_equal(p.adapt.extrapolate[TASK_RAG], 900);
+    assert_int_equal(p.adapt.extrapolate[TASK_CHAT], 0);
+    arena_release(&a);
+}
+
 static void mistakes_in_adapting(void **state) {
     (void)state;
     static const struct mistake rows[] = {
@@ -409,6 +432,19 @@ static void mistakes_in_adapting(void **state) {
          "3:20: lora_base is \"q2\"; allowed: f32, f16, bf16, q8_0, q4_0, q4_1, q4_k, iq4_nl"},
         {START "adapt: {command: train}\n",
          "3:18: command should be a list: [program, argument, ...]"},
+        {START "adapt: {rows: 8}\n", "3:15: rows should be two counts of rows: [few, more]"},
+        {START "adapt: {rows: [16, 8]}\n", "3:15: rows should begin with the smaller"},
+        {START "adapt: {rows: [8, 20]}\n",
+         "3:15: adapt.rows [8, 20]: both should be multiples of batch x accumulate, 8"},
+        {START "adapt: {rows: [8, 16], pack: true}\n",
+         "3:15: adapt.rows goes with one epoch and none of pack, max_steps, validation, items, "
+         "skip_long: a step must be so many rows"},
+        {START "adapt: {extrapolate: 100}\n",
+         "3:22: extrapolate needs rows: [few, more], what it concludes from"},
+        {START "adapt: {rows: [8, 16], extrapolate: {rag: 0}}\n",
+         "3:43: extrapolate is \"0\"; it should be a whole number from 1 to 100000000"},
+        {START "adapt: {rows: [8, 16], command: [train]}\n",
+         "3:15: rows needs the trainer of edge-eval, not a command"},
     };
     CHECK_MISTAKES(rows);
 }
@@ -480,9 +516,10 @@ static void mistakes_in_settings(void **state) {
     (void)state;
     static const struct mistake rows[] = {
         {START "serve: 8\n", "3:8: serve should be a mapping (key: value); allowed: concurrency, "
-                             "repeats, context, lengths, rate, arrival, cv, burst"},
-        {START "serve: {users: 8}\n", "3:9: unknown key \"users\" in serve; allowed: concurrency, "
-                                      "repeats, context, lengths, rate, arrival, cv, burst"},
+                             "repeats, context, lengths, rate, arrival, cv, burst, window_s"},
+        {START "serve: {users: 8}\n",
+         "3:9: unknown key \"users\" in serve; allowed: concurrency, "
+         "repeats, context, lengths, rate, arrival, cv, burst, window_s"},
         {START "serve: {concurrency: 257}\n",
          "3:22: concurrency is \"257\"; it should be a whole number from 1 to 256"},
         {START "serve: {repeats: 0}\n",
@@ -490,6 +527,13 @@ static void mistakes_in_settings(void **state) {
         {START "serve: {context: 8}\n",
          "3:18: context is \"8\"; it should be a whole number from 16 to 10000000"},
         {START "serve: {lengths: fixed}\n", "3:18: lengths is \"fixed\"; allowed: natural, forced"},
+        {START "serve: {window_s: -1}\n",
+         "3:19: window_s is \"-1\"; it should be a number from 0 to 3600"},
+        {START "quantize: {int4: Q5}\n", "3:18: int4 is \"Q5\"; allowed: auto, Q4_0"},
+        {START "quality: made-up\n", "3:10: quality is \"made-up\"; allowed: measured, reference"},
+        {START "quality: reference\n",
+         "3:10: quality: reference is for shapes (models: [{synth: ...}]); the answers of here are "
+         "scored"},
         {START "load: {hot: 1}\n", "3:8: unknown key \"hot\" in load; allowed: warm, cold"},
         {START "load: {warm: -1}\n",
          "3:14: warm is \"-1\"; it should be a whole number from 0 to 1000"},
@@ -570,6 +614,7 @@ int main(void) {
         cmocka_unit_test(mistakes_in_axes),
         cmocka_unit_test(mistakes_in_tasks),
         cmocka_unit_test(adapting_is_read),
+        cmocka_unit_test(each_method_may_have_precisions_of_its_own),
         cmocka_unit_test(mistakes_in_adapting),
         cmocka_unit_test(a_server_is_read),
         cmocka_unit_test(mistakes_in_servers),

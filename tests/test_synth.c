@@ -26,13 +26,13 @@ static const char one_shape[] =
     "     rms_eps: 1.0e-6, rope_base: 10000%s}\n";
 
 /* The shape above; its strings lie in *a. */
-static struct model_shape tiny(void **state, struct arena *a, const char *tied, const char *more) {
+static struct known_shape tiny(void **state, struct arena *a, const char *tied, const char *more) {
     struct err e = ERR_INIT;
     struct buf text;
     buf_init(&text);
     buf_addf(&text, one_shape, tied, more);
     const char *path = scratch_write(*state, "shapes.yaml", text.data, text.len);
-    struct model_shape *shapes = NULL;
+    struct known_shape *shapes = NULL;
     size_t n = 0;
     OK(shapes_load(path, a, &shapes, &n, &e));
     buf_release(&text);
@@ -44,7 +44,7 @@ static void known_shapes_have_the_published_number_of_weights(void **state) {
     (void)state;
     struct err e = ERR_INIT;
     struct arena a = ARENA_INIT;
-    struct model_shape *shapes = NULL;
+    struct known_shape *shapes = NULL;
     size_t n = 0;
     const char *data = getenv("EDGE_EVAL_DATA");
     assert_non_null(data);
@@ -87,7 +87,7 @@ static void a_wrong_shape_is_refused_by_place(void **state) {
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         struct err e = ERR_INIT;
         struct arena a = ARENA_INIT;
-        struct model_shape *shapes = NULL;
+        struct known_shape *shapes = NULL;
         size_t n = 0;
         const char *path = scratch_write(*state, "wrong.yaml", wrong[i].yaml,
                                          strlen(wrong[i].yaml));
@@ -106,7 +106,7 @@ static void a_shape_becomes_a_whole_file_of_any_type(void **state) {
     static const char *const types[] = {"F16", "BF16", "Q8_0", "Q4_0", "Q4_K_M", "IQ4_NL"};
     struct err e = ERR_INIT;
     struct arena a = ARENA_INIT;
-    const struct model_shape shape = tiny(state, &a, "true", "");
+    const struct known_shape shape = tiny(state, &a, "true", "");
     const char *vocab = scratch_path(*state, "vocab.gguf");
     gguf_make_file(vocab, &gguf_make_default);
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
@@ -133,7 +133,7 @@ static void a_shape_becomes_a_whole_file_of_any_type(void **state) {
 static void equal_seeds_give_equal_files(void **state) {
     struct err e = ERR_INIT;
     struct arena a = ARENA_INIT;
-    const struct model_shape shape = tiny(state, &a, "false", ", rope_factor: 8");
+    const struct known_shape shape = tiny(state, &a, "false", ", rope_factor: 8");
     const char *vocab = scratch_path(*state, "vocab.gguf");
     gguf_make_file(vocab, &gguf_make_default);
     struct buf made[3];
@@ -190,7 +190,7 @@ static void moments(const char *path, const char *name, double *mean, double *sd
 static void weights_have_a_realistic_scale(void **state) {
     struct err e = ERR_INIT;
     struct arena a = ARENA_INIT;
-    const struct model_shape shape = tiny(state, &a, "false", ", rope_factor: 8");
+    const struct known_shape shape = tiny(state, &a, "false", ", rope_factor: 8");
     const char *vocab = scratch_path(*state, "vocab.gguf");
     gguf_make_file(vocab, &gguf_make_default);
     const char *out = scratch_path(*state, "made.gguf");
@@ -237,8 +237,8 @@ static void a_twin_of_a_file_has_its_tensors_and_types(void **state) {
 static void what_cannot_be_made_is_refused(void **state) {
     struct err e = ERR_INIT;
     struct arena a = ARENA_INIT;
-    const struct model_shape shape = tiny(state, &a, "true", "");
-    struct model_shape small = shape;
+    const struct known_shape shape = tiny(state, &a, "true", "");
+    struct known_shape small = shape;
     small.n_vocab = 100;
     const char *vocab = scratch_path(*state, "vocab.gguf");
     const char *out = scratch_path(*state, "out.gguf");
@@ -263,7 +263,7 @@ static void what_cannot_be_made_is_refused(void **state) {
 static void a_full_disk_leaves_nothing(void **state) {
     struct err e = ERR_INIT;
     struct arena a = ARENA_INIT;
-    const struct model_shape shape = tiny(state, &a, "true", "");
+    const struct known_shape shape = tiny(state, &a, "true", "");
     const char *vocab = scratch_path(*state, "vocab.gguf");
     gguf_make_file(vocab, &gguf_make_default);
     const char *disk = scratch_small_disk(*state, 1024 * 1024);

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#define SHAPE(field) offsetof(struct model_shape, field)
+#define SHAPE(field) offsetof(struct known_shape, field)
 
 /* One row a key; an absent "required" key is an error. */
 static const struct text_key {
@@ -42,7 +42,7 @@ static const char *const shape_keys[] = {
     "tied", "params", "rms_eps", "rope_base",    "rope_factor", NULL};
 static const char *const architectures[] = {"llama", "qwen2", NULL};
 
-static void *field(struct model_shape *s, size_t offset) {
+static void *field(struct known_shape *s, size_t offset) {
     return (char *)s + offset;
 }
 
@@ -51,7 +51,7 @@ static int want(struct ynode entry, const char *key, struct ynode *out, struct e
     return ynode_present(*out) ? 0 : ynode_fail(entry, e, "a shape needs \"%s\"", key);
 }
 
-static int read_fields(struct ynode entry, struct arena *a, struct model_shape *s, struct err *e) {
+static int read_fields(struct ynode entry, struct arena *a, struct known_shape *s, struct err *e) {
     struct ynode n;
     int rc = 0;
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]) && !rc; i++) {
@@ -78,7 +78,7 @@ static int read_fields(struct ynode entry, struct arena *a, struct model_shape *
 }
 
 static int read_shape(struct ynode entry, struct ynode templates, struct arena *a,
-                      struct model_shape *s, struct err *e) {
+                      struct known_shape *s, struct err *e) {
     int arch = 0;
     int rc = ymap_check(entry, "a shape", shape_keys, e);
     rc = rc ? rc : read_fields(entry, a, s, e);
@@ -103,7 +103,7 @@ static int read_shape(struct ynode entry, struct ynode templates, struct arena *
     return rc;
 }
 
-int shapes_load(const char *path, struct arena *a, struct model_shape **out, size_t *n,
+int shapes_load(const char *path, struct arena *a, struct known_shape **out, size_t *n,
                 struct err *e) {
     static const char *const keys[] = {"chat_templates", "shapes", NULL};
     struct ydoc *doc = NULL;
@@ -120,7 +120,7 @@ int shapes_load(const char *path, struct arena *a, struct model_shape **out, siz
         goto out;
     }
     size_t count = yseq_len(list);
-    struct model_shape *shapes = arena_array(a, count, sizeof(*shapes));
+    struct known_shape *shapes = arena_array(a, count, sizeof(*shapes));
     if (!shapes) {
         rc = err_set(e, EE_NOMEM, "%s: out of memory", path);
         goto out;
@@ -136,7 +136,7 @@ out:
     return rc;
 }
 
-const struct model_shape *shapes_find(const struct model_shape *shapes, size_t n, const char *id) {
+const struct known_shape *shapes_find(const struct known_shape *shapes, size_t n, const char *id) {
     for (size_t i = 0; i < n; i++) {
         if (!strcmp(shapes[i].id, id)) {
             return &shapes[i];
@@ -145,7 +145,7 @@ const struct model_shape *shapes_find(const struct model_shape *shapes, size_t n
     return NULL;
 }
 
-int64_t shape_params(const struct model_shape *s) {
+int64_t shape_params(const struct known_shape *s) {
     const int64_t q = s->n_head * s->head_dim;
     const int64_t kv = s->n_head_kv * s->head_dim;
     const int64_t biases = !strcmp(s->architecture, "qwen2") ? q + 2 * kv : 0;

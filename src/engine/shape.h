@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct model_shape {
+struct known_shape {
     const char *id;
     const char *family;       /* label: "Llama-3.2" */
     const char *size;         /* label: "1B" */
@@ -36,11 +36,11 @@ struct model_shape {
 };
 
 /* Everything lies in a. Errors name file:line:column. */
-int shapes_load(const char *path, struct arena *a, struct model_shape **out, size_t *n,
+int shapes_load(const char *path, struct arena *a, struct known_shape **out, size_t *n,
                 struct err *e) EE_MUST_CHECK;
 /* NULL when there is none of that id. */
-const struct model_shape *shapes_find(const struct model_shape *shapes, size_t n, const char *id);
+const struct known_shape *shapes_find(const struct known_shape *shapes, size_t n, const char *id);
 /* Weights by arithmetic: matrices, norms and biases. */
-int64_t shape_params(const struct model_shape *s);
+int64_t shape_params(const struct known_shape *s);
 
 #endif

@@ -126,7 +126,7 @@ static int put_matrix(struct writer *w, const struct synth_tensor *t, struct err
 }
 
 /* With the constants that all published models of the family share. */
-static double rope_divisor(const struct model_shape *s, int64_t pair) {
+static double rope_divisor(const struct known_shape *s, int64_t pair) {
     const struct rope_llama3 r = {.base = (float)s->rope_base,
                                   .factor = (float)s->rope_factor,
                                   .low = 1,

@@ -22,7 +22,7 @@
 typedef void synth_progress_fn(uint64_t done_bytes, uint64_t all_bytes, void *ctx);
 
 struct synth_opts {
-    const struct model_shape *shape; /* or NULL and */
+    const struct known_shape *shape; /* or NULL and */
     const char *like_path;           /* a GGUF file whose shape and tokenizer are taken */
     const char *vocab_path;          /* of a shape: the vocabulary-only GGUF */
     const char *out_path;

@@ -43,7 +43,7 @@ static void keep_tokenizer_only(struct gguf_context *g) {
 }
 
 /* Vocabularies are padded to a multiple that suits the hardware: the tokens that fill them up. */
-static int pad_tokens(struct gguf_context *g, const struct model_shape *s, const char *vocab_path,
+static int pad_tokens(struct gguf_context *g, const struct known_shape *s, const char *vocab_path,
                       struct err *e) {
     enum { UNUSED = 5 };
     int64_t id = gguf_find_key(g, "tokenizer.ggml.tokens");
@@ -99,7 +99,7 @@ static void set_f32(struct gguf_context *g, const char *arch, const char *name, 
     gguf_set_val_f32(g, key, (float)value);
 }
 
-static void set_shape_keys(struct gguf_context *g, const struct model_shape *s) {
+static void set_shape_keys(struct gguf_context *g, const struct known_shape *s) {
     const char *arch = s->architecture;
     char name[160];
     snprintf(name, sizeof(name), "synthetic %s", s->id);
@@ -135,7 +135,7 @@ static void add(struct synth_plan *p, enum synth_fill fill, int64_t row, int64_t
     t->type = fill == SYNTH_MATRIX ? GGML_TYPE_F16 : GGML_TYPE_F32;
 }
 
-static void add_layer(struct synth_plan *p, const struct model_shape *s, int64_t layer) {
+static void add_layer(struct synth_plan *p, const struct known_shape *s, int64_t layer) {
     const int64_t q = s->n_head * s->head_dim;
     const int64_t kv = s->n_head_kv * s->head_dim;
     const bool has_biases = !strcmp(s->architecture, "qwen2");
@@ -167,7 +167,7 @@ static void add_layer(struct synth_plan *p, const struct model_shape *s, int64_t
     }
 }
 
-static int tensors_of_shape(struct synth_plan *p, const struct model_shape *s, struct err *e) {
+static int tensors_of_shape(struct synth_plan *p, const struct known_shape *s, struct err *e) {
     p->tensors = calloc((size_t)s->n_layers * LAYER_TENSORS + 4, sizeof(*p->tensors));
     if (!p->tensors) {
         return out_of_memory(e);

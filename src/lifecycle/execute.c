@@ -4,6 +4,7 @@
 #include "base/fs.h"
 #include "base/hash.h"
 #include "base/json.h"
+#include "lifecycle/model_files.h"
 #include "lifecycle/run_internal.h"
 #include "lifecycle/score_source.h"
 
@@ -47,7 +48,7 @@ const struct model_facts *run_model(const struct run *r, const struct variant *v
 int stage_key(struct run *r, const struct stage_kind *k, const struct variant *v, char key[33],
               struct buf *inputs_json, struct err *e) {
     json_t *in = json_pack("{s:s, s:i, s:s, s:s}", "stage", k->name, "version", k->version,
-                           "engine_version", r->engine_version, "machine", r->machine_id);
+                           "engine_version", r->engine_version, "machine", r->key_machine_id);
     if (k != &stage_quantize) {
         /* A backend that was put in since makes the same machine another one. */
         json_object_set_new(in, "device", json_string(r->device));
@@ -227,11 +228,13 @@ static int do_stage(struct run *r, const struct stage_kind *k, const struct vari
     char started[24];
     clock_wall_iso8601(started, sizeof(started));
     mark_stage_begin(r);
+    int rc = model_files_make(r, k, v, why);
+    mark_stage_begin(r); /* making the files is no part of the stage */
     const struct store_stage row = stage_row(r, t, k->name, started);
     int64_t stage_id = 0;
     json_t *result = NULL;
     power_trace_begin(r);
-    int rc = store_begin(r->store, why);
+    rc = rc ? rc : store_begin(r->store, why);
     rc = rc ? rc : store_stage_put(r->store, &row, &stage_id, why);
     rc = rc ? rc : k->execute(r, v, stage_id, &result, why);
     int trace_rc = power_trace_end(r, rc ? 0 : stage_id, rc ? NULL : why);
@@ -253,6 +256,7 @@ static int do_stage(struct run *r, const struct stage_kind *k, const struct vari
 
 struct execution {
     struct run *run;
+    const char *only;
     struct run_outcome *out;
     struct key_set seen; /* stages met in this execution */
     size_t n_total;
@@ -306,9 +310,8 @@ static int find_done(struct run *r, const struct stage_kind *k, const struct var
     return rc;
 }
 
-/* Whether the variant's stage of that kind is done under the key it has now. */
-static int is_done(struct run *r, const struct stage_kind *k, const struct variant *v, bool *done,
-                   struct err *e) {
+int run_stage_is_done(struct run *r, const struct stage_kind *k, const struct variant *v,
+                      bool *done, struct err *e) {
     struct buf inputs_json;
     char key[HASH_HEX_SIZE];
     buf_init(&inputs_json);
@@ -335,7 +338,7 @@ static int needs_met(struct run *r, const struct stage_kind *k, const struct var
     } else if (k == &stage_quantize && quantize_needs_fp16(r, v)) {
         struct variant source = *v;
         source.precision = PRECISION_FP16;
-        rc = is_done(r, k, &source, met, e);
+        rc = run_stage_is_done(r, k, &source, met, e);
         snprintf(why, why_size, "not run, because the FP16 file it starts from could not be made");
     }
     arena_release(&a);
@@ -370,6 +373,23 @@ static int drop_outdated(struct run *r, const struct stage_kind *k, const struct
     return rc;
 }
 
+static size_t kind_index(const struct stage_kind *k) {
+    size_t i = 0;
+    while (stage_kinds[i] != k) {
+        i++;
+    }
+    return i;
+}
+
+static void remember_time(struct run *r, const struct stage_kind *k, const struct variant *v,
+                          double wall_s) {
+    if (r->lasted.model != v->model) {
+        memset(&r->lasted, 0, sizeof(r->lasted));
+        r->lasted.model = v->model;
+    }
+    r->lasted.wall_s[kind_index(k)] = wall_s;
+}
+
 static int attempt(struct execution *x, const struct stage_kind *k, const struct variant *v,
                    const struct stage_ticket *t, struct err *e) {
     char message[1536] = "";
@@ -383,7 +403,56 @@ static int attempt(struct execution *x, const struct stage_kind *k, const struct
         rc = do_stage(x->run, k, v, t, &how, &wall_s, &why, e);
         snprintf(message, sizeof(message), "%s", how == STAGE_FAILED ? why.msg : "");
     }
+    if (how == STAGE_DONE) {
+        remember_time(x->run, k, v, wall_s);
+    }
     tell_end(x, how, wall_s, message);
+    return rc;
+}
+
+/* A stage of the same kind and model takes about as long as the last one. */
+static int check_deadline(const struct execution *x, const struct stage_kind *k,
+                          const struct variant *v, struct err *e) {
+    const struct run *r = x->run;
+    if (r->opts->deadline_ns == 0) {
+        return 0;
+    }
+    double needs_s = r->lasted.model == v->model ? r->lasted.wall_s[kind_index(k)] : 0;
+    double left_s = clock_ns_to_s(r->opts->deadline_ns - clock_mono_ns());
+    return left_s > needs_s ? 0
+                            : err_set(e, EE_STOPPED,
+                                      "the budget is used up: %zu of %zu stages are done or tried",
+                                      x->seen.n, x->n_total);
+}
+
+static bool key_set_has(const struct key_set *s, const char *key) {
+    for (size_t i = 0; i < s->n; i++) {
+        if (strcmp(s->keys[i], key) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A model_files_pending: a stage that this execution has yet to do. */
+static int is_pending(void *ctx, const struct stage_kind *k, const struct variant *v, bool *pending,
+                      struct err *e) {
+    const struct execution *x = ctx;
+    struct buf inputs_json;
+    char key[HASH_HEX_SIZE];
+    bool done = false;
+    int64_t gone_id;
+    *pending = false;
+    if (!stage_is_wanted(x->only, k) || !stage_applies(k, v)) {
+        return 0;
+    }
+    buf_init(&inputs_json);
+    int rc = stage_key(x->run, k, v, key, &inputs_json, e);
+    if (!rc && !key_set_has(&x->seen, key)) {
+        rc = find_done(x->run, k, v, key, &done, &gone_id, e);
+        *pending = !done;
+    }
+    buf_release(&inputs_json);
     return rc;
 }
 
@@ -398,7 +467,8 @@ static int visit_new(struct execution *x, const struct stage_kind *k, const stru
         rc = store_stage_delete(x->run->store, gone_id, e);
     }
     if (!rc && !done) {
-        rc = visit_source(x, k, v, e);
+        rc = check_deadline(x, k, v, e);
+        rc = rc ? rc : visit_source(x, k, v, e);
     }
     rc = rc ? rc : key_set_add(&x->seen, t->key, &added, e);
     if (rc) {
@@ -406,19 +476,11 @@ static int visit_new(struct execution *x, const struct stage_kind *k, const stru
     }
     tell_begin(x, t->title);
     if (!done) {
-        return attempt(x, k, v, t, e);
+        rc = attempt(x, k, v, t, e);
+        return rc ? rc : model_files_drop(x->run, v, is_pending, x, e);
     }
     tell_end(x, STAGE_REUSED, 0, "");
     return link_stage(x->run, v, t->key, e);
-}
-
-static bool key_set_has(const struct key_set *s, const char *key) {
-    for (size_t i = 0; i < s->n; i++) {
-        if (strcmp(s->keys[i], key) == 0) {
-            return true;
-        }
-    }
-    return false;
 }
 
 int key_set_add(struct key_set *s, const char *key, bool *added, struct err *e) {
@@ -610,7 +672,7 @@ static void note_score_gaps(struct run *r) {
 
 int run_execute(struct run *r, const char *only, struct run_outcome *out, struct err *e) {
     *out = (struct run_outcome){0};
-    struct execution x = {.run = r, .out = out};
+    struct execution x = {.run = r, .only = only, .out = out};
     note_score_gaps(r);
     int rc = inspect_models(r, e);
     rc = rc ? rc : measure_setup(r, e);

@@ -3,12 +3,16 @@
 #include "base/json.h"
 #include "engine/engine.h"
 #include "engine/gguf_info.h"
+#include "lifecycle/model_files.h"
 #include "lifecycle/prompts.h"
 #include "lifecycle/run_internal.h"
 #include "lifecycle/worker.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* The longest prompt of one task, in tokens. */
 static int longest_prompt(struct engine *g, const json_t *task, json_t *out, struct err *e) {
@@ -45,33 +49,66 @@ static int measure_prompts(const char *path, const json_t *tasks, json_t **out, 
     return rc;
 }
 
-int inspect_job(struct worker *w, const json_t *args, json_t **result, struct err *e) {
-    (void)w;
+static int inspect_file(const json_t *args, json_t **facts, struct err *e) {
     const char *path = NULL;
     struct gguf_info info;
     char hash[HASH_HEX_SIZE];
-    char device[128];
-    char warning[512];
     json_t *lengths = NULL;
     int rc = json_want_str(args, "path", &path, e);
-    rc = rc ? rc
-            : engine_device_name((int)json_int_or(args, "gpu_layers", 0), device, sizeof(device),
-                                 e);
-    rc = rc ? rc : engine_unusable_backend(warning, sizeof(warning), e);
     rc = rc ? rc : gguf_info_read(path, &info, NULL, e);
     rc = rc ? rc : gguf_info_check_answers(&info, path, e);
     rc = rc ? rc : measure_prompts(path, json_object_get(args, "tasks"), &lengths, e);
     rc = rc ? rc : hash_file(path, hash, e);
     if (!rc) {
-        *result = json_pack(
-            "{s:s, s:s, s:s, s:I, s:I, s:b, s:b, s:O, s:s, s:s, s:s}", "hash", hash, "arch",
-            info.arch, "file_type", info.file_type, "n_params", (json_int_t)info.n_params,
-            "kv_token_bytes", (json_int_t)gguf_info_kv_token_bytes(&info), "rows_fit_k_quants",
-            info.rows_fit_k_quants, "synthetic", info.is_synthetic, "max_prompt_tokens", lengths,
-            "engine_version", engine_version(), "device", device, "warning", warning);
+        *facts = json_pack(
+            "{s:s, s:s, s:s, s:I, s:I, s:b, s:b, s:O}", "hash", hash, "arch", info.arch,
+            "file_type", info.file_type, "n_params", (json_int_t)info.n_params, "kv_token_bytes",
+            (json_int_t)gguf_info_kv_token_bytes(&info), "rows_fit_k_quants",
+            info.rows_fit_k_quants, "synthetic", info.is_synthetic, "max_prompt_tokens", lengths);
     }
     json_decref(lengths);
     return rc;
+}
+
+/* Of a shape that has no file yet: what prompts become shows a file with its tokenizer and template. */
+static int inspect_shape(struct worker *w, const json_t *args, json_t **facts, struct err *e) {
+    char dir[] = "/tmp/edge-eval-shape-XXXXXX";
+    struct buf path;
+    json_t *lengths = NULL;
+    buf_init(&path);
+    int rc = mkdtemp(dir) ? 0 : err_errno(e, errno, "cannot create %s", dir);
+    buf_addf(&path, "%s/narrow.gguf", dir);
+    rc = rc ? rc : buf_check(&path, "path", e);
+    rc = rc ? rc : model_files_write(w, json_object_get(args, "shape"), path.data, true, facts, e);
+    rc = rc ? rc : measure_prompts(path.data, json_object_get(args, "tasks"), &lengths, e);
+    if (!rc) {
+        json_object_set(*facts, "max_prompt_tokens", lengths);
+    }
+    unlink(path.data);
+    rmdir(dir);
+    json_decref(lengths);
+    buf_release(&path);
+    return rc;
+}
+
+int inspect_job(struct worker *w, const json_t *args, json_t **result, struct err *e) {
+    char device[128];
+    char warning[512];
+    json_t *facts = NULL;
+    int rc = engine_device_name((int)json_int_or(args, "gpu_layers", 0), device, sizeof(device), e);
+    rc = rc ? rc : engine_unusable_backend(warning, sizeof(warning), e);
+    rc = rc                               ? rc
+         : json_object_get(args, "shape") ? inspect_shape(w, args, &facts, e)
+                                          : inspect_file(args, &facts, e);
+    if (rc) {
+        json_decref(facts);
+        return rc;
+    }
+    json_object_set_new(facts, "engine_version", json_string(engine_version()));
+    json_object_set_new(facts, "device", json_string(device));
+    json_object_set_new(facts, "warning", json_string(warning));
+    *result = facts;
+    return 0;
 }
 
 static void take_facts(struct run *r, struct model_facts *m, const json_t *v) {
@@ -98,6 +135,9 @@ static int inspect_one(struct run *r, size_t i, struct err *e) {
     }
     json_t *args = json_pack("{s:s, s:o, s:I}", "path", r->plan.models[i].path, "tasks", tasks,
                              "gpu_layers", (json_int_t)r->plan.engine.gpu_layers);
+    if (r->plan.models[i].shape) {
+        json_object_set_new(args, "shape", model_files_shape_json(r, &r->plan.models[i], "F16"));
+    }
     struct job_spec spec = {.job = "inspect", .args = args};
     struct job_outcome out;
     int rc = run_job(r, &spec, &out, e);

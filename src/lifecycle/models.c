@@ -105,3 +105,22 @@ out:
     free(path);
     return rc;
 }
+
+int models_find_vocabulary(const char *data_dir, const struct known_shape *s, struct buf *out,
+                           struct err *e) {
+    const char *cache = getenv("EDGE_EVAL_CACHE");
+    const char *const dirs[][2] = {{cache ? cache : "", "llama/vocab"},
+                                   {data_dir, "../.cache/llama/vocab"},
+                                   {data_dir, "../vocab"}};
+    for (size_t i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++) {
+        buf_clear(out);
+        buf_addf(out, "%s/%s/%s.gguf", dirs[i][0], dirs[i][1], s->tokenizer);
+        if (dirs[i][0][0] && fs_exists(out->data)) {
+            return buf_check(out, "path", e);
+        }
+    }
+    return err_set(e, EE_MISSING,
+                   "the vocabulary %s.gguf of %s is not here; scripts/deps.sh fetches it into "
+                   ".cache/llama/vocab (EDGE_EVAL_CACHE names another cache)",
+                   s->tokenizer, s->id);
+}

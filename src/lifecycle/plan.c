@@ -3,7 +3,7 @@
 #include "base/buf.h"
 #include "base/fs.h"
 #include "base/ydoc.h"
-#include "lifecycle/models.h"
+#include "lifecycle/plan_model.h"
 
 #include <float.h>
 #include <stdlib.h>
@@ -23,8 +23,6 @@ struct reader {
     char *plan_dir; /* relative paths in a plan start here */
     struct arena *arena;
     struct plan *plan;
-    struct model *known;
-    size_t n_known;
 };
 
 static const char *keep(struct reader *r, const char *s) {
@@ -40,183 +38,6 @@ static const char *keep_path(struct reader *r, const char *dir, const char *name
 
 static int no_memory(struct err *e) {
     return err_set(e, EE_NOMEM, "reading the plan: out of memory");
-}
-
-static const char file_name_chars[] =
-    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
-
-static bool is_file_name(const char *s) {
-    return s[0] != '.' && strspn(s, file_name_chars) == strlen(s);
-}
-
-/* "SmolLM2 135M.Q4_1.gguf" gives the id a model without one has: "SmolLM2-135M.Q4_1". */
-static const char *id_from_path(struct reader *r, const char *path) {
-    const char *base = fs_basename(path);
-    size_t len = strlen(base);
-    const size_t ext = strlen(".gguf");
-    len = len > ext && strcmp(base + len - ext, ".gguf") == 0 ? len - ext : len;
-    char *id = arena_strndup(r->arena, base, len);
-    for (char *c = id; c && *c; c++) {
-        *c = (char)(strchr(file_name_chars, *c) ? *c : '-');
-    }
-    return id;
-}
-
-static int known_model(struct reader *r, struct ynode n, const char *id, struct plan_model *m,
-                       struct err *e) {
-    struct buf ids;
-    buf_init(&ids);
-    for (size_t i = 0; i < r->n_known; i++) {
-        const struct model *k = &r->known[i];
-        if (strcmp(k->id, id) != 0) {
-            buf_addf(&ids, "%s%s", i ? ", " : "", k->id);
-            continue;
-        }
-        buf_release(&ids);
-        *m = (struct plan_model){
-            .id = k->id, .family = k->family, .size = k->size, .path = k->path, .note = k->note};
-        if (!k->path) {
-            return ynode_fail(n, e,
-                              "model \"%s\" is known but its file %s is not here; fetch it with "
-                              "\"scripts/fetch-model.py %s\", or give {path: FILE.gguf}",
-                              id, k->file, id);
-        }
-        return 0;
-    }
-    int rc = ynode_fail(n, e, "unknown model \"%.80s\"; known: %s; or give {path: FILE.gguf}", id,
-                        ids.data);
-    buf_release(&ids);
-    return rc;
-}
-
-/* name: X where the plan has one precision, else {fp16: X, int8: Y, ...}. */
-static int read_served(struct reader *r, struct ynode n, struct plan_model *m, struct err *e) {
-    const struct plan *p = r->plan;
-    bool is_map = ynode_is_map(n);
-    int rc = is_map ? ymap_check(n, "name", precision_names, e) : 0;
-    if (!rc && !is_map && p->n_precisions != 1) {
-        rc = ynode_fail(n, e,
-                        "the plan has %zu precisions: say the name of the model in each, as "
-                        "{fp16: NAME, int8: NAME}",
-                        p->n_precisions);
-    }
-    for (size_t i = 0; i < p->n_precisions && !rc; i++) {
-        const char *precision = precision_names[p->precisions[i]];
-        struct ynode at = is_map ? ymap_get(n, precision) : n;
-        const char *name = NULL;
-        rc = ynode_str(at, "name", &name, e);
-        if (!rc && !name) {
-            rc = ynode_fail(n, e, "the plan measures %s: say the model's name in it", precision);
-        }
-        m->served[p->precisions[i]] = rc ? NULL : keep(r, name);
-        rc = rc || m->served[p->precisions[i]] ? rc : no_memory(e);
-    }
-    return rc;
-}
-
-/* A model that a server has and we do not: its weights are not seen. */
-static int check_served(struct reader *r, struct ynode n, const struct plan_model *m,
-                        const char *id, struct err *e) {
-    const struct plan *p = r->plan;
-    if (!p->server.is_used) {
-        return ynode_fail(n, e,
-                          "a model by its name is served by engine: {server: ...}, which the plan "
-                          "does not have; or give path: FILE.gguf");
-    }
-    if (!id) {
-        return ynode_fail(n, e, "a model by its name needs an id: for results");
-    }
-    for (size_t i = 0; i < p->n_methods; i++) {
-        if (p->methods[i] != METHOD_NONE) {
-            return ynode_fail(n, e, "%s of %s needs the model's file: give path: FILE.gguf",
-                              method_names[p->methods[i]], m->id);
-        }
-    }
-    bool wants_context = plan_server_uses(&p->server, "{context}") ||
-                         plan_server_uses(&p->server, "{cells}");
-    return wants_context && p->serve.context == 0
-               ? ynode_fail(n, e,
-                            "how long its prompts are is not known without the model's file: say "
-                            "serve: {context: TOKENS} for {context} and {cells}")
-               : 0;
-}
-
-static int read_model(struct reader *r, struct ynode n, struct plan_model *m, struct err *e) {
-    static const char *const keys[] = {"path", "name", "id", "family", "size", NULL};
-    const char *id = NULL;
-    if (ynode_is_scalar(n)) {
-        int rc = ynode_str(n, "model", &id, e);
-        return rc ? rc : known_model(r, n, id, m, e);
-    }
-    const char *path = NULL;
-    const char *family = NULL;
-    const char *size = NULL;
-    int rc = ymap_check(n, "a model", keys, e);
-    rc = rc ? rc : ynode_str(ymap_get(n, "path"), "path", &path, e);
-    rc = rc ? rc : ynode_str(ymap_get(n, "id"), "id", &id, e);
-    rc = rc ? rc : ynode_str(ymap_get(n, "family"), "family", &family, e);
-    rc = rc ? rc : ynode_str(ymap_get(n, "size"), "size", &size, e);
-    if (rc) {
-        return rc;
-    }
-    struct ynode name = ymap_get(n, "name");
-    if (!path && !ynode_present(name)) {
-        return ynode_fail(n, e, "a model needs a path (or write just the id of a known model)");
-    }
-    if (path && ynode_present(name)) {
-        return ynode_fail(name, e,
-                          "a model has a path or a name: the name of a file that a server serves "
-                          "is engine.server.model");
-    }
-    m->path = path ? keep_path(r, r->plan_dir, path) : NULL;
-    m->id = id ? keep(r, id) : id_from_path(r, path ? path : "");
-    m->family = family ? keep(r, family) : m->id;
-    m->size = size ? keep(r, size) : "";
-    if ((path && !m->path) || !m->id || !m->family || !m->size) {
-        return no_memory(e);
-    }
-    if (!path) {
-        rc = check_served(r, n, m, id, e);
-        rc = rc ? rc : read_served(r, name, m, e);
-        if (rc) {
-            return rc;
-        }
-    }
-    if (!is_file_name(m->id)) {
-        return ynode_fail(id ? ymap_get(n, "id") : n, e,
-                          "model id \"%.60s\" becomes a file name: letters, digits, '-', '_' and "
-                          "'.' only, and no '.' first; set id:",
-                          m->id);
-    }
-    if (path && !fs_exists(m->path)) {
-        return ynode_fail(ymap_get(n, "path"), e, "no file at %s", m->path);
-    }
-    return 0;
-}
-
-static int read_models(struct reader *r, struct ynode list, struct err *e) {
-    struct plan *p = r->plan;
-    if (yseq_len(list) == 0) {
-        return ynode_fail(list, e, "models should be a list of known ids or {path: FILE.gguf}");
-    }
-    p->n_models = yseq_len(list);
-    p->models = arena_array(r->arena, p->n_models, sizeof(*p->models));
-    if (!p->models) {
-        return no_memory(e);
-    }
-    for (size_t i = 0; i < p->n_models; i++) {
-        int rc = read_model(r, yseq_at(list, i), &p->models[i], e);
-        if (rc) {
-            return rc;
-        }
-        for (size_t k = 0; k < i; k++) {
-            if (strcmp(p->models[k].id, p->models[i].id) == 0) {
-                return ynode_fail(yseq_at(list, i), e,
-                                  "model id \"%s\" is given twice; set id:", p->models[i].id);
-            }
-        }
-    }
-    return 0;
 }
 
 /* A list of distinct names into indices; an absent list keeps what is there. */
@@ -314,6 +135,35 @@ static int read_axes(struct reader *r, struct ynode root, struct err *e) {
     return rc;
 }
 
+static int read_quantize(struct reader *r, struct ynode n, struct err *e) {
+    static const char *const keys[] = {"int4", NULL};
+    static const char *const types[] = {"auto", "Q4_0", NULL};
+    int type = 0;
+    if (!ynode_present(n)) {
+        return 0;
+    }
+    int rc = ymap_check(n, "quantize", keys, e);
+    rc = rc ? rc : ynode_enum(ymap_get(n, "int4"), "int4", types, &type, e);
+    r->plan->int4_type = type ? types[type] : NULL;
+    return rc;
+}
+
+static int read_quality(struct reader *r, struct ynode n, struct err *e) {
+    static const char *const names[] = {"measured", "reference", NULL};
+    int i = 0;
+    int rc = ynode_enum(n, "quality", names, &i, e);
+    r->plan->published_quality = i == 1;
+    for (size_t m = 0; m < r->plan->n_models && !rc && i == 1; m++) {
+        if (!r->plan->models[m].shape) {
+            return ynode_fail(n, e,
+                              "quality: reference is for shapes (models: [{synth: ...}]); the "
+                              "answers of %s are scored",
+                              r->plan->models[m].id);
+        }
+    }
+    return rc;
+}
+
 static int read_task(struct reader *r, const char *name, struct ynode n, struct plan_task *t,
                      struct err *e) {
     static const char *const keys[] = {"items", "max_tokens", "data", NULL};
@@ -395,8 +245,8 @@ static int read_arrivals(struct reader *r, struct ynode n, struct err *e) {
 }
 
 static int read_serve(struct reader *r, struct ynode n, struct err *e) {
-    static const char *const keys[] = {"concurrency", "repeats", "context", "lengths", "rate",
-                                       "arrival",     "cv",      "burst",   NULL};
+    static const char *const keys[] = {"concurrency", "repeats", "context", "lengths",  "rate",
+                                       "arrival",     "cv",      "burst",   "window_s", NULL};
     struct plan *p = r->plan;
     p->serve.concurrency = 8;
     p->serve.repeats = 1;
@@ -410,6 +260,12 @@ static int read_serve(struct reader *r, struct ynode n, struct err *e) {
     rc = rc ? rc : ynode_int(ymap_get(n, "repeats"), "repeats", 1, 1000, &p->serve.repeats, e);
     rc = rc ? rc : ynode_int(ymap_get(n, "context"), "context", 16, 10000000, &p->serve.context, e);
     rc = rc ? rc : read_arrivals(r, n, e);
+    rc = rc ? rc : ynode_num(ymap_get(n, "window_s"), "window_s", 0, 3600, &p->serve.window_s, e);
+    if (!rc && p->serve.window_s > 0 && p->server.is_used) {
+        rc = ynode_fail(
+            ymap_get(n, "window_s"), e,
+            "window_s is for engine: in process; with a server, repeats make it longer");
+    }
     return rc ? rc
               : ynode_enum(ymap_get(n, "lengths"), "lengths", lengths_names, &p->serve.lengths, e);
 }
@@ -518,8 +374,9 @@ static int read_adapt(struct reader *r, struct ynode root, struct err *e) {
 
 static int read_root(struct reader *r, struct ynode root, struct err *e) {
     static const char *const keys[] = {
-        "name",     "seed",   "models", "methods", "precisions",      "tasks", "serve", "load",
-        "sampling", "engine", "energy", "score",   "stage_timeout_s", "cost",  "adapt", NULL};
+        "name",  "seed",     "models",   "methods", "precisions", "tasks",           "serve",
+        "load",  "sampling", "engine",   "energy",  "score",      "stage_timeout_s", "cost",
+        "adapt", "shapes",   "quantize", "quality", NULL};
     struct plan *p = r->plan;
     const char *name = "run";
     p->seed = 1;
@@ -533,7 +390,7 @@ static int read_root(struct reader *r, struct ynode root, struct err *e) {
     if (rc) {
         return rc;
     }
-    if (!is_file_name(name)) {
+    if (!plan_is_file_name(name)) {
         return ynode_fail(ymap_get(root, "name"), e,
                           "name \"%.60s\" becomes a directory: letters, digits, '-', '_' and '.' "
                           "only, and no '.' first",
@@ -543,10 +400,11 @@ static int read_root(struct reader *r, struct ynode root, struct err *e) {
     if (!ynode_present(ymap_get(root, "models")) || !ynode_present(ymap_get(root, "tasks"))) {
         return ynode_fail(root, e, "a plan needs at least models: and tasks:");
     }
+    const struct plan_model_places places = {r->plan_dir, r->data_dir, ymap_get(root, "shapes")};
     rc = plan_server_read(ymap_get(ymap_get(root, "engine"), "server"), r->arena, &p->server, e);
     rc = rc ? rc : read_serve(r, ymap_get(root, "serve"), e);
     rc = rc ? rc : read_axes(r, root, e);
-    rc = rc ? rc : read_models(r, ymap_get(root, "models"), e);
+    rc = rc ? rc : plan_models_read(ymap_get(root, "models"), &places, r->arena, p, e);
     rc = rc ? rc : read_tasks(r, ymap_get(root, "tasks"), e);
     rc = rc ? rc : read_load(r, ymap_get(root, "load"), e);
     rc = rc ? rc : read_sampling(r, ymap_get(root, "sampling"), e);
@@ -555,6 +413,8 @@ static int read_root(struct reader *r, struct ynode root, struct err *e) {
     rc = rc ? rc : plan_cost_read(ymap_get(root, "cost"), r->arena, &p->cost, e);
     rc = rc ? rc : plan_score_read(ymap_get(root, "score"), r->plan_dir, r->arena, p, e);
     rc = rc ? rc : read_adapt(r, root, e);
+    rc = rc ? rc : read_quantize(r, ymap_get(root, "quantize"), e);
+    rc = rc ? rc : read_quality(r, ymap_get(root, "quality"), e);
     p->sampling.seed = (uint32_t)p->seed;
     return !rc && !p->name ? no_memory(e) : rc;
 }
@@ -574,7 +434,6 @@ int plan_parse(const char *text, size_t len, const char *path, const char *data_
     if (!out->path || !out->text || !r.plan_dir) {
         rc = no_memory(e);
     }
-    rc = rc ? rc : models_load(data_dir, a, &r.known, &r.n_known, e);
     rc = rc ? rc : read_root(&r, ydoc_root(doc), e);
     free(r.plan_dir);
     ydoc_free(doc);

@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "base/ydoc.h"
 #include "engine/engine.h"
+#include "engine/shape.h"
 #include "lifecycle/plan_adapt.h"
 #include "lifecycle/plan_cost.h"
 #include "lifecycle/plan_judge.h"
@@ -38,11 +39,17 @@ struct plan_model {
     const char *id;
     const char *family;
     const char *size;
-    const char *path;
+    const char *path; /* of the file; of a shape set by the run, which has the file written */
     const char *note; /* of the known model, or NULL */
     /* With path NULL: what a server calls the model in each precision, with weights of its own; NULL
      * for precisions that the plan does not have. */
     const char *served[PRECISION_COUNT];
+
+    /* A shape instead of a file: random weights, written when a stage needs them. */
+    const struct known_shape *shape; /* NULL: the model is the file at path */
+    const char *shapes_path;         /* where the shape is from */
+    const char *vocab_path;
+    int64_t adapt_rows[2]; /* instead of the plan's; 0: the plan's */
 };
 
 struct plan_task {
@@ -85,12 +92,16 @@ struct plan {
     struct plan_task *tasks;
     size_t n_tasks;
 
+    const char *int4_type;  /* GGUF type behind int4; NULL: by the shape of the matrices */
+    bool published_quality; /* scores of shapes are those of published rows */
+
     struct {
         int64_t concurrency;
         int64_t repeats;
-        int64_t context;   /* tokens a request may hold; 0: what the longest prompt needs */
-        int lengths;       /* enum lengths */
-        double rate_per_s; /* an open loop, by a server only; 0: a closed one */
+        int64_t context; /* tokens a request may hold; 0: what the longest prompt needs */
+        int lengths;     /* enum lengths */
+        double window_s; /* the whole set is served again until a repeat lasted so long; 0: once */
+        double rate_per_s;           /* an open loop, by a server only; 0: a closed one */
         struct arrival_spec arrival; /* of the open loop, without seed and rate */
     } serve;
     struct plan_server server;

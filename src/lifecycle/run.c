@@ -84,13 +84,32 @@ static int new_run(const char *dir, const struct run_opts *opts, struct run **ou
         r->opts = opts;
         r->lock_fd = -1;
         r->dir = strdup(dir ? dir : ".");
+        r->artifacts = opts->scratch ? strdup(opts->scratch) : path_in(r, "artifacts");
         machine_describe(&r->machine);
     }
-    return r && r->dir ? 0 : err_set(e, EE_NOMEM, "run: out of memory");
+    return r && r->dir && r->artifacts ? 0 : err_set(e, EE_NOMEM, "run: out of memory");
+}
+
+/* Where a shape's weights will lie in F16. */
+static int place_models(struct run *r, struct err *e) {
+    int rc = 0;
+    for (size_t i = 0; i < r->plan.n_models && !rc; i++) {
+        struct plan_model *m = &r->plan.models[i];
+        struct buf path;
+        buf_init(&path);
+        buf_addf(&path, "%s/%s.base.F16.gguf", r->artifacts, m->id);
+        if (m->shape) {
+            m->path = arena_strdup(&r->arena, path.data);
+            rc = m->path ? buf_check(&path, "path", e) : err_set(e, EE_NOMEM, "run: out of memory");
+        }
+        buf_release(&path);
+    }
+    return rc;
 }
 
 static int prepare(struct run *r, struct err *e) {
-    int rc = variants_expand(&r->plan, &r->arena, &r->variants, &r->n_variants, e);
+    int rc = place_models(r, e);
+    rc = rc ? rc : variants_expand(&r->plan, &r->arena, &r->variants, &r->n_variants, e);
     rc = rc ? rc : load_tasks(r, e);
     return rc ? rc : score_sources_prepare(r, e);
 }
@@ -108,6 +127,7 @@ void run_close(struct run *r) {
         close(r->lock_fd);
     }
     free(r->dir);
+    free(r->artifacts);
     arena_release(&r->arena);
     free(r);
 }
@@ -122,15 +142,12 @@ static char *absolute(const char *path, struct err *e) {
     return real;
 }
 
+/* A run that went from machine to machine may have lost what is empty or was left out. */
 static int make_dirs(struct run *r, struct err *e) {
-    static const char *const names[] = {"artifacts", "logs"};
-    int rc = fs_mkdirs(r->dir, e);
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && !rc; i++) {
-        char *path = path_in(r, names[i]);
-        rc = path ? fs_mkdirs(path, e) : err_set(e, EE_NOMEM, "run: out of memory");
-        free(path);
-    }
-    return rc;
+    char *logs = path_in(r, "logs");
+    int rc = logs ? fs_mkdirs(logs, e) : err_set(e, EE_NOMEM, "run: out of memory");
+    free(logs);
+    return rc ? rc : fs_mkdirs(r->artifacts, e);
 }
 
 static int store_facts(struct run *r, struct err *e) {
@@ -268,6 +285,7 @@ int run_resume(const char *dir, const struct run_opts *opts, struct run **out, s
     rc = rc ? rc : lock_dir(r, e);
     rc = rc ? rc : open_store(r, e);
     rc = rc ? rc : load_stored_plan(r, e);
+    rc = rc ? rc : make_dirs(r, e);
     rc = rc ? rc : prepare(r, e);
     if (rc) {
         run_close(r);

@@ -49,6 +49,10 @@ struct run_opts {
     const char *prices;   /* the price book as text, kept with a new run; NULL: none */
     const struct run_observer *observer;
     const volatile sig_atomic_t *stop; /* non-zero: stop soon, keeping what is done */
+    const char
+        *scratch;      /* where model files are written; NULL: artifacts/ of the run's directory */
+    bool same_machine; /* the user's word that a resumed run is on the machine it began on */
+    int64_t deadline_ns; /* CLOCK_MONOTONIC; no stage begins that would not end by then; 0: none */
 };
 
 struct run;

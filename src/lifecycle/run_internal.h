@@ -41,13 +41,20 @@ struct run {
     char score_model_hash[SCORER_SOURCES][33]; /* of the files of models that score */
 
     char *dir;
+    char *artifacts; /* directory of model files and adapters */
     int lock_fd;
     struct store *store;
     struct meter *meter;
     struct machine machine;
     char machine_id[33];
+    char key_machine_id[33]; /* in the keys of stages: of the machine the run counts as */
     char engine_version[32];
     char device[128];
+
+    struct {
+        const struct plan_model *model;
+        double wall_s[8]; /* of the last stage of each kind, in the order of stage_kinds; 0: none */
+    } lasted;             /* what stages of the model took, to tell how long the next will take */
 
     /* Of the stage that is running. */
     int64_t stage_begin_ns;
@@ -64,10 +71,20 @@ struct artifact_ref {
     enum precision precision;
 };
 
+/* Model files that a stage reads (model_files.h). */
+enum stage_reads {
+    READS_TRAINED = 1 << 0, /* the model as adapting wants it */
+    READS_BASE = 1 << 1,    /* ... in F16 */
+    READS_ADAPTER = 1 << 2,
+    READS_FP16 = 1 << 3, /* the variant's own F16 */
+    READS_OWN = 1 << 4,  /* what its engine loads */
+};
+
 struct stage_kind {
     const char *name;
     const char *needs; /* kind that must be done first, NULL for none */
     int version;       /* raised when equal inputs would give other results */
+    unsigned reads;    /* enum stage_reads */
     /* Whether variants of this method have such a stage; NULL: all have. */
     bool (*applies)(const struct variant *v);
     /* Adds what the result depends on; equal inputs share one stage. */
@@ -104,6 +121,14 @@ int run_add_artifact_key(struct run *r, const struct variant *v, json_t *inputs,
                          struct err *e) EE_MUST_CHECK;
 /* Path of the file the variant's engine loads; only where variant_has_file. The caller frees it; NULL when memory is out. */
 char *run_artifact_path(const struct run *r, const struct variant *v);
+/* GGUF type of that file. */
+const char *run_artifact_type(const struct run *r, const struct variant *v);
+/* Path and GGUF type of the file that the variant's adapter is trained on. */
+char *run_trained_path(const struct run *r, const struct variant *v);
+const char *run_trained_type(const struct run *r, const struct variant *v);
+/* Whether the variant's stage of that kind is done under the key it has now. */
+int run_stage_is_done(struct run *r, const struct stage_kind *k, const struct variant *v,
+                      bool *done, struct err *e) EE_MUST_CHECK;
 /* Engine settings that shape every measurement, for inputs and for jobs. */
 json_t *run_engine_json(const struct run *r);
 /* Runs a worker job for a stage: log file, meter, stop flag and progress are filled in. */

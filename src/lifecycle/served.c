@@ -266,7 +266,9 @@ static void on_progress(void *ctx, double elapsed_s, uint64_t begun, uint64_t en
     bool is_gone = s->server.running && process_poll(&s->server.process);
     bool is_stopped = s->run->opts->stop && *s->run->opts->stop;
     s->stop = is_gone || is_stopped || clock_mono_ns() > s->deadline_ns;
-    run_tell_progress(s->run, s->n_before + (int64_t)ended, s->n_total, -1);
+    run_tell_progress(s->run, &(struct job_progress){.done = s->n_before + (int64_t)ended,
+                                                     .total = s->n_total,
+                                                     .tokens = -1});
 }
 
 static struct bench_opts bench_opts_of(struct served *s, const struct served_load *load,

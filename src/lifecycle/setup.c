@@ -40,6 +40,26 @@ static json_t *machine_json(const struct run *r) {
                      (json_int_t)((r->machine.memory_bytes + gib / 2) / gib), "gpus", gpus);
 }
 
+/* Whose stages count as done here: this machine's, or on the user's word those of the one the run began
+ * on. Rows keep the machine they were measured on. */
+static int choose_key_machine(struct run *r, struct err *e) {
+    struct arena a = ARENA_INIT;
+    char *first = NULL;
+    const char *as = r->machine_id;
+    int rc = store_meta_get(r->store, "key_machine_id", &a, &first, e);
+    if (!rc && first && r->opts->same_machine) {
+        if (strcmp(first, r->machine_id) != 0) {
+            run_note(r,
+                     "this machine is not quite the one the run began on; it counts as that one");
+        }
+        as = first;
+    }
+    snprintf(r->key_machine_id, sizeof(r->key_machine_id), "%s", as);
+    rc = rc || first ? rc : store_meta_set(r->store, "key_machine_id", r->machine_id, e);
+    arena_release(&a);
+    return rc;
+}
+
 static int store_machine(struct run *r, struct err *e) {
     json_t *m = machine_json(r);
     struct buf text;
@@ -54,6 +74,7 @@ static int store_machine(struct run *r, struct err *e) {
         rc = json_write(m, &text, e);
     }
     rc = rc ? rc : store_machine_put(r->store, r->machine_id, text.data, e);
+    rc = rc ? rc : choose_key_machine(r, e);
     rc = rc ? rc : store_meta_set(r->store, "machine_id", r->machine_id, e);
     json_decref(m);
     buf_release(&text);

@@ -1,7 +1,8 @@
 /*
  * adapt: an adapter for one model and task, trained in a worker by src/adapt, or by any program that
  * the plan names. Energy windows: "adapt" around everything, "adapt/load", "adapt/steps" and
- * "adapt/save" inside it where the training is ours.
+ * "adapt/save" inside it where the training is ours. Where the plan asks for two counts of rows,
+ * "adapt/rows" lies around the steps past the first count: what so many rows cost by themselves.
  */
 #include "adapt/adapter_file.h"
 #include "adapt/train_rows.h"
@@ -11,6 +12,8 @@
 #include "base/json.h"
 #include "base/machine.h"
 #include "base/process.h"
+#include "lifecycle/model_files.h"
+#include "lifecycle/reference.h"
 #include "lifecycle/run_internal.h"
 #include "lifecycle/worker.h"
 #include "quality/prompt.h"
@@ -25,15 +28,29 @@ enum { SAVE_EVERY_STEPS = 20 };
 /* ---- in the worker ---- */
 
 static const char *const stage_windows[] = {"adapt/load", "adapt/steps", "adapt/save"};
+static const char rows_window[] = "adapt/rows";
 
 struct training {
     struct worker *worker;
-    const char *open; /* the inner window that is open, or NULL */
+    const char *open;  /* the inner window that is open, or NULL */
+    int64_t mark_step; /* after which the window of rows opens; 0: never */
+    bool is_marked;    /* it is open */
+    struct err failed; /* of opening it; code 0 when it did not fail */
+    double last_s;     /* when the last step ended */
+    json_t *step_s;    /* of the steps in that window */
+    json_t *step_tokens;
+    int64_t last_tokens;
 };
 
 static int on_stage(void *ctx, enum train_stage s, struct err *e) {
     struct training *t = ctx;
-    int rc = t->open ? worker_window_close(t->worker, t->open, e) : 0;
+    if (t->failed.code) {
+        *e = t->failed;
+        return t->failed.code;
+    }
+    int rc = t->is_marked ? worker_window_close(t->worker, rows_window, e) : 0;
+    t->is_marked = false;
+    rc = rc || !t->open ? rc : worker_window_close(t->worker, t->open, e);
     t->open = rc ? NULL : stage_windows[s];
     return rc ? rc : worker_window_open(t->worker, t->open, e);
 }
@@ -41,6 +58,16 @@ static int on_stage(void *ctx, enum train_stage s, struct err *e) {
 static void on_step(void *ctx, const struct train_progress *p) {
     struct training *t = ctx;
     worker_progress(t->worker, p->point.step, p->n_steps, p->n_tokens);
+    if (t->is_marked) {
+        json_array_append_new(t->step_s, json_real(p->elapsed_s - t->last_s));
+        json_array_append_new(t->step_tokens,
+                              json_integer((json_int_t)(p->n_tokens - t->last_tokens)));
+    }
+    t->last_s = p->elapsed_s;
+    t->last_tokens = p->n_tokens;
+    if (t->mark_step && p->point.step == t->mark_step) {
+        t->is_marked = worker_window_open(t->worker, rows_window, &t->failed) == 0;
+    }
 }
 
 /* The whole curve at the end: a resumed training has points of an earlier worker too. */
@@ -71,13 +98,19 @@ static int read_opts(const json_t *args, struct train_opts *o, struct err *e) {
     rc = rc ? rc : train_settings_parse(json_object_get(args, "settings"), o, e);
     o->device = json_str_or(args, "device", NULL);
     o->n_threads = (int)json_int_or(args, "threads", 0);
-    o->save_every = SAVE_EVERY_STEPS;
-    o->resume_if_fits = true; /* what an earlier worker left */
+    /* What rows cost is measured in one go: a training that was cut in two has no such figure. */
+    bool is_whole = json_int_or(args, "mark_step", 0) > 0;
+    o->save_every = is_whole ? 0 : SAVE_EVERY_STEPS;
+    o->resume_if_fits = !is_whole; /* what an earlier worker left */
     return rc;
 }
 
 static int train_ours(struct worker *w, const json_t *args, json_t **result, struct err *e) {
-    struct training t = {.worker = w};
+    struct training t = {.worker = w,
+                         .failed = ERR_INIT,
+                         .mark_step = json_int_or(args, "mark_step", 0),
+                         .step_s = json_array(),
+                         .step_tokens = json_array()};
     const struct train_observer observer = {.ctx = &t, .stage = on_stage, .stepped = on_step};
     struct arena a = ARENA_INIT;
     struct train_opts o;
@@ -91,6 +124,12 @@ static int train_ours(struct worker *w, const json_t *args, json_t **result, str
         *result = train_result_json(&r, false);
         rc = *result ? 0 : err_set(e, EE_NOMEM, "adapt: out of memory");
     }
+    if (!rc && t.mark_step) {
+        json_object_set(*result, "row_step_s", t.step_s);
+        json_object_set(*result, "row_step_tokens", t.step_tokens);
+    }
+    json_decref(t.step_s);
+    json_decref(t.step_tokens);
     arena_release(&a);
     return rc;
 }
@@ -196,10 +235,55 @@ static const char *base_of(const struct run *r, const struct variant *v) {
     return p->lora_base ? p->lora_base : is_full ? NULL : "f16";
 }
 
-static json_t *settings_of(const struct run *r, const struct variant *v) {
+/* A shape can be written in the type that is trained on at once; NULL where that is no type of files. */
+static const char *checkpoint_type(const char *base) {
+    static const char *const types[][2] = {{"f16", "F16"},     {"bf16", "BF16"},
+                                           {"q8_0", "Q8_0"},   {"q4_0", "Q4_0"},
+                                           {"q4_k", "Q4_K_M"}, {"iq4_nl", "IQ4_NL"}};
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        if (strcmp(base, types[i][0]) == 0) {
+            return types[i][1];
+        }
+    }
+    return NULL;
+}
+
+const char *run_trained_type(const struct run *r, const struct variant *v) {
+    const char *base = base_of(r, v);
+    const char *type = base ? checkpoint_type(base) : NULL;
+    return type ? type : "F16";
+}
+
+char *run_trained_path(const struct run *r, const struct variant *v) {
+    if (!variant_is_of_shape(v)) {
+        return strdup(v->model->path);
+    }
+    struct buf b;
+    buf_init(&b);
+    buf_addf(&b, "%s/%s.base.%s.gguf", r->artifacts, v->model->id, run_trained_type(r, v));
+    return buf_detach(&b);
+}
+
+/* The two counts of rows of the variant's training, NULL where it has none. */
+static const int64_t *rows_of(const struct run *r, const struct variant *v) {
+    const int64_t *rows = v->model->adapt_rows[1] ? v->model->adapt_rows : r->plan.adapt.rows;
+    return rows[1] ? rows : NULL;
+}
+
+static struct train_opts opts_of(const struct run *r, const struct variant *v) {
     struct train_opts o = r->plan.adapt.opts;
+    const int64_t *rows = rows_of(r, v);
     o.task = v->task->kind;
     o.base_type = base_of(r, v);
+    if (variant_is_of_shape(v) && o.base_type && checkpoint_type(o.base_type)) {
+        o.base_type = NULL; /* the file is of that type */
+    }
+    o.items = rows ? rows[1] : o.items;
+    return o;
+}
+
+static json_t *settings_of(const struct run *r, const struct variant *v) {
+    const struct train_opts o = opts_of(r, v);
     return train_settings_json(&o);
 }
 
@@ -219,6 +303,14 @@ static int inputs(struct run *r, const struct variant *v, json_t *in, struct err
     json_object_set_new(in, "prompt_version", json_string(PROMPT_VERSION));
     json_object_set_new(in, "threads", json_integer((json_int_t)r->plan.engine.threads));
     json_object_set_new(in, "energy_source", json_string(r->plan.energy.source));
+    if (variant_is_of_shape(v)) {
+        json_object_set_new(in, "checkpoint_type", json_string(run_trained_type(r, v)));
+    }
+    if (rows_of(r, v)) {
+        json_object_set_new(
+            in, "rows",
+            json_pack("[I, I]", (json_int_t)rows_of(r, v)[0], (json_int_t)rows_of(r, v)[1]));
+    }
     if (r->plan.adapt.command) {
         return json_object_set_new(in, "command", command_json(r))
                    ? err_set(e, EE_NOMEM, "adapt: out of memory")
@@ -237,22 +329,24 @@ static void title(const struct run *r, const struct variant *v, char *buf, size_
 char *run_adapter_path(const struct run *r, const struct variant *v) {
     struct buf b;
     buf_init(&b);
-    buf_addf(&b, "%s/artifacts/%s.%s.%s.adapter.gguf", r->dir, v->model->id,
-             method_names[v->method], v->task->name);
+    buf_addf(&b, "%s/%s.%s.%s.adapter.gguf", r->artifacts, v->model->id, method_names[v->method],
+             v->task->name);
     return buf_detach(&b);
 }
 
 static json_t *job_args(const struct run *r, const struct variant *v, const char *out_path) {
     struct buf checkpoint;
     struct buf log;
+    char *model = run_trained_path(r, v);
+    const struct train_opts opts = opts_of(r, v);
     buf_init(&checkpoint);
     buf_init(&log);
     buf_addf(&checkpoint, "%s.checkpoint", out_path);
     buf_addf(&log, "%s/logs/adapt-command.log", r->dir);
-    json_t *args = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:o}", "model", v->model->path,
-                             "data", r->plan.adapt.data[v->task->kind], "out", out_path, "task",
-                             v->task->name, "checkpoint", checkpoint.data, "log", log.data,
-                             "threads", (json_int_t)r->plan.engine.threads, "settings",
+    json_t *args = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:o}", "model",
+                             model ? model : "", "data", r->plan.adapt.data[v->task->kind], "out",
+                             out_path, "task", v->task->name, "checkpoint", checkpoint.data, "log",
+                             log.data, "threads", (json_int_t)r->plan.engine.threads, "settings",
                              settings_of(r, v));
     if (args && r->plan.adapt.opts.device) {
         json_object_set_new(args, "device", json_string(r->plan.adapt.opts.device));
@@ -260,6 +354,12 @@ static json_t *job_args(const struct run *r, const struct variant *v, const char
     if (args && r->plan.adapt.command) {
         json_object_set_new(args, "command", command_json(r));
     }
+    if (args && rows_of(r, v)) {
+        const int64_t step_rows = (int64_t)opts.batch * opts.accumulate;
+        json_object_set_new(args, "mark_step",
+                            json_integer((json_int_t)(rows_of(r, v)[0] / step_rows)));
+    }
+    free(model);
     buf_release(&checkpoint);
     buf_release(&log);
     return args;
@@ -295,6 +395,25 @@ static int warn_of_overlap(const struct run *r, const struct variant *v, struct 
     return rc;
 }
 
+/* What the report needs to tell what more rows would have cost. */
+static int add_rows(struct run *r, const struct variant *v, json_t *result, struct err *e) {
+    const int64_t *rows = rows_of(r, v);
+    int64_t to = r->plan.adapt.extrapolate[v->task->kind];
+    int rc = 0;
+    if (!rows) {
+        return 0;
+    }
+    if (r->plan.adapt.extrapolate_published) {
+        rc = reference_train_rows(r->opts->data_dir, v, &to, e);
+    }
+    json_object_set_new(result, "rows_low", json_integer((json_int_t)rows[0]));
+    json_object_set_new(result, "rows_high", json_integer((json_int_t)rows[1]));
+    if (!rc && to > 0) {
+        json_object_set_new(result, "rows_wanted", json_integer((json_int_t)to));
+    }
+    return rc;
+}
+
 static int execute(struct run *r, const struct variant *v, int64_t stage_id, json_t **result,
                    struct err *e) {
     char *out_path = run_adapter_path(r, v);
@@ -311,6 +430,7 @@ static int execute(struct run *r, const struct variant *v, int64_t stage_id, jso
     rc = rc ? rc : run_job(r, &spec, &out, e);
     rc = rc ? rc : run_put_artifact(r, stage_id, out_path, "adapter", out.result, e);
     rc = rc ? rc : put_memory(r, stage_id, &out, e);
+    rc = rc ? rc : add_rows(r, v, out.result, e);
     if (!rc) {
         *result = json_incref(out.result);
     }
@@ -320,16 +440,23 @@ static int execute(struct run *r, const struct variant *v, int64_t stage_id, jso
     return rc;
 }
 
+/* Adapters of shapes are needed until one of them is merged: what is made of it stands for all. */
 static bool still_there(struct run *r, const struct variant *v) {
     char *path = run_adapter_path(r, v);
     bool there = path && fs_exists(path);
+    bool is_merged = false;
     free(path);
+    if (!there && variant_is_of_shape(v)) {
+        struct err ignored = ERR_INIT;
+        return run_stage_is_done(r, &stage_merge, v, &is_merged, &ignored) == 0 && is_merged;
+    }
     return there;
 }
 
 const struct stage_kind stage_adapt = {
     .name = "adapt",
     .version = 1,
+    .reads = READS_TRAINED,
     .applies = variant_is_adapted,
     .inputs = inputs,
     .title = title,

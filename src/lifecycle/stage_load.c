@@ -38,8 +38,9 @@ static void title(const struct run *r, const struct variant *v, char *buf, size_
     char words[48];
     (void)r;
     variant_title_words(v, words, sizeof(words));
-    snprintf(buf, size, "load %s %s%s%s", v->model->id, variant_is_adapted(v) ? v->task->name : "",
-             variant_is_adapted(v) ? " " : "", words);
+    bool is_own = variant_is_adapted(v) && !v->model->shape;
+    snprintf(buf, size, "load %s %s%s%s", v->model->id, is_own ? v->task->name : "",
+             is_own ? " " : "", words);
 }
 
 /* In the worker: the prompt's first token, timed by the engine. */
@@ -147,7 +148,9 @@ static int one_server_start(struct start *s, const char *cache, int repeat, doub
                                         repeat, "port_open_s", row.port_s, "ready_s",
                                         row.times.context_s, "first_token_s",
                                         row.times.first_token_s, "version", row.version));
-        run_tell_progress(r, ++s->n_done, r->plan.load.warm + r->plan.load.cold, -1);
+        run_tell_progress(r, &(struct job_progress){.done = ++s->n_done,
+                                                    .total = r->plan.load.warm + r->plan.load.cold,
+                                                    .tokens = -1});
     }
     return rc;
 }
@@ -311,6 +314,7 @@ const struct stage_kind stage_load = {
     .name = "load",
     .needs = "quantize",
     .version = 1,
+    .reads = READS_OWN,
     .applies = applies,
     .inputs = inputs,
     .title = title,

@@ -4,6 +4,7 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "engine/gguf_info.h"
+#include "lifecycle/model_files.h"
 #include "lifecycle/run_internal.h"
 #include "lifecycle/worker.h"
 
@@ -11,11 +12,21 @@
 #include <stdlib.h>
 
 static int inputs(struct run *r, const struct variant *v, json_t *in, struct err *e) {
+    if (variant_is_of_shape(v)) { /* whichever adapter it is */
+        json_object_set_new(in, "model_hash", json_string(run_model(r, v)->hash));
+        json_object_set_new(in, "rank", json_integer(r->plan.adapt.opts.rank));
+        json_object_set_new(in, "modules", json_string(r->plan.adapt.opts.modules));
+        return 0;
+    }
     return run_add_stage_key(r, &stage_adapt, v, "adapter", in, e);
 }
 
 static void title(const struct run *r, const struct variant *v, char *buf, size_t size) {
     (void)r;
+    if (variant_is_of_shape(v)) {
+        snprintf(buf, size, "merge %s", v->model->id);
+        return;
+    }
     snprintf(buf, size, "merge %s %s %s", v->model->id, v->task->name, method_names[v->method]);
 }
 
@@ -39,7 +50,7 @@ int merge_job(struct worker *w, const json_t *args, json_t **result, struct err 
     rc = rc ? rc : merge_files(model, adapter, out, &opts, &merged, e);
     rc = rc ? rc : worker_window_close(w, "merge", e);
     rc = rc ? rc : gguf_info_read(out, &info, &types, e);
-    rc = rc ? rc : hash_file(out, hash, e);
+    rc = rc ? rc : artifact_hash(args, out, hash, e);
     if (!rc) {
         *result = json_pack("{s:I, s:s, s:O, s:I}", "bytes", (json_int_t)info.file_bytes, "hash",
                             hash, "types", types, "merged", (json_int_t)merged.n_merged);
@@ -52,9 +63,10 @@ static int execute(struct run *r, const struct variant *v, int64_t stage_id, jso
                    struct err *e) {
     char *adapter = run_adapter_path(r, v);
     char *out_path = run_merged_path(r, v);
-    json_t *args = adapter && out_path ? json_pack("{s:s, s:s, s:s}", "model", v->model->path,
-                                                   "adapter", adapter, "out", out_path)
-                                       : NULL;
+    json_t *args = adapter && out_path
+                       ? json_pack("{s:s, s:s, s:s, s:b}", "model", v->model->path, "adapter",
+                                   adapter, "out", out_path, "of_shape", variant_is_of_shape(v))
+                       : NULL;
     struct stage_rows rows = {r, stage_id};
     struct job_spec spec = {.job = "merge",
                             .args = args,
@@ -79,7 +91,7 @@ static bool still_there(struct run *r, const struct variant *v) {
     char *path = run_merged_path(r, v);
     bool there = path && fs_exists(path);
     free(path);
-    return there;
+    return there || variant_is_of_shape(v); /* it can be written again */
 }
 
 uint64_t merge_disk_bytes(const struct run *r, const struct variant *v) {
@@ -90,6 +102,7 @@ const struct stage_kind stage_merge = {
     .name = "merge",
     .needs = "adapt",
     .version = 1,
+    .reads = READS_BASE | READS_ADAPTER,
     .applies = variant_is_adapted,
     .inputs = inputs,
     .title = title,

@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "engine/gguf_info.h"
 #include "engine/quantize.h"
+#include "lifecycle/model_files.h"
 #include "lifecycle/run_internal.h"
 #include "lifecycle/worker.h"
 
@@ -16,14 +17,16 @@
 
 /*
  * GGUF types behind the precisions. K-quants need rows that are multiples of 256: on other shapes
- * they would silently fall back tensor by tensor, so Q4_0 is chosen for the whole file instead.
+ * they would silently fall back tensor by tensor, so Q4_0 is chosen for the whole file instead. The
+ * plan may ask for Q4_0 anyhow.
  */
-static const char *target_type(const struct model_facts *m, enum precision p) {
+static const char *target_type(const struct run *r, const struct variant *v, enum precision p) {
+    const struct model_facts *m = run_model(r, v);
     switch (p) {
     case PRECISION_INT8:
         return "Q8_0";
     case PRECISION_INT4:
-        return m->rows_fit_k_quants ? "Q4_K_M" : "Q4_0";
+        return r->plan.int4_type ? r->plan.int4_type : m->rows_fit_k_quants ? "Q4_K_M" : "Q4_0";
     case PRECISION_FP16:
     case PRECISION_COUNT:
         break;
@@ -57,7 +60,7 @@ static char *artifact_path(const struct run *r, const struct variant *v, enum pr
     struct buf b;
     buf_init(&b);
     variant_file_words(v, p, words, sizeof(words));
-    buf_addf(&b, "%s/artifacts/%s.%s.gguf", r->dir, v->model->id, words);
+    buf_addf(&b, "%s/%s.%s.gguf", r->artifacts, v->model->id, words);
     return buf_detach(&b);
 }
 
@@ -69,12 +72,18 @@ char *run_artifact_path(const struct run *r, const struct variant *v) {
     return artifact_path(r, v, v->precision);
 }
 
+const char *run_artifact_type(const struct run *r, const struct variant *v) {
+    return target_type(r, v, v->precision);
+}
+
 static int inputs(struct run *r, const struct variant *v, json_t *in, struct err *e) {
     const struct model_facts *m = run_model(r, v);
+    const char *method = variant_is_of_shape(v) && variant_is_adapted(v) ? "any"
+                                                                         : method_names[v->method];
     json_object_set_new(in, "model_hash", json_string(m->hash));
     json_object_set_new(in, "source_type", json_string(m->file_type));
-    json_object_set_new(in, "target_type", json_string(target_type(m, v->precision)));
-    json_object_set_new(in, "method", json_string(method_names[v->method]));
+    json_object_set_new(in, "target_type", json_string(run_artifact_type(r, v)));
+    json_object_set_new(in, "method", json_string(method));
     json_object_set_new(in, "threads", json_integer((json_int_t)r->plan.engine.threads));
     return variant_is_adapted(v) ? run_add_stage_key(r, &stage_merge, v, "merged", in, e) : 0;
 }
@@ -83,8 +92,14 @@ static void title(const struct run *r, const struct variant *v, char *buf, size_
     char words[48];
     (void)r;
     variant_title_words(v, words, sizeof(words));
-    snprintf(buf, size, "quantize %s %s%s%s", v->model->id,
-             variant_is_adapted(v) ? v->task->name : "", variant_is_adapted(v) ? " " : "", words);
+    bool is_own = variant_is_adapted(v) && !variant_is_of_shape(v);
+    snprintf(buf, size, "quantize %s %s%s%s", v->model->id, is_own ? v->task->name : "",
+             is_own ? " " : "", words);
+}
+
+int artifact_hash(const json_t *args, const char *path, char hash[HASH_HEX_SIZE], struct err *e) {
+    hash[0] = '\0';
+    return json_is_true(json_object_get(args, "of_shape")) ? 0 : hash_file(path, hash, e);
 }
 
 int quantize_job(struct worker *w, const json_t *args, json_t **result, struct err *e) {
@@ -105,7 +120,7 @@ int quantize_job(struct worker *w, const json_t *args, json_t **result, struct e
         rc = rc ? rc : worker_window_close(w, "quantize", e);
     }
     rc = rc ? rc : gguf_info_read(out_path, &info, &types, e);
-    rc = rc ? rc : hash_file(out_path, hash, e);
+    rc = rc ? rc : artifact_hash(args, out_path, hash, e);
     if (!rc) {
         *result = json_pack("{s:I, s:s, s:o}", "bytes", (json_int_t)info.file_bytes, "hash", hash,
                             "types", types);
@@ -132,20 +147,20 @@ uint64_t quantize_disk_bytes(const struct run *r, const struct variant *v) {
     if (used_as_is(r, v, v->precision)) {
         return 0;
     }
-    return (uint64_t)((double)m->n_params * bits_per_weight(target_type(m, v->precision)) / 8);
+    return (uint64_t)((double)m->n_params * bits_per_weight(run_artifact_type(r, v)) / 8);
 }
 
 static int check_disk(const struct run *r, const struct variant *v, struct err *e) {
     uint64_t need = quantize_disk_bytes(r, v);
     uint64_t have = 0;
-    int rc = fs_free_bytes(r->dir, &have, e);
+    int rc = fs_free_bytes(r->artifacts, &have, e);
     if (!rc && need > have) {
         rc = err_set(
             e, EE_NOSPACE,
             "the %s file of %s needs about %.2f GB and %.2f GB are free at %s; free some or "
             "choose another --out",
             precision_names[v->precision], v->model->id, (double)need / 1e9, (double)have / 1e9,
-            r->dir);
+            r->artifacts);
     }
     return rc;
 }
@@ -157,13 +172,19 @@ int run_put_artifact(struct run *r, int64_t stage_id, const char *path, const ch
     const json_t *types = json_object_get(value, "types");
     json_t *d = types ? json_pack("{s:O}", "types", types) : json_object();
     int rc = json_write(d, &detail, e);
-    bool inside = strncmp(path, r->dir, strlen(r->dir)) == 0 && path[strlen(r->dir)] == '/';
-    const struct store_artifact row = {.path = inside ? path + strlen(r->dir) + 1 : path,
+    struct buf own;
+    buf_init(&own);
+    bool inside = strncmp(path, r->artifacts, strlen(r->artifacts)) == 0 &&
+                  path[strlen(r->artifacts)] == '/';
+    buf_addf(&own, "artifacts/%s", fs_basename(path));
+    rc = rc ? rc : buf_check(&own, "path", e);
+    const struct store_artifact row = {.path = inside ? own.data : path,
                                        .kind = kind,
                                        .bytes = json_num_or(value, "bytes", 0),
                                        .hash = json_str_or(value, "hash", ""),
                                        .detail_json = detail.data};
     rc = rc ? rc : store_artifact_put(r->store, stage_id, &row, e);
+    buf_release(&own);
     json_decref(d);
     buf_release(&detail);
     return rc;
@@ -172,13 +193,14 @@ int run_put_artifact(struct run *r, int64_t stage_id, const char *path, const ch
 static int convert(struct run *r, const struct variant *v, int64_t stage_id, const char *in_path,
                    const char *out_path, json_t **result, struct err *e) {
     const struct model_facts *m = run_model(r, v);
-    const char *type = target_type(m, v->precision);
+    const char *type = run_artifact_type(r, v);
     bool as_is = strcmp(in_path, out_path) == 0;
     struct buf part;
     buf_init(&part);
     buf_addf(&part, "%s%s", out_path, as_is ? "" : ".part");
-    json_t *args = json_pack("{s:s, s:s, s:s, s:I}", "in", in_path, "out", part.data, "type", type,
-                             "threads", (json_int_t)r->plan.engine.threads);
+    json_t *args = json_pack("{s:s, s:s, s:s, s:I, s:b}", "in", in_path, "out", part.data, "type",
+                             type, "threads", (json_int_t)r->plan.engine.threads, "of_shape",
+                             variant_is_of_shape(v));
     struct stage_rows rows = {r, stage_id};
     struct job_spec spec = {.job = "quantize",
                             .args = args,
@@ -252,7 +274,7 @@ static bool still_there(struct run *r, const struct variant *v) {
     char *path = run_artifact_path(r, v);
     bool there = path && fs_exists(path);
     free(path);
-    return there;
+    return there || variant_is_of_shape(v); /* it can be written again */
 }
 
 int run_add_artifact_key(struct run *r, const struct variant *v, json_t *inputs, struct err *e) {
@@ -271,6 +293,7 @@ const struct stage_kind stage_quantize = {
     .name = "quantize",
     .needs = "merge",
     .version = 2,
+    .reads = READS_FP16,
     .applies = variant_has_file,
     .inputs = inputs,
     .title = title,

@@ -5,7 +5,9 @@
  * energy is kept in a window of its own. Answers of random weights are never scored.
  */
 #include "base/json.h"
+#include "lifecycle/model_files.h"
 #include "lifecycle/prompts.h"
+#include "lifecycle/reference.h"
 #include "lifecycle/score_source.h"
 #include "lifecycle/serve_job.h"
 #include "lifecycle/served.h"
@@ -51,6 +53,9 @@ static int inputs(struct run *r, const struct variant *v, json_t *in, struct err
         }
     }
     json_object_set_new(in, "passes", json_integer((json_int_t)n_passes(r)));
+    if (r->plan.published_quality) { /* of one variant each, whatever stages they share */
+        json_object_set_new(in, "published_of", json_string(v->id));
+    }
     return serve_inputs(r, v, in, e);
 }
 
@@ -111,6 +116,7 @@ static int add_answer(struct scoring *s, int pass, size_t ordinal, const char *i
 
 static int gather_stored(struct scoring *s, struct err *e) {
     struct run *r = s->stage.run;
+    const struct task_set *set = &r->tasks[s->variant->task->kind];
     struct arena a = ARENA_INIT;
     struct store_stage serve;
     struct store_request *rows = NULL;
@@ -118,8 +124,8 @@ static int gather_stored(struct scoring *s, struct err *e) {
     int rc = store_variant_stage(r->store, s->variant->id, "serve", &a, &serve, e);
     rc = rc ? rc : store_requests(r->store, serve.stage_id, true, &a, &rows, &n, e);
     for (size_t i = 0; i < n && !rc; i++) {
-        if (rows[i].repeat >= n_passes(r)) {
-            continue;
+        if (rows[i].repeat >= n_passes(r) || (size_t)rows[i].ordinal >= set->n_items) {
+            continue; /* rounds after the first repeat it */
         }
         if (strcmp(rows[i].status, "ok") != 0) {
             s->n_failed++;
@@ -374,8 +380,23 @@ static json_t *result_json(const struct scoring *s, json_t *models) {
     return v;
 }
 
+/* The score of the published variant of the same names, which is no measurement of ours. */
+static int take_published(struct run *r, const struct variant *v, json_t **result, struct err *e) {
+    struct reference_quality q;
+    int rc = reference_quality(r->opts->data_dir, v, &q, e);
+    if (!rc) {
+        *result = json_pack("{s:s, s:f, s:f, s:f, s:I, s:I}", "published", q.scorer, "mean", q.mean,
+                            "low", q.low, "high", q.high, "items", (json_int_t)q.items, "passes",
+                            (json_int_t)q.passes);
+    }
+    return rc;
+}
+
 static int execute(struct run *r, const struct variant *v, int64_t stage_id, json_t **result,
                    struct err *e) {
+    if (r->plan.published_quality && variant_is_of_shape(v)) {
+        return take_published(r, v, result, e);
+    }
     if (run_model(r, v)->is_synthetic) {
         *result = json_pack("{s:s}", "refused", "random weights: the answers mean nothing");
         return 0;

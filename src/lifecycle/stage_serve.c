@@ -1,6 +1,7 @@
 /*
  * serve: a task's requests at a set concurrency, in a closed loop, on the variant's file. The
- * window of each repeat holds engine work only: prompts are ready before, texts are made after.
+ * window of each repeat holds engine work only: prompts are ready before, texts are made after. Where
+ * one pass over the requests is shorter than a window should be, a repeat is several rounds of them.
  */
 #include "base/clock.h"
 #include "base/hash.h"
@@ -29,8 +30,10 @@ struct serving {
     struct engine_request *requests;
     struct engine_workload work;
     int64_t repeats;
+    double window_s; /* a repeat serves the set again until it lasted so long */
     uint64_t rss_before_bytes;
     int64_t peak_kv_tokens;
+    size_t n_rounds;
     int64_t n_ok, n_failed;
     int64_t prompt_tokens, output_tokens;
     int64_t duration_ns, engine_ns, wall_ns;
@@ -85,16 +88,20 @@ static int warm_up(struct serving *s, struct err *e) {
     return rc;
 }
 
-static json_t *request_row(const struct serving *s, int64_t repeat, size_t i,
+/* Of later rounds the single token times are left out: the first tells them all. */
+static json_t *request_row(const struct serving *s, int64_t repeat, size_t round, size_t i,
                            const struct engine_result *res, const char *text) {
     bool failed = res->finish == ENGINE_ERROR;
     json_t *times = json_array();
-    for (size_t k = 0; k < res->n_tokens; k++) {
+    for (size_t k = 0; k < res->n_tokens;
+         k += round && k == 0 && res->n_tokens > 1 ? res->n_tokens - 1 : 1) {
         json_array_append_new(times, json_integer((json_int_t)res->token_ns[k]));
     }
-    json_t *row = json_pack("{s:I, s:I, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:s, s:o}", "repeat",
-                            (json_int_t)repeat, "ordinal", (json_int_t)i, "item",
-                            s->set.items[i].id, "status", failed ? "failed" : "ok", "finish",
+    size_t ordinal = round * s->set.n_items + i;
+    json_t *row = json_pack("{s:I, s:I, s:I, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:s, s:o}",
+                            "repeat", (json_int_t)repeat, "ordinal", (json_int_t)ordinal,
+                            "output_tokens", (json_int_t)res->n_tokens, "item", s->set.items[i].id,
+                            "status", failed ? "failed" : "ok", "finish",
                             engine_finish_name(res->finish), "prompt_tokens",
                             (json_int_t)s->requests[i].n_prompt, "queued_ns",
                             (json_int_t)res->queued_ns, "started_ns", (json_int_t)res->started_ns,
@@ -105,8 +112,8 @@ static json_t *request_row(const struct serving *s, int64_t repeat, size_t i,
     return row;
 }
 
-static int send_rows(struct serving *s, int64_t repeat, const struct engine_result *results,
-                     struct err *e) {
+static int send_rows(struct serving *s, int64_t repeat, size_t round,
+                     const struct engine_result *results, struct err *e) {
     struct buf text;
     buf_init(&text);
     int rc = 0;
@@ -119,32 +126,62 @@ static int send_rows(struct serving *s, int64_t repeat, const struct engine_resu
             s->output_tokens += (int64_t)results[i].n_tokens;
         }
         buf_clear(&text);
-        rc = engine_answer_text(s->engine, &results[i], &text, e);
-        rc = rc ? rc : worker_row(s->worker, request_row(s, repeat, i, &results[i], text.data), e);
+        rc = round ? 0 : engine_answer_text(s->engine, &results[i], &text, e);
+        rc = rc ? rc
+                : worker_row(s->worker, request_row(s, repeat, round, i, &results[i], text.data),
+                             e);
     }
     buf_release(&text);
     return rc;
 }
 
+/* A round's answers, until the window is closed and they can be sent. */
+struct round {
+    struct engine_result *results;
+    struct round *next;
+};
+
+static int serve_round(struct serving *s, const struct engine_workload *work, struct arena *a,
+                       struct round **out, struct engine_run_stats *stats, struct err *e) {
+    struct round *round = arena_array(a, 1, sizeof(*round));
+    struct engine_result *results = arena_array(a, s->set.n_items, sizeof(*results));
+    if (!round || !results) {
+        return err_set(e, EE_NOMEM, "answers: out of memory");
+    }
+    int rc = engine_run(s->engine, work, a, results, stats, e);
+    *round = (struct round){.results = results};
+    *out = round;
+    s->engine_ns += stats->engine_ns;
+    s->peak_kv_tokens = stats->peak_kv_tokens > s->peak_kv_tokens ? stats->peak_kv_tokens
+                                                                  : s->peak_kv_tokens;
+    return rc;
+}
+
+/* The whole set, once or in as many rounds as fill the window. */
 static int serve_once(struct serving *s, int64_t repeat, struct err *e) {
     char window[32];
     snprintf(window, sizeof(window), "serve/%lld", (long long)repeat);
     struct engine_run_stats stats;
     struct arena a = ARENA_INIT;
-    struct engine_result *results = arena_array(&a, s->set.n_items, sizeof(*results));
-    int rc = results ? 0 : err_set(e, EE_NOMEM, "answers: out of memory");
+    struct round *first = NULL;
+    struct round **next = &first;
     struct engine_workload work = s->work;
     work.sampling.seed += (uint32_t)repeat; /* repeats of a sampled run are different draws */
-    rc = rc ? rc : worker_window_open(s->worker, window, e);
-    rc = rc ? rc : engine_run(s->engine, &work, &a, results, &stats, e);
-    rc = rc ? rc : worker_window_close(s->worker, window, e);
-    if (!rc) {
-        s->duration_ns += stats.end_ns - stats.begin_ns;
-        s->engine_ns += stats.engine_ns;
-        s->peak_kv_tokens = stats.peak_kv_tokens > s->peak_kv_tokens ? stats.peak_kv_tokens
-                                                                     : s->peak_kv_tokens;
-        rc = send_rows(s, repeat, results, e);
+    int64_t begin_ns = 0;
+    int rc = worker_window_open(s->worker, window, e);
+    while (!rc && (!first || clock_ns_to_s(stats.end_ns - begin_ns) < s->window_s)) {
+        bool is_first = !first;
+        rc = serve_round(s, &work, &a, next, &stats, e);
+        begin_ns = is_first ? stats.begin_ns : begin_ns;
+        next = rc ? next : &(*next)->next;
     }
+    rc = rc ? rc : worker_window_close(s->worker, window, e);
+    s->duration_ns += rc ? 0 : stats.end_ns - begin_ns;
+    size_t n = 0;
+    for (const struct round *r = first; r && !rc; r = r->next) {
+        rc = send_rows(s, repeat, n++, r->results, e);
+    }
+    s->n_rounds += n;
     arena_release(&a);
     return rc;
 }
@@ -176,12 +213,15 @@ static json_t *serving_result(const struct serving *s, const json_t *args) {
     json_object_set_new(
         v, "lengths",
         json_string(json_is_true(json_object_get(args, "forced")) ? "forced" : "natural"));
+    json_object_set_new(v, "rounds", json_integer((json_int_t)s->n_rounds));
     json_object_set_new(v, "device_sampling", json_boolean(info.device_sampling));
     return v;
 }
 
 int serve_job(struct worker *w, const json_t *args, json_t **result, struct err *e) {
-    struct serving s = {.worker = w, .repeats = json_int_or(args, "repeats", 1)};
+    struct serving s = {.worker = w,
+                        .repeats = json_int_or(args, "repeats", 1),
+                        .window_s = json_num_or(args, "window_s", 0)};
     struct engine_opts opts = {.n_seq_max = (int)json_int_or(args, "concurrency", 1),
                                .n_ctx_seq = (int)json_int_or(args, "context", 0)};
     struct engine_times times;
@@ -259,6 +299,9 @@ static int inputs(struct run *r, const struct variant *v, json_t *in, struct err
     json_object_set_new(in, "lengths", json_string(lengths_names[r->plan.serve.lengths]));
     json_object_set_new(in, "energy_source", json_string(r->plan.energy.source));
     json_object_set_new(in, "phases_s", json_real(r->plan.energy.phases_s));
+    if (r->plan.serve.window_s > 0) {
+        json_object_set_new(in, "window_s", json_real(r->plan.serve.window_s));
+    }
     return serve_inputs(r, v, in, e);
 }
 
@@ -282,6 +325,7 @@ struct serve_rows {
     struct stage_rows stage; /* first, so that this is a stage_rows for stage_on_window */
     const struct variant *variant;
     json_t *idle;          /* with the model loaded; NULL: not measured */
+    bool drops_text;       /* answers of random weights are noise */
     char first_error[256]; /* of a request; empty when none failed */
 };
 
@@ -295,6 +339,7 @@ static int on_row(const json_t *row, void *ctx, struct err *e) {
     struct arena a = ARENA_INIT;
     const json_t *times = json_object_get(row, "token_ns");
     size_t n = json_array_size(times);
+    int64_t output_tokens = json_int_or(row, "output_tokens", (int64_t)n);
     int64_t *token_ns = arena_array(&a, n + 1, sizeof(*token_ns));
     int rc = token_ns ? 0 : err_set(e, EE_NOMEM, "request: out of memory");
     for (size_t i = 0; i < n && !rc; i++) {
@@ -308,11 +353,11 @@ static int on_row(const json_t *row, void *ctx, struct err *e) {
         .finish = json_str_or(row, "finish", "error"),
         .error = json_str_or(row, "error", NULL),
         .prompt_tokens = json_int_or(row, "prompt_tokens", 0),
-        .output_tokens = (int64_t)n,
+        .output_tokens = output_tokens,
         .queued_ns = json_int_or(row, "queued_ns", 0),
         .started_ns = json_int_or(row, "started_ns", 0),
         .done_ns = json_int_or(row, "done_ns", 0),
-        .text = json_str_or(row, "text", NULL),
+        .text = rows->drops_text ? NULL : json_str_or(row, "text", NULL),
     };
     if (q.error && !rows->first_error[0]) {
         snprintf(rows->first_error, sizeof(rows->first_error), "%s", q.error);
@@ -321,7 +366,8 @@ static int on_row(const json_t *row, void *ctx, struct err *e) {
         /* An answer without a token has no token times: its end stands in for both. */
         q.first_token_ns = n ? token_ns[0] : q.done_ns;
         q.last_token_ns = n ? token_ns[n - 1] : q.done_ns;
-        if (store_pack_events(&a, token_ns, n, &q.events, &q.events_bytes, NULL)) {
+        if ((int64_t)n == output_tokens &&
+            store_pack_events(&a, token_ns, n, &q.events, &q.events_bytes, NULL)) {
             q.events = NULL; /* an answer of over an hour: its sums stay, its single times do not */
             q.events_bytes = 0;
         }
@@ -418,7 +464,9 @@ static int execute(struct run *r, const struct variant *v, int64_t stage_id, jso
                                   r->plan.serve.repeats);
     bool wants_idle = r->plan.energy.idle_s > 0 && meter_n_components(r->meter) > 0;
     json_object_set_new(args, "pause", json_boolean(wants_idle));
-    struct serve_rows rows = {.stage = {r, stage_id}, .variant = v};
+    json_object_set_new(args, "window_s", json_real(r->plan.serve.window_s));
+    struct serve_rows rows = {
+        .stage = {r, stage_id}, .variant = v, .drops_text = run_model(r, v)->is_synthetic};
     struct job_spec spec = {.job = "serve",
                             .args = args,
                             .meter = r->meter,
@@ -456,6 +504,7 @@ const struct stage_kind stage_serve = {
     .name = "serve",
     .needs = "quantize",
     .version = 2,
+    .reads = READS_OWN,
     .inputs = inputs,
     .title = title,
     .execute = execute,

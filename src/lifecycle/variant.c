@@ -15,11 +15,19 @@ static const char *variant_id(const struct variant *v, struct arena *a) {
 }
 
 void variant_file_words(const struct variant *v, enum precision p, char *buf, size_t size) {
+    if (v->model->shape && variant_is_adapted(v)) {
+        snprintf(buf, size, "adapted.%s", precision_names[p]);
+        return;
+    }
     snprintf(buf, size, "%s%s%s.%s", method_names[v->method], variant_is_adapted(v) ? "." : "",
              variant_is_adapted(v) ? v->task->name : "", precision_names[p]);
 }
 
 void variant_title_words(const struct variant *v, char *buf, size_t size) {
+    if (v->model->shape) { /* one stage for all methods */
+        snprintf(buf, size, "%s", precision_names[v->precision]);
+        return;
+    }
     snprintf(buf, size, "%s%s%s", variant_is_adapted(v) ? method_names[v->method] : "",
              variant_is_adapted(v) ? " " : "", precision_names[v->precision]);
 }

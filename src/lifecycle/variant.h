@@ -21,7 +21,7 @@ static inline bool variant_has_file(const struct variant *v) {
 static inline bool variant_is_adapted(const struct variant *v) {
     return v->method != METHOD_NONE;
 }
-/* "none.int4", "lora.rag.int4": what sets the variant's model file apart from others of its model. */
+/* "none.int4", "lora.rag.int4", "adapted.int4" where the model is a shape: what sets the variant's model file apart from others of its model. */
 void variant_file_words(const struct variant *v, enum precision p, char *buf, size_t size);
 /* "int4", "lora int4": the same for people, in a title that names the task already. */
 void variant_title_words(const struct variant *v, char *buf, size_t size);

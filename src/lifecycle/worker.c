@@ -24,6 +24,7 @@ static const struct {
     {"judge", judge_job},
     {"similarity", similarity_job},
     {"likelihood", likelihood_job},
+    {"synth", synth_job},
 };
 
 /* Sends a message, which it takes over, and waits for the parent's answer. */

@@ -36,8 +36,12 @@ void worker_progress(struct worker *w, int64_t done, int64_t total, int64_t toke
 /* A row for the parent to store; takes over the reference. */
 int worker_row(struct worker *w, json_t *row, struct err *e) EE_MUST_CHECK;
 
+/* In a job that made a file: its hash, "" for one that follows from its shape and can be made again. */
+int artifact_hash(const json_t *args, const char *path, char hash[33], struct err *e) EE_MUST_CHECK;
+
 /* The jobs, each beside the stage that sends it. */
 worker_job_fn inspect_job;
+worker_job_fn synth_job;
 worker_job_fn adapt_job;
 worker_job_fn merge_job;
 worker_job_fn quantize_job;

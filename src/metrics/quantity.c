@@ -10,6 +10,8 @@ static const struct {
 } flag_texts[] = {
     {QUANTITY_MODELLED, "modelled"},
     {QUANTITY_SYNTHETIC, "random weights: power may differ by up to 40 % from real ones"},
+    {QUANTITY_EXTRAPOLATED, "adaptation extrapolated from two counts of rows"},
+    {QUANTITY_PUBLISHED, "quality of a published row, not measured"},
     {QUANTITY_SHORT, "short window"},
     {QUANTITY_SOME_FAILED, "some requests failed"},
     {QUANTITY_FORCED, "forced output lengths"},

@@ -28,6 +28,8 @@ enum quantity_flag {
     QUANTITY_STALE_PRICE = 1 << 14,
     QUANTITY_GIVEN_IDLE = 1 << 15,
     QUANTITY_NOT_EQUIVALENT = 1 << 16,
+    QUANTITY_EXTRAPOLATED = 1 << 17,
+    QUANTITY_PUBLISHED = 1 << 18,
     /* These say what an interval is, and stay with the figure that has it. */
     QUANTITY_INSTRUMENT = 1 << 10,
     QUANTITY_T_INTERVAL = 1 << 11,

@@ -141,6 +141,22 @@ static const char *scorer_note(struct arena *a, const char *scorer, const char *
     return note;
 }
 
+/* The score of a published row, which a plan of shapes may ask for; false where the stage has none. */
+static bool fill_published(struct arena *a, const json_t *result, struct metrics_input *in) {
+    const char *scorer = json_str_or(result, "published", NULL);
+    if (!scorer) {
+        return false;
+    }
+    /* Passes over items that are not here: there is nothing to resample. */
+    in->score = quantity_of(json_num_or(result, "mean", (double)NAN),
+                            (size_t)json_int_or(result, "items", 0));
+    in->score.flags = QUANTITY_PUBLISHED;
+    in->score.note = scorer_note(a, scorer, NULL);
+    in->score_min = json_num_or(result, "low", (double)NAN);
+    in->score_max = json_num_or(result, "high", (double)NAN);
+    return true;
+}
+
 static int fill_score(struct store *s, struct arena *a, struct report_variant *v, struct err *e) {
     struct metrics_input *in = &v->input;
     const char *why = NULL;
@@ -159,8 +175,13 @@ static int fill_score(struct store *s, struct arena *a, struct report_variant *v
     json_t *result = inputs_result(v->stages[REPORT_SCORE]);
     const char *refused = json_str_or(result, "refused", NULL);
     why = refused ? fmt_utf8(a, refused) : why;
-    const char *note = why ? NULL : scorer_note(a, rows[0].scorer, json_str_or(result, "by", NULL));
+    bool is_published = fill_published(a, result, in);
+    const char *by = json_str_or(result, "by", NULL);
+    const char *note = why || is_published ? NULL : scorer_note(a, rows[0].scorer, by);
     json_decref(result);
+    if (is_published) {
+        return in->score.note ? 0 : out_of_memory(e);
+    }
     if (why) {
         in->score = quantity_missing(why);
         return 0;

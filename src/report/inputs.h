@@ -42,6 +42,16 @@ struct quantity inputs_mean(const double *x, size_t n);
 struct quantity inputs_missing(struct arena *a, const char *fmt, ...) EE_PRINTF(2, 3);
 /* A stage's result_json, NULL where it has none that parses. The caller owns it. */
 json_t *inputs_result(const struct report_stage *st);
+/*
+ * What training more rows than were trained would have added: joules and seconds of the window around
+ * the last rows, times factor. spread is how far that may be off because rows differ, as a share.
+ */
+struct inputs_rows {
+    double factor; /* 0: nothing is extrapolated */
+    double spread; /* NAN where too few steps tell */
+};
+struct inputs_rows inputs_adapt_rows(const struct report_stage *st);
+#define INPUTS_ROWS_WINDOW "adapt/rows"
 /* True when the model file already had the precision asked for, so that nothing was converted. */
 bool inputs_used_as_is(const struct report_stage *st);
 /* Why a stage has no figures, in *why: NULL when it is there and done. */

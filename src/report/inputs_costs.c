@@ -155,7 +155,8 @@ static void fill_once(struct metrics_input *in, const struct report_variant *v) 
             return;
         }
         if (st && !inputs_used_as_is(st)) {
-            seconds->value += st->s.wall_s + window_s(st, "quantize/source");
+            seconds->value += st->s.wall_s + window_s(st, "quantize/source") +
+                              window_s(st, INPUTS_ROWS_WINDOW) * inputs_adapt_rows(st).factor;
         }
     }
     if (strcmp(v->v.method, "none") != 0 && !v->stages[REPORT_ADAPT]) {

@@ -1,8 +1,10 @@
 #include "report/inputs.h"
 
 #include "base/json.h"
+#include "stats/stats.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* The sum of some windows' totals. */
@@ -51,6 +53,51 @@ static void sum_windows(const struct report_stage *st, const char *kind, bool re
             add_window(sum, g);
         }
     }
+}
+
+struct inputs_rows inputs_adapt_rows(const struct report_stage *st) {
+    struct inputs_rows rows = {0, (double)NAN};
+    json_t *result = st ? inputs_result(st) : NULL;
+    double low = json_num_or(result, "rows_low", 0);
+    double high = json_num_or(result, "rows_high", 0);
+    double wanted = json_num_or(result, "rows_wanted", 0);
+    if (wanted > high && high > low) {
+        rows.factor = (wanted - high) / (high - low);
+    }
+    const json_t *steps = json_object_get(result, "row_step_s");
+    enum { MOST = 10000 };
+    static const size_t few = 2;
+    size_t n = json_array_size(steps) < MOST ? json_array_size(steps) : MOST;
+    double *seconds = n >= few ? malloc(n * sizeof(*seconds)) : NULL;
+    for (size_t i = 0; seconds && i < n; i++) {
+        seconds[i] = json_number_value(json_array_get(steps, i));
+    }
+    double mean_low;
+    double mean_high;
+    if (seconds && stats_t_interval(seconds, n, 0.95, &mean_low, &mean_high)) {
+        rows.spread = (mean_high - mean_low) / (mean_high + mean_low);
+    }
+    free(seconds);
+    json_decref(result);
+    return rows;
+}
+
+/* Rows that were not trained cost what the last ones did, each. */
+static void add_rows(const struct report_stage *st, struct window_sum *sum) {
+    const struct inputs_rows rows = inputs_adapt_rows(st);
+    struct window_sum more = {0};
+    if (rows.factor == 0) {
+        return;
+    }
+    sum_windows(st, INPUTS_ROWS_WINDOW, false, &more);
+    sum->gap = sum->gap ? sum->gap : more.n ? more.gap : "its rows have no energy window";
+    double spread_j = more.joules * rows.factor * rows.spread; /* NAN: no interval */
+    sum->joules += more.joules * rows.factor;
+    sum->low_j += more.low_j * rows.factor - spread_j;
+    sum->high_j += more.high_j * rows.factor + spread_j;
+    sum->above_idle_j += more.above_idle_j * rows.factor;
+    sum->seconds += more.seconds * rows.factor;
+    sum->flags |= more.flags | QUANTITY_EXTRAPOLATED;
 }
 
 static struct quantity sum_quantity(const struct window_sum *sum) {
@@ -108,6 +155,8 @@ static int fill_prepare(struct arena *a, struct report_variant *v, struct err *e
         sum_windows(st, report_kind_name(kinds[i]), false, &sum);
         if (kinds[i] == REPORT_QUANTIZE) {
             sum_windows(st, "quantize/source", false, &sum);
+        } else if (kinds[i] == REPORT_ADAPT) {
+            add_rows(st, &sum);
         }
         if (sum.n == before || sum.gap) {
             *q = inputs_missing(a, "%s: %s", report_kind_name(kinds[i]),

@@ -200,7 +200,7 @@ static int fill_starts(struct report_run *run, const struct report_stage *st, co
 
 static int fill_once(struct report_run *run, struct report_variant *v, struct err *e) {
     static const enum report_kind kinds[] = {REPORT_ADAPT, REPORT_MERGE, REPORT_QUANTIZE};
-    enum { MOST = sizeof(kinds) / sizeof(kinds[0]) + 1 };
+    enum { MOST = sizeof(kinds) / sizeof(kinds[0]) + 2 };
     struct series_window *windows = arena_array(&run->arena, MOST, sizeof(*windows));
     size_t n = 0;
     if (!windows) {
@@ -214,6 +214,12 @@ static int fill_once(struct report_run *run, struct report_variant *v, struct er
         windows[n] = (struct series_window){.stage = st, .per = 1};
         snprintf(windows[n].window, sizeof(windows[n].window), "%s", report_kind_name(kinds[i]));
         n++;
+        const struct inputs_rows rows = inputs_adapt_rows(st);
+        if (rows.factor > 0) {
+            windows[n] = (struct series_window){.stage = st, .per = 1 / rows.factor};
+            snprintf(windows[n].window, sizeof(windows[n].window), "%s", INPUTS_ROWS_WINDOW);
+            n++;
+        }
         if (kinds[i] == REPORT_QUANTIZE && energy_of(st, "quantize/source", "total")) {
             windows[n] = (struct series_window){.stage = st, .per = 1};
             snprintf(windows[n].window, sizeof(windows[n].window), "quantize/source");

@@ -227,7 +227,7 @@ static int add_adaptation(const struct report_run *run, struct buf *out, struct 
                    "have seconds alone\n\n");
     }
     for (size_t i = 0; !rc && i < n; i++) {
-        fmt_wrap(out, "- ", lines[i], TEXT_WIDTH);
+        fmt_wrap(out, "- ", lines[i], run->width);
     }
     arena_release(&a);
     return rc;
