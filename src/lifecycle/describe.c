@@ -3,6 +3,7 @@
 #include "base/fs.h"
 #include "base/hash.h"
 #include "base/machine.h"
+#include "lifecycle/model_files.h"
 #include "lifecycle/run_internal.h"
 #include "lifecycle/score_source.h"
 
@@ -19,6 +20,8 @@ static int count_stage(struct run *r, const struct stage_kind *k, const struct v
     rc = rc ? rc : key_set_add(seen, key, &added, e);
     if (!rc && added) {
         (*n)++;
+    }
+    if (!rc && added && !variant_is_of_shape(v)) {
         *disk += k == &stage_quantize ? quantize_disk_bytes(r, v) : 0;
         *disk += k == &stage_merge ? merge_disk_bytes(r, v) : 0;
     }
@@ -80,6 +83,7 @@ int describe_stages(struct run *r, struct buf *out, struct err *e) {
     score_gaps(r, out);
     buf_addstr(out, "stages, equal ones shared:\n");
     int rc = describe_kinds(r, out, &disk, e);
+    disk += model_files_disk_bytes(r);
     rc = rc ? rc : fs_free_bytes(".", &have, e);
     if (r->plan.serve.rate_per_s > 0) {
         buf_addf(out, "serving: %g requests a second", r->plan.serve.rate_per_s);

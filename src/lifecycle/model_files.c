@@ -248,3 +248,41 @@ int model_files_drop(struct run *r, const struct variant *v, model_files_pending
     arena_release(&a);
     return rc;
 }
+
+/* A file of n weights in that type, about. */
+static double file_bytes(double n_weights, const char *type) {
+    const double bits = strcmp(type, "F16") == 0 || strcmp(type, "BF16") == 0 ? 16.1
+                        : strcmp(type, "Q8_0") == 0                           ? 8.6
+                                                                              : 5.3;
+    return n_weights * bits / 8;
+}
+
+uint64_t model_files_disk_bytes(const struct run *r) {
+    double most = 0;
+    for (size_t m = 0; m < r->plan.n_models; m++) {
+        struct arena a = ARENA_INIT;
+        struct needed seen = {.cap = r->n_variants * MOST_FILES};
+        double sum = 0;
+        seen.paths = arena_array(&a, seen.cap, sizeof(*seen.paths));
+        for (size_t i = 0; seen.paths && i < r->n_variants; i++) {
+            const struct variant *v = &r->variants[i];
+            struct file files[MOST_FILES];
+            bool counts = v->model == &r->plan.models[m] && variant_is_of_shape(v) &&
+                          !run_model(r, v)->failed;
+            unsigned reads = READS_BASE | READS_OWN;
+            reads |= variant_is_adapted(v) ? READS_TRAINED | READS_FP16 : 0;
+            size_t n = counts ? list_files(r, v, reads, files) : 0;
+            for (size_t k = 0; k < n; k++) {
+                const char *kept = files[k].path ? arena_strdup(&a, files[k].path) : NULL;
+                if (kept && !is_needed(&seen, kept)) {
+                    seen.paths[seen.n++] = kept;
+                    sum += file_bytes((double)run_model(r, v)->n_params, files[k].type);
+                }
+                free(files[k].path);
+            }
+        }
+        most = sum > most ? sum : most;
+        arena_release(&a);
+    }
+    return (uint64_t)most;
+}

@@ -26,6 +26,9 @@ typedef int model_files_pending(void *ctx, const struct stage_kind *k, const str
 int model_files_drop(struct run *r, const struct variant *v, model_files_pending *pending,
                      void *ctx, struct err *e) EE_MUST_CHECK;
 
+/* Disk that the plan's shapes take at most at one time, their models being done one after another. */
+uint64_t model_files_disk_bytes(const struct run *r);
+
 /* The job's description of a shape: {"shapes", "shape", "vocab", "type", "seed"}. */
 json_t *model_files_shape_json(const struct run *r, const struct plan_model *m, const char *type);
 /* In a worker: writes that shape with out_path; narrow: with the tokenizer and the template alone and

@@ -368,8 +368,16 @@ static int read_adapt(struct reader *r, struct ynode root, struct err *e) {
     for (size_t i = 0; i < p->n_methods; i++) {
         trains = trains || p->methods[i] != METHOD_NONE;
     }
-    return plan_adapt_read(ymap_get(root, "adapt"), &places, kinds, trains, p->seed, r->arena,
-                           &p->adapt, e);
+    int rc = plan_adapt_read(ymap_get(root, "adapt"), &places, kinds, trains, p->seed, r->arena,
+                             &p->adapt, e);
+    for (size_t i = 0; i < p->n_models && !rc; i++) {
+        struct err why = ERR_INIT;
+        if (p->models[i].adapt_rows[1] &&
+            plan_adapt_rows_check(&p->adapt.opts, p->models[i].adapt_rows, &why)) {
+            rc = ynode_fail(yseq_at(ymap_get(root, "models"), i), e, "%s", why.msg);
+        }
+    }
+    return rc;
 }
 
 static int read_root(struct reader *r, struct ynode root, struct err *e) {

@@ -6,6 +6,7 @@
 #include "base/fs.h"
 #include "base/hash.h"
 #include "base/json.h"
+#include "lifecycle/reference.h"
 #include "lifecycle/run_internal.h"
 #include "lifecycle/score_source.h"
 
@@ -107,10 +108,28 @@ static int place_models(struct run *r, struct err *e) {
     return rc;
 }
 
+/* Published rows that the plan asks for are there: found out before anything is measured. */
+static int check_reference(struct run *r, struct err *e) {
+    int rc = 0;
+    for (size_t i = 0; i < r->n_variants && !rc; i++) {
+        const struct variant *v = &r->variants[i];
+        struct reference_quality quality;
+        int64_t rows = 0;
+        if (r->plan.adapt.extrapolate_published && variant_is_adapted(v)) {
+            rc = reference_train_rows(r->opts->data_dir, v, &rows, e);
+        }
+        if (!rc && r->plan.published_quality) {
+            rc = reference_quality(r->opts->data_dir, v, &quality, e);
+        }
+    }
+    return rc;
+}
+
 static int prepare(struct run *r, struct err *e) {
     int rc = place_models(r, e);
     rc = rc ? rc : variants_expand(&r->plan, &r->arena, &r->variants, &r->n_variants, e);
     rc = rc ? rc : load_tasks(r, e);
+    rc = rc ? rc : check_reference(r, e);
     return rc ? rc : score_sources_prepare(r, e);
 }
 

@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""Measures plans/paper.yaml, or another plan of shapes, piece by piece on GPU machines that come and go.
+
+    scripts/gpu-paper.py EDGE_EVAL PLAN WORK_DIR OUT_DIR --seconds 570 [--from paper-run.tar.xz]
+
+goes on with the run in WORK_DIR/run, or unpacks the one an earlier machine left, or begins a new one; measures
+for so many seconds; and leaves in OUT_DIR what the next piece needs and what there is to read:
+
+    paper-run.tar.xz    the run's directory without model files, some megabytes
+    report.txt          what the rows say so far
+    progress.txt        which variants are complete, and what each stage took
+
+Models are written with random weights into WORK_DIR/models (60 GB at most for the published matrix) and
+deleted when nothing needs them, so nothing large is carried: a machine needs EDGE_EVAL (a dist folder with
+the CUDA backend in its lib/) and the vocabularies of .cache/llama/vocab beside it as vocab/.
+
+--quick asks less of each measurement, for when time on the GPU is short: windows of 5 s instead of 10, and no
+starts from a cold page cache. A run begun with it goes on with it.
+
+Ends with 0 when every stage is done, with 3 when there is more to do, with 1 when something failed.
+"""
+
+import argparse
+import pathlib
+import re
+import sqlite3
+import subprocess
+import sys
+import tarfile
+import time
+
+PACKING_S = 30  # for the report and the archive, after measuring
+KEPT = ("run.db", "run.db-wal", "manifest.json", "logs", "metrics.csv", "metrics.json")
+
+
+def quick(text):
+    text = re.sub(r"window_s: \d+", "window_s: 5", text)
+    return re.sub(r"cold: \d+", "cold: 0", text)
+
+
+def rows(run, sql):
+    with sqlite3.connect(f"file:{run / 'run.db'}?mode=ro", uri=True) as db:
+        return db.execute(sql).fetchall()
+
+
+def prepare(args, run):
+    """The arguments that begin the run, or go on with it."""
+    if not (run / "run.db").exists() and args.come_from:
+        run.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(args.come_from) as tar:
+            tar.extractall(run, filter="data")
+    if (run / "run.db").exists():
+        return ["run", "--resume", run, "--same-machine"]
+    plan = args.plan
+    if args.quick:
+        plan = args.plan.with_name(args.plan.stem + "-quick.yaml")
+        plan.write_text(quick(args.plan.read_text(encoding="utf-8")), encoding="utf-8")
+    return ["run", plan, "--out", run]
+
+
+def pack(run, out):
+    with tarfile.open(out / "paper-run.tar.xz", "w:xz", preset=3) as tar:
+        for name in KEPT:
+            if (run / name).exists():
+                tar.add(run / name, name)
+
+
+def progress(run):
+    stages = rows(run, "SELECT kind, title, status, wall_s, coalesce(error, '') FROM stage ORDER BY stage_id")
+    used = rows(run, "SELECT variant_id, group_concat(kind || ' ' || status, ', ') FROM variant"
+                     " LEFT JOIN variant_stage USING (variant_id) LEFT JOIN stage USING (stage_id)"
+                     " GROUP BY variant_id ORDER BY variant.ord")  # fmt: skip
+    complete = [v for v, s in used if s and "serve done" in s and "score done" in s]
+    lines = [f"{len(complete)} of {len(used)} variants complete", ""]
+    lines += [f"{title:<52} {status:<7} {wall:8.1f} s  {error}" for _, title, status, wall, error in stages]
+    kinds = sorted({k for k, *_ in stages})
+    lines += ["", *(f"{k:<9} {sum(s[3] for s in stages if s[0] == k):8.1f} s" for k in kinds)]
+    lines += ["", "not complete:", *(f"  {v}: {s or 'nothing yet'}" for v, s in used if v not in complete)]
+    return len(complete) == len(used), "\n".join(lines) + "\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("edge_eval")
+    parser.add_argument("plan", type=pathlib.Path)
+    parser.add_argument("work", type=pathlib.Path)
+    parser.add_argument("out", type=pathlib.Path)
+    parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--from", dest="come_from", metavar="ARCHIVE")
+    parser.add_argument("--quick", action="store_true")
+    args = parser.parse_args()
+    begun = time.monotonic()
+    args.work.mkdir(parents=True, exist_ok=True)
+    args.out.mkdir(parents=True, exist_ok=True)
+    run = args.work / "run"
+    command = [args.edge_eval, *prepare(args, run), "--scratch", args.work / "models"]
+    budget = args.seconds - PACKING_S - (time.monotonic() - begun)
+    if budget < 1:
+        parser.error(f"--seconds should leave time to measure: {PACKING_S} s are for packing")
+    done = subprocess.run([*map(str, command), "--budget", f"{budget:.0f}"], check=False)
+    if not (run / "run.db").exists():
+        return 1
+    report = subprocess.run([args.edge_eval, "report", str(run)], check=False, capture_output=True, text=True)
+    (args.out / "report.txt").write_text(report.stdout + report.stderr, encoding="utf-8")
+    all_done, text = progress(run)
+    (args.out / "progress.txt").write_text(text, encoding="utf-8")
+    pack(run, args.out)
+    print(text)
+    return 1 if done.returncode == 2 else 0 if all_done else 3
+
+
+if __name__ == "__main__":
+    sys.exit(main())
