@@ -206,7 +206,8 @@ static void an_older_schema_is_read_from_a_copy_and_migrated_for_writing(void **
     struct scratch *sc = *state;
     struct err e = ERR_INIT;
     const char *path = finished_run(sc, "run.db");
-    sql(path, "DROP TABLE power; DROP TABLE training; PRAGMA user_version = 1");
+    sql(path,
+        "DROP TABLE power; DROP TABLE training; DROP TABLE gpu_look; PRAGMA user_version = 1");
     struct buf before;
     struct buf after;
     read_file(path, &before);

@@ -390,6 +390,34 @@ static void loss_curves_come_back(void **state) {
     REFUSED_WITH(store_training_put(f->s, f->stage, &bad, &e), EE_FAIL, "NOT NULL constraint");
 }
 
+static void looks_at_gpus_come_back(void **state) {
+    struct store_fixture *f = *state;
+    struct err e = ERR_INIT;
+    const struct store_gpu_look put[] = {
+        {"serve/0", "gpu0", 12, 0.25, "power cap, heat", 2, 0.97, 81, 1200, 1980},
+        {"serve/0", "gpu1", 1, NAN, NULL, NAN, NAN, NAN, NAN, NAN}};
+    struct store_gpu_look *got;
+    size_t n;
+    for (size_t i = 0; i < 2; i++) {
+        OK(store_gpu_look_put(f->s, f->stage, &put[i], &e));
+    }
+    OK(store_gpu_looks(f->s, f->stage, &f->a, &got, &n, &e));
+    assert_int_equal(n, 2);
+    for (size_t i = 0; i < 2; i++) {
+        check_text(got[i].window, put[i].window);
+        check_text(got[i].component, put[i].component);
+        assert_int_equal(got[i].looks, put[i].looks);
+        check_num(got[i].throttled_share, put[i].throttled_share);
+        check_text(got[i].throttle, put[i].throttle);
+        check_num(got[i].other_processes, put[i].other_processes);
+        check_num(got[i].busy, put[i].busy);
+        check_num(got[i].max_temperature_c, put[i].max_temperature_c);
+        check_num(got[i].min_sm_mhz, put[i].min_sm_mhz);
+        check_num(got[i].max_sm_mhz, put[i].max_sm_mhz);
+    }
+    REFUSED_WITH(store_gpu_look_put(f->s, f->stage, &put[0], &e), EE_FAIL, "UNIQUE constraint");
+}
+
 static void incomplete_small_rows_are_refused(void **state) {
     struct store_fixture *f = *state;
     struct err e = ERR_INIT;
@@ -451,6 +479,7 @@ int main(void) {
         ON_STORE(cold_starts_come_back_with_every_column),
         ON_STORE(memories_artifacts_and_scores_come_back),
         ON_STORE(loss_curves_come_back),
+        ON_STORE(looks_at_gpus_come_back),
         ON_STORE(incomplete_small_rows_are_refused),
         ON_STORE(rows_need_their_stage),
         ON_STORE(loads_of_nothing_are_empty),

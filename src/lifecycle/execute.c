@@ -114,6 +114,12 @@ static int job_window(const struct meter_reading *reading, void *ctx, struct err
     return j->stage->on_window ? j->stage->on_window(reading, j->stage->ctx, e) : 0;
 }
 
+static int job_gpu(const char *window, const char *component, const struct gpu_looks *looks,
+                   void *ctx, struct err *e) {
+    const struct job_ctx *j = ctx;
+    return j->stage->on_gpu ? j->stage->on_gpu(window, component, looks, j->stage->ctx, e) : 0;
+}
+
 static int job_pause(void *ctx, struct err *e) {
     const struct job_ctx *j = ctx;
     return j->stage->on_pause ? j->stage->on_pause(j->stage->ctx, e) : 0;
@@ -141,6 +147,7 @@ int run_job(struct run *r, struct job_spec *spec, struct job_outcome *out, struc
                                       .on_pause = job_pause,
                                       .on_window = job_window,
                                       .on_progress = on_progress,
+                                      .on_gpu = spec->on_gpu ? job_gpu : NULL,
                                       .ctx = &ctx};
         rc = supervise_job(&full, out, e);
     }

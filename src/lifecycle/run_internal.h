@@ -163,6 +163,9 @@ struct stage_rows {
 };
 /* A job_spec.on_window that stores the window. */
 int stage_on_window(const struct meter_reading *reading, void *ctx, struct err *e) EE_MUST_CHECK;
+/* A job_spec.on_gpu that stores what was seen. */
+int stage_on_gpu(const char *window, const char *component, const struct gpu_looks *looks,
+                 void *ctx, struct err *e) EE_MUST_CHECK;
 
 /* Stages met so far, by key. */
 struct key_set {

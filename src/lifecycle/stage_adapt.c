@@ -424,6 +424,7 @@ static int execute(struct run *r, const struct variant *v, int64_t stage_id, jso
                             .meter = r->meter,
                             .on_row = on_row,
                             .on_window = stage_on_window,
+                            .on_gpu = stage_on_gpu,
                             .ctx = &rows};
     struct job_outcome out = {0};
     int rc = args ? warn_of_overlap(r, v, e) : err_set(e, EE_NOMEM, "adapt: out of memory");

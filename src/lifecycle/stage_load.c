@@ -130,6 +130,13 @@ static int on_window(const struct meter_reading *reading, void *ctx, struct err 
     return energy_rows_put(s->run->store, s->stage_id, reading, e);
 }
 
+static int on_gpu(const char *window, const char *component, const struct gpu_looks *looks,
+                  void *ctx, struct err *e) {
+    const struct start *s = ctx;
+    struct stage_rows rows = {s->run, s->stage_id};
+    return stage_on_gpu(window, component, looks, &rows, e);
+}
+
 static double seconds_from(int64_t begin_ns, const json_t *v, const char *key) {
     return clock_ns_to_s(json_int_or(v, key, begin_ns) - begin_ns);
 }
@@ -180,6 +187,7 @@ static int one_start(struct start *s, const char *cache, int repeat, double resi
                             .meter = r->meter,
                             .exec_window = s->window,
                             .on_window = on_window,
+                            .on_gpu = on_gpu,
                             .ctx = s};
     struct job_outcome out;
     int rc = run_job(r, &spec, &out, e);

@@ -72,6 +72,7 @@ static int execute(struct run *r, const struct variant *v, int64_t stage_id, jso
                             .args = args,
                             .meter = r->meter,
                             .on_window = stage_on_window,
+                            .on_gpu = stage_on_gpu,
                             .ctx = &rows};
     struct job_outcome out = {0};
     int rc = args ? run_job(r, &spec, &out, e) : err_set(e, EE_NOMEM, "merge: out of memory");

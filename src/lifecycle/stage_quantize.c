@@ -206,6 +206,7 @@ static int convert(struct run *r, const struct variant *v, int64_t stage_id, con
                             .args = args,
                             .meter = r->meter,
                             .on_window = stage_on_window,
+                            .on_gpu = stage_on_gpu,
                             .ctx = &rows};
     struct job_outcome out = {0};
     int rc = buf_check(&part, "path", e);

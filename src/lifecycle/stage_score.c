@@ -310,6 +310,7 @@ static int score_by_model(struct scoring *s, const struct score_source *source, 
                             .meter = r->meter,
                             .on_row = on_score,
                             .on_window = stage_on_window,
+                            .on_gpu = stage_on_gpu,
                             .ctx = s};
     struct job_outcome out;
     int rc = run_job(r, &spec, &out, e);

@@ -472,6 +472,7 @@ static int execute(struct run *r, const struct variant *v, int64_t stage_id, jso
                             .meter = r->meter,
                             .on_pause = on_pause,
                             .on_window = stage_on_window,
+                            .on_gpu = stage_on_gpu,
                             .on_row = on_row,
                             .ctx = &rows};
     struct phases_sensors sensors;

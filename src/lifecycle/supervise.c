@@ -17,9 +17,14 @@ enum {
     STOP_GRACE_NS = 500 * 1000 * 1000,
 };
 
+/* The first look comes early, for short windows. */
+#define FIRST_LOOK_NS (NS_PER_S / 4)
+#define LOOK_NS NS_PER_S
+
 struct open_window {
     int id;
     char name[48];
+    struct gpu_looks gpus[METER_MAX_COMPONENTS];
 };
 
 struct session {
@@ -29,6 +34,7 @@ struct session {
     struct channel channel;
     struct open_window open[MAX_OPEN_WINDOWS];
     int n_open;
+    int64_t next_look_ns;
     bool finished; /* a result or an error came */
     int64_t deadline_ns;
     size_t log_begin; /* bytes that earlier workers left in the log */
@@ -44,7 +50,10 @@ static int open_window(struct session *s, const char *name, struct err *e) {
         return id;
     }
     struct open_window *w = &s->open[s->n_open++];
+    memset(w, 0, sizeof(*w));
     w->id = id;
+    int64_t soon_ns = clock_mono_ns() + FIRST_LOOK_NS;
+    s->next_look_ns = s->n_open == 1 || soon_ns < s->next_look_ns ? soon_ns : s->next_look_ns;
     snprintf(w->name, sizeof(w->name), "%s", name);
     return 0;
 }
@@ -55,11 +64,34 @@ static int close_window(struct session *s, const char *name, struct err *e) {
                        name);
     }
     struct meter_reading reading;
-    int rc = meter_window_close(s->spec->meter, s->open[--s->n_open].id, &reading, e);
+    const struct open_window *w = &s->open[--s->n_open];
+    int rc = meter_window_close(s->spec->meter, w->id, &reading, e);
     if (!rc && s->spec->on_window) {
         rc = s->spec->on_window(&reading, s->spec->ctx, e);
     }
+    for (size_t i = 0; i < reading.n && !rc && s->spec->on_gpu; i++) {
+        if (w->gpus[i].n > 0) {
+            rc = s->spec->on_gpu(w->name, reading.c[i].name, &w->gpus[i], s->spec->ctx, e);
+        }
+    }
     return rc;
+}
+
+/* While a window is open, from time to time. */
+static void look_at_gpus(struct session *s) {
+    if (s->n_open == 0 || !s->spec->on_gpu || clock_mono_ns() < s->next_look_ns) {
+        return;
+    }
+    for (size_t i = 0; i < meter_n_components(s->spec->meter); i++) {
+        struct meter_gpu_state state;
+        if (meter_gpu_state(s->spec->meter, i, &state, NULL)) {
+            continue; /* no GPU */
+        }
+        for (int k = 0; k < s->n_open; k++) {
+            gpu_looks_add(&s->open[k].gpus[i], &state, s->process.pid);
+        }
+    }
+    s->next_look_ns = clock_mono_ns() + LOOK_NS;
 }
 
 static void drop_windows(struct session *s) {
@@ -183,6 +215,7 @@ static int talk(struct session *s, struct err *e) {
         int64_t until_ns = now_ns + STOP_POLL_NS < s->deadline_ns ? now_ns + STOP_POLL_NS
                                                                   : s->deadline_ns;
         json_t *msg = NULL;
+        look_at_gpus(s);
         int rc = channel_recv(&s->channel, until_ns, &msg, e);
         if (!rc && msg) {
             rc = handle(s, msg, e);

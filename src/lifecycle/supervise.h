@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 #include "energy/meter.h"
+#include "lifecycle/gpu_looks.h"
 
 #include <jansson.h>
 #include <signal.h>
@@ -35,6 +36,9 @@ struct job_spec {
     int (*on_pause)(void *ctx, struct err *e);
     int (*on_window)(const struct meter_reading *reading, void *ctx, struct err *e);
     void (*on_progress)(const struct job_progress *progress, void *ctx);
+    /* After on_window, for each GPU that was looked at in the window. */
+    int (*on_gpu)(const char *window, const char *component, const struct gpu_looks *looks,
+                  void *ctx, struct err *e);
     void *ctx;
 };
 

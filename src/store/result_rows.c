@@ -48,6 +48,39 @@ int store_energies(struct store *s, int64_t stage_id, struct arena *a, struct st
     return rc ? rc : store_collect(s, st, a, sizeof(**out), read_energy, (void **)out, n, e);
 }
 
+int store_gpu_look_put(struct store *s, int64_t stage_id, const struct store_gpu_look *r,
+                       struct err *e) {
+    return store_run(s, e, "INSERT INTO gpu_look VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                     "issidsddddd", stage_id, r->window, r->component, r->looks, r->throttled_share,
+                     r->throttle, r->other_processes, r->busy, r->max_temperature_c, r->min_sm_mhz,
+                     r->max_sm_mhz);
+}
+
+static void read_gpu_look(sqlite3_stmt *st, void *row, struct arena *a) {
+    struct store_gpu_look *r = row;
+    r->window = store_col_text(st, 0, a);
+    r->component = store_col_text(st, 1, a);
+    r->looks = sqlite3_column_int64(st, 2);
+    r->throttled_share = store_col_num(st, 3);
+    r->throttle = store_col_text(st, 4, a);
+    r->other_processes = store_col_num(st, 5);
+    r->busy = store_col_num(st, 6);
+    r->max_temperature_c = store_col_num(st, 7);
+    r->min_sm_mhz = store_col_num(st, 8);
+    r->max_sm_mhz = store_col_num(st, 9);
+}
+
+int store_gpu_looks(struct store *s, int64_t stage_id, struct arena *a, struct store_gpu_look **out,
+                    size_t *n, struct err *e) {
+    sqlite3_stmt *st = NULL;
+    int rc = store_prepare(s, &st, e,
+                           "SELECT window, component, looks, throttled_share, throttle,"
+                           " other_processes, busy, max_temperature_c, min_sm_mhz, max_sm_mhz"
+                           " FROM gpu_look WHERE stage_id = ? ORDER BY rowid",
+                           "i", stage_id);
+    return rc ? rc : store_collect(s, st, a, sizeof(**out), read_gpu_look, (void **)out, n, e);
+}
+
 int store_request_put(struct store *s, int64_t stage_id, const struct store_request *r,
                       struct err *e) {
     return store_run(s, e,

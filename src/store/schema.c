@@ -150,7 +150,24 @@ static const char version_3[] = "CREATE TABLE training ("
                                 "  PRIMARY KEY (stage_id, step)"
                                 ") STRICT;";
 
-const char *const store_migrations[] = {version_1, version_2, version_3};
+/* What a GPU was seen to do in a window; what the driver does not tell is NULL. */
+static const char version_4[] = "CREATE TABLE gpu_look ("
+                                "  stage_id INTEGER NOT NULL"
+                                "    REFERENCES stage (stage_id) ON DELETE CASCADE,"
+                                "  window TEXT NOT NULL,"
+                                "  component TEXT NOT NULL,"
+                                "  looks INTEGER NOT NULL,"
+                                "  throttled_share REAL,"
+                                "  throttle TEXT,"
+                                "  other_processes REAL,"
+                                "  busy REAL,"
+                                "  max_temperature_c REAL,"
+                                "  min_sm_mhz REAL,"
+                                "  max_sm_mhz REAL,"
+                                "  PRIMARY KEY (stage_id, window, component)"
+                                ") STRICT;";
+
+const char *const store_migrations[] = {version_1, version_2, version_3, version_4};
 
 _Static_assert(sizeof(store_migrations) / sizeof(store_migrations[0]) == STORE_SCHEMA_VERSION,
                "one migration a schema version");

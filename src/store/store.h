@@ -22,7 +22,7 @@
 struct store;
 
 /* The schema this build writes; an older file is migrated when opened for writing. */
-enum { STORE_SCHEMA_VERSION = 3 };
+enum { STORE_SCHEMA_VERSION = 4 };
 
 /* Creates path (refused when it exists) with an empty schema. */
 int store_create(const char *path, struct store **out, struct err *e) EE_MUST_CHECK;
@@ -132,6 +132,24 @@ int store_energy_put(struct store *s, int64_t stage_id, const struct store_energ
                      struct err *e) EE_MUST_CHECK;
 int store_energies(struct store *s, int64_t stage_id, struct arena *a, struct store_energy **out,
                    size_t *n, struct err *e) EE_MUST_CHECK;
+
+/* What a GPU was seen to do in a window, by a look each second. */
+struct store_gpu_look {
+    const char *window;
+    const char *component; /* gpu0 */
+    int64_t looks;
+    double throttled_share; /* of the looks, 0..1; NAN: not told, as below */
+    const char *throttle;   /* "power cap, heat"; NULL when nothing slowed it */
+    double other_processes; /* most at once, beside the measured ones */
+    double busy;            /* mean, 0..1 */
+    double max_temperature_c;
+    double min_sm_mhz;
+    double max_sm_mhz;
+};
+int store_gpu_look_put(struct store *s, int64_t stage_id, const struct store_gpu_look *row,
+                       struct err *e) EE_MUST_CHECK;
+int store_gpu_looks(struct store *s, int64_t stage_id, struct arena *a, struct store_gpu_look **out,
+                    size_t *n, struct err *e) EE_MUST_CHECK;
 
 struct store_request {
     int repeat; /* 0-based block of the serving measurement */
