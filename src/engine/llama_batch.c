@@ -11,6 +11,7 @@
  */
 #include "base/buf.h"
 #include "base/clock.h"
+#include "engine/argmax.h"
 #include "engine/llama_internal.h"
 
 #include <stdlib.h>
@@ -36,6 +37,8 @@ struct run {
     struct engine_run_stats *stats;
     struct arena *arena;
     struct place *places;
+    struct argmax_pool *pool; /* greedy picking on the host; else NULL */
+    struct argmax_row *rows;  /* room for one a place */
     struct llama_batch batch;
     size_t next_request;
     size_t n_done;
@@ -235,11 +238,19 @@ static llama_token sample(struct run *r, struct place *p) {
             return token;
         }
     }
-    if (p->sampler) {
-        return llama_sampler_sample(p->sampler, g->ctx, p->output_row);
+    return llama_sampler_sample(p->sampler, g->ctx, p->output_row);
+}
+
+/* The largest logit of each row of the batch, in the order of places. */
+static void pick_greedily(struct run *r) {
+    size_t n = 0;
+    for (int i = 0; i < r->work->concurrency; i++) {
+        if (r->places[i].output_row >= 0) {
+            const float *logits = llama_get_logits_ith(r->g->ctx, r->places[i].output_row);
+            r->rows[n++] = (struct argmax_row){.x = logits, .n = logits ? r->g->n_vocab : 0};
+        }
     }
-    const float *logits = llama_get_logits_ith(g->ctx, p->output_row);
-    return logits ? llama_argmax(logits, g->n_vocab) : -1;
+    argmax_pool_run(r->pool, r->rows, n);
 }
 
 /* Takes the sampled token into the answer; frees the place when the answer is over. */
@@ -287,10 +298,14 @@ static int compute(struct run *r, struct err *e) {
     }
     r->stats->peak_kv_tokens = held > r->stats->peak_kv_tokens ? held : r->stats->peak_kv_tokens;
 
+    size_t n = 0;
+    if (r->pool) {
+        pick_greedily(r);
+    }
     for (int i = 0; i < r->work->concurrency; i++) {
         struct place *p = &r->places[i];
         if (p->output_row >= 0) {
-            llama_token token = sample(r, p);
+            llama_token token = r->pool ? r->rows[n++].best : sample(r, p);
             p->output_row = -1;
             take_token(r, i, token, clock_mono_ns());
         }
@@ -438,7 +453,10 @@ int engine_run(struct engine *g, const struct engine_workload *work, struct aren
     }
     struct run r = {.g = g, .work = work, .results = results, .stats = stats, .arena = a};
     r.places = calloc((size_t)work->concurrency, sizeof(*r.places));
-    if (!r.places) {
+    r.rows = calloc((size_t)work->concurrency, sizeof(*r.rows));
+    if (!r.places || !r.rows) {
+        free(r.places);
+        free(r.rows);
         return err_set(e, EE_NOMEM, "batch: out of memory");
     }
     for (int i = 0; i < work->concurrency; i++) {
@@ -448,11 +466,16 @@ int engine_run(struct engine *g, const struct engine_workload *work, struct aren
     llama_memory_clear(llama_get_memory(g->ctx), true);
     memset(results, 0, work->n_requests * sizeof(*results));
     int rc = take_samplers(&r, e);
+    if (!rc && llama_is_greedy(&work->sampling) && !g->samplers) {
+        rc = argmax_pool_start(&r.pool, g->info.n_threads, e);
+    }
     stats->begin_ns = clock_mono_ns();
     rc = rc ? rc : run_all(&r, e);
     stats->end_ns = clock_mono_ns();
     drop_samplers(&r);
+    argmax_pool_stop(r.pool);
     llama_batch_free(r.batch);
     free(r.places);
+    free(r.rows);
     return rc;
 }

@@ -40,8 +40,6 @@ struct llama_model *llama_load_weights(const struct engine_opts *o);
 int llama_tokens_of(const struct llama_vocab *vocab, const char *text, size_t len, bool special,
                     bool parse, struct arena *a, int32_t **tokens, int32_t *n,
                     struct err *e) EE_MUST_CHECK;
-/* Index of the largest value, the first of equals; -1 when none is a number. */
-llama_token llama_argmax(const float *x, int n);
 /* The likeliest token of any text: nothing that an answer leaves behind in a sampler. */
 bool llama_is_greedy(const struct engine_sampling *s);
 /* A sampler for one request; not llama_is_greedy. */

@@ -11,35 +11,7 @@
 
 #include <ggml-backend.h>
 #include <ggml.h>
-#include <math.h>
 #include <stdlib.h>
-
-llama_token llama_argmax(const float *x, int n) {
-    enum { LANES = 8 }; /* chains that hide the latency of a comparison */
-    float best[LANES];
-    for (int k = 0; k < LANES; k++) {
-        best[k] = -INFINITY;
-    }
-    int i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        for (int k = 0; k < LANES; k++) {
-            best[k] = x[i + k] > best[k] ? x[i + k] : best[k];
-        }
-    }
-    float top = -INFINITY;
-    for (int k = 0; k < LANES; k++) {
-        top = best[k] > top ? best[k] : top;
-    }
-    for (; i < n; i++) {
-        top = x[i] > top ? x[i] : top;
-    }
-    for (i = 0; i < n; i++) {
-        if (x[i] == top) {
-            return i;
-        }
-    }
-    return -1;
-}
 
 bool llama_is_greedy(const struct engine_sampling *s) {
     return s->temperature <= 0 && !s->grammar;
