@@ -78,22 +78,16 @@ static void set_boards(struct reader *r, const struct report_stage *st, const ch
 }
 
 /* What the window's GPUs were seen to do: the worst of them. */
-static int set_looks(struct reader *r, const struct report_stage *st, const char *window,
-                     struct audit_row *row, struct err *e) {
-    struct arena a = ARENA_INIT;
-    struct store_gpu_look *looks = NULL;
-    size_t n = 0;
-    int rc = store_gpu_looks(r->store, st->s.stage_id, &a, &looks, &n, e);
-    for (size_t i = 0; !rc && i < n; i++) {
-        if (strcmp(looks[i].window, window) == 0) {
+static void set_looks(const struct report_stage *st, const char *window, struct audit_row *row) {
+    for (size_t i = 0; i < st->n_looks; i++) {
+        const struct store_gpu_look *look = &st->looks[i];
+        if (strcmp(look->window, window) == 0) {
             double *share = &row->x[AUDIT_THROTTLED_SHARE];
             double *others = &row->x[AUDIT_OTHER_PROCESSES];
-            *share = fmax(*share, looks[i].throttled_share); /* of a NAN the other */
-            *others = fmax(*others, looks[i].other_processes);
+            *share = fmax(*share, look->throttled_share); /* of a NAN the other */
+            *others = fmax(*others, look->other_processes);
         }
     }
-    arena_release(&a);
-    return rc;
 }
 
 static int set_window(struct reader *r, const struct report_stage *st, const struct store_energy *g,
@@ -104,8 +98,8 @@ static int set_window(struct reader *r, const struct report_stage *st, const str
     row->x[AUDIT_COVERAGE] = g->coverage;
     row->x[AUDIT_IS_SHORT] = g->is_short ? 1 : 0;
     set_boards(r, st, g->window, row);
-    int rc = set_looks(r, st, g->window, row, e);
-    rc = rc ? rc : set_text(r, row, AUDIT_SCOPE, g->scope, e);
+    set_looks(st, g->window, row);
+    int rc = set_text(r, row, AUDIT_SCOPE, g->scope, e);
     return rc ? rc
               : set_text(r, row, AUDIT_ENERGY_SOURCE,
                          strcmp(g->quality, "missing") == 0 ? "" : g->quality, e);

@@ -127,6 +127,10 @@ static int load_energies(struct store *s, struct arena *a, struct report_stage *
     for (size_t i = 0; !rc && i < st->n_powers; i++) {
         rc = CLEAN(a, e, &st->powers[i].component);
     }
+    rc = rc ? rc : store_gpu_looks(s, st->s.stage_id, a, &st->looks, &st->n_looks, e);
+    for (size_t i = 0; !rc && i < st->n_looks; i++) {
+        rc = CLEAN(a, e, &st->looks[i].window, &st->looks[i].component, &st->looks[i].throttle);
+    }
     return rc;
 }
 

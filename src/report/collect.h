@@ -37,6 +37,8 @@ struct report_stage {
     size_t n_powers;
     struct store_training *trainings; /* of an adapt stage, by step */
     size_t n_trainings;
+    struct store_gpu_look *looks;
+    size_t n_looks;
 };
 
 /* A sample of latencies as its 0th to 100th percentile: all that a curve of any number of requests
