@@ -88,7 +88,7 @@ static int read_method_cells(struct plan *p, struct ynode map, struct err *e) {
         bool wanted[PRECISION_COUNT] = {false};
         size_t n = 0;
         size_t m = 0;
-        while (strcmp(method_names[m], name) != 0) {
+        while (m + 1 < METHOD_COUNT && strcmp(method_names[m], name) != 0) { /* it is one of them */
             m++;
         }
         p->methods[p->n_methods++] = (enum method)m;
