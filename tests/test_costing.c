@@ -18,6 +18,7 @@ static const char book_text[] =
     "  old: {per_kwh: 0.1, source: s, date: 2020-01-01}\n"
     "  euro: {per_kwh: 0.3, currency: EUR, source: s, date: 2026-01-01}\n"
     "  odd: {per_kwh: -1, source: s, date: 2026-01-01}\n"
+    "  hearsay: {per_kwh: 0.2, source: s, date: 2026-01-01, quality: unchecked}\n"
     "carbon:\n"
     "  here: {g_per_kwh: 400, source: s, date: 2026-01-01}\n"
     "cloud:\n"
@@ -177,7 +178,10 @@ static void an_old_price_is_used_and_marked(void **state) {
     assert_true(f.k.uses[0].is_stale);
     arena_release(&f.a);
     RESOLVE(&f, "electricity=here");
-    assert_false(f.k.econ[ECON(kwh_usd)].flags & QUANTITY_STALE_PRICE);
+    assert_int_equal(f.k.econ[ECON(kwh_usd)].flags, 0);
+    arena_release(&f.a);
+    RESOLVE(&f, "electricity=hearsay");
+    assert_int_equal(f.k.econ[ECON(kwh_usd)].flags, QUANTITY_UNCHECKED_PRICE);
     arena_release(&f.a);
 }
 

@@ -40,6 +40,8 @@ static void an_entry_has_its_fields(void **state) {
     assert_string_equal(box->date, "2026-02-28");
     assert_string_equal(box->note, "spot");
     assert_null(box->problem);
+    assert_null(box->quality);
+    assert_false(price_is_unchecked(box));
     assert_true(price_value(box, "per_hour") == 0.5);
     assert_true(price_value(box, "bill_minimum_s") == 60);
     assert_true(isnan(price_value(box, "no such field")));
@@ -123,6 +125,8 @@ static void mistakes_are_named_with_their_place(void **state) {
          "unknown key \"per_hour\" in electricity a; allowed: per_kwh, currency, source"},
         {"carbon:\n  a: {g_per_kwh: 1, currency: USD, source: s, date: 2025-01-01}\n",
          "unknown key \"currency\" in carbon a"},
+        {"carbon:\n  a: {g_per_kwh: 1, quality: good, source: s, date: 2025-01-01}\n",
+         "quality is \"good\"; it should be source, secondary or unchecked"},
         {"electricity: [\n", "p.yaml:"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -196,6 +200,7 @@ static void check_same(const struct price_book *x, const struct price_book *y) {
         assert_string_equal(p->date, q->date);
         assert_int_equal(!p->currency, !q->currency);
         assert_int_equal(!p->problem, !q->problem);
+        assert_string_equal(p->quality, q->quality);
         for (size_t f = 0; f < PRICE_MAX_FIELDS; f++) {
             assert_true(p->values[f] == q->values[f] ||
                         (isnan(p->values[f]) && isnan(q->values[f])));
@@ -227,6 +232,7 @@ static void the_shipped_book_is_whole_and_survives_storing(void **state) {
         of_kind[p->kind]++;
         assert_null(p->problem);
         assert_true(strlen(p->source) > 10);
+        assert_non_null(p->quality);
         assert_true(p->kind == PRICE_CARBON || strcmp(p->currency, "USD") == 0);
     }
     for (int k = 0; k < PRICE_KINDS; k++) {

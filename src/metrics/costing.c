@@ -201,7 +201,8 @@ static struct quantity price_quantity(struct resolver *r, const struct price_ent
                                         price_kind_names[entry->kind], entry->name));
     }
     struct quantity q = quantity_of(value, 0);
-    q.flags = price_is_stale(entry, r->as_of) ? QUANTITY_STALE_PRICE : 0;
+    q.flags = (price_is_stale(entry, r->as_of) ? QUANTITY_STALE_PRICE : 0u) |
+              (price_is_unchecked(entry) ? QUANTITY_UNCHECKED_PRICE : 0u);
     return q;
 }
 

@@ -16,12 +16,15 @@
 
 const char *const price_kind_names[] = {"electricity", "carbon", "cloud", "hardware", "api", NULL};
 
+static const char unchecked[] = "unchecked";
+const char *const price_qualities[] = {"source", "secondary", unchecked, NULL};
+
 struct price_field {
     const char *name; /* NULL past the last */
     bool required;
 };
 
-/* What entries of a kind are made of, beside currency, source, date and note. */
+/* What entries of a kind are made of, beside currency, source, date, note and quality. */
 static const struct {
     struct price_field fields[PRICE_MAX_FIELDS];
     bool has_money;
@@ -113,6 +116,10 @@ bool price_is_stale(const struct price_entry *entry, const char *as_of) {
            days > kinds[entry->kind].fresh_days;
 }
 
+bool price_is_unchecked(const struct price_entry *entry) {
+    return entry->quality && strcmp(entry->quality, unchecked) == 0;
+}
+
 /* --- Reading ------------------------------------------------------------------------------------ */
 
 struct reader {
@@ -181,7 +188,7 @@ static int read_values(struct reader *r, struct ynode map, struct price_entry *e
 }
 
 static int check_keys(struct ynode map, enum price_kind kind, const char *what, struct err *e) {
-    const char *allowed[PRICE_MAX_FIELDS + 6];
+    const char *allowed[PRICE_MAX_FIELDS + 7];
     size_t n = 0;
     for (size_t i = 0; i < n_fields(kind); i++) {
         allowed[n++] = kinds[kind].fields[i].name;
@@ -195,8 +202,23 @@ static int check_keys(struct ynode map, enum price_kind kind, const char *what, 
     allowed[n++] = "source";
     allowed[n++] = "date";
     allowed[n++] = "note";
+    allowed[n++] = "quality";
     allowed[n] = NULL;
     return ymap_check(map, what, allowed, e);
+}
+
+static int read_quality(struct reader *r, struct ynode n, const char **out, struct err *e) {
+    int rc = keep_str(r, n, "quality", out, e);
+    for (size_t i = 0; !rc && *out && price_qualities[i]; i++) {
+        if (strcmp(*out, price_qualities[i]) == 0) {
+            return 0;
+        }
+    }
+    return rc || !*out ? rc
+                       : ynode_fail(n, e,
+                                    "quality is \"%.20s\"; it should be source, secondary or "
+                                    "unchecked",
+                                    *out);
 }
 
 static int read_entry(struct reader *r, struct ynode map, struct price_entry *entry,
@@ -210,6 +232,7 @@ static int read_entry(struct reader *r, struct ynode map, struct price_entry *en
     rc = rc ? rc : keep_str(r, ymap_get(map, "date"), "date", &entry->date, e);
     rc = rc ? rc : keep_str(r, ymap_get(map, "note"), "note", &entry->note, e);
     rc = rc ? rc : keep_str(r, ymap_get(map, "gpu"), "gpu", &entry->gpu, e);
+    rc = rc ? rc : read_quality(r, ymap_get(map, "quality"), &entry->quality, e);
     if (rc) {
         return rc;
     }
@@ -385,7 +408,7 @@ static json_t *entry_json(const struct price_entry *entry) {
         }
     }
     ok = ok && put_str(o, "source", entry->source) && put_str(o, "date", entry->date) &&
-         put_str(o, "note", entry->note);
+         put_str(o, "note", entry->note) && put_str(o, "quality", entry->quality);
     if (!ok) {
         json_decref(o);
         return NULL;

@@ -30,6 +30,10 @@ extern const char *const price_kind_names[];
 
 enum { PRICE_MAX_FIELDS = 5 };
 
+/* "source": compared with the source; "secondary": with a table of others that names the source;
+ * "unchecked": with neither. Ended by NULL. */
+extern const char *const price_qualities[];
+
 struct price_entry {
     enum price_kind kind;
     const char *name;
@@ -37,6 +41,7 @@ struct price_entry {
     const char *source;
     const char *date;                /* YYYY-MM-DD */
     const char *note;                /* NULL without one */
+    const char *quality;             /* of price_qualities; NULL: nobody said, a user's own */
     const char *gpu;                 /* of a cloud machine; NULL elsewhere */
     const char *problem;             /* "prices.yaml:3:14: per_hour is negative (-1)"; NULL */
     double values[PRICE_MAX_FIELDS]; /* in the order of the kind's fields; NAN where absent */
@@ -66,6 +71,8 @@ const struct price_entry *prices_find(const struct price_book *book, enum price_
 void prices_list_names(const struct price_book *book, enum price_kind kind, struct buf *out);
 /* The field's value, NAN where the entry does not have it. field must be one of the kind's. */
 double price_value(const struct price_entry *entry, const char *field);
+
+bool price_is_unchecked(const struct price_entry *entry);
 
 /* Days from date to as_of, both starting with YYYY-MM-DD; false when one is no date. */
 bool prices_age_days(const char *date, const char *as_of, long *days);

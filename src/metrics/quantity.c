@@ -22,6 +22,7 @@ static const struct {
     {QUANTITY_ITEMS_DIFFER, "fp16 was scored on another number of items"},
     {QUANTITY_LABEL_SIZE, "number of weights from the size label"},
     {QUANTITY_STALE_PRICE, "stale price"},
+    {QUANTITY_UNCHECKED_PRICE, "unchecked price"},
     {QUANTITY_GIVEN_IDLE, "idle power as given, not measured"},
     {QUANTITY_NOT_EQUIVALENT, "not equivalent"},
     {QUANTITY_INSTRUMENT, "interval: instrument error only"},

@@ -58,8 +58,9 @@ void economics_sources(const struct report_run *run, struct buf *out) {
     for (size_t i = 0; i < k->n_uses; i++) {
         const struct price_entry *p = k->uses[i].entry;
         buf_clear(&b);
-        buf_addf(&b, "%s %s: %s, %s%s%s%s", price_kind_names[p->kind], p->name, p->source, p->date,
-                 k->uses[i].is_stale ? " (stale)" : "", p->note ? "; " : "",
+        buf_addf(&b, "%s %s: %s, %s", price_kind_names[p->kind], p->name, p->source, p->date);
+        buf_addf(&b, "%s%s%s%s", k->uses[i].is_stale ? " (stale)" : "",
+                 price_is_unchecked(p) ? " (unchecked)" : "", p->note ? "; " : "",
                  p->note ? p->note : "");
         add_line(run, out, "price    ", b.data);
     }

@@ -68,6 +68,7 @@ static void put_costing(struct jobj *doc, const struct costing *k) {
         jobj_put_str(&price, "source", p->source);
         jobj_put_str(&price, "date", p->date);
         jobj_put_str(&price, "note", p->note);
+        jobj_put_str(&price, "quality", p->quality);
         jobj_put(&price, "is_stale", json_boolean(k->uses[i].is_stale));
         jobj_append(&o, prices, price);
     }
