@@ -74,6 +74,13 @@ void verdict_say_sample(const struct compare_set *s, struct buf *out) {
             n++;
         }
     }
+    if (k.most_items < 0 && k.most_requests < 0) {
+        buf_addstr(out, "Nothing was scored and no request was counted");
+        add_weakness(k.n_failed, n, "a failed stage", out);
+        add_weakness(k.n_not_run, n, "nothing run", out);
+        buf_addch(out, '.');
+        return;
+    }
     buf_addstr(out, "Each score rests on ");
     add_span(k.fewest_items, k.most_items, "items", out);
     if (k.most_needed > 0) {

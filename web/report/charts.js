@@ -42,6 +42,12 @@ function scoreScale(v) {
   return unlikeScales && v.score_max > 0 ? v.score_max : 1;
 }
 
+// Ticks of a logarithmic axis as plain numbers (0.2, not 200m), and only as many as have room.
+function logTick(x) {
+  const lead = Math.round(x / 10 ** Math.floor(Math.log10(x) + 1e-9));
+  return [1, 2, 5].includes(lead) ? short(x) : "";
+}
+
 function frontier(width) {
   const cost = frontierCost();
   if (!cost) return "No variant has a cost or an energy: the frontier cannot be drawn.";
@@ -58,13 +64,16 @@ function frontier(width) {
   }
   const best = d3.sort(pareto(points), (p) => p.x);
   const left = page.variants.length - points.length;
+  const severalMethods = new Set(points.map((p) => p.v.method)).size > 1;
+  for (const p of points) p.kin = `${origin(p.v)}${severalMethods ? p.v.method : ""}`.trim();
+  const lineages = new Set(points.map((p) => p.kin));
   return chart({
     width, height: 360, grid: true, marginLeft: 52, inset: 14,
     ariaLabel: `Score against ${cost[2]}, by task`,
     caption: left ? `${left} of ${page.variants.length} variants lack one of the two and are left out.` : undefined,
     facet: { data: points, x: "task" },
     fx: { label: null, domain: tasks },
-    x: { label: cost[2], type: "log", nice: true },
+    x: { label: cost[2], type: "log", nice: true, tickFormat: logTick },
     y: { label: scoreLabel, zero: true, nice: true },
     r: { range: [3, 13], zero: true },
     color: { domain: precisions, range: precisions.map((p) => colours[p]), legend: true },
@@ -76,6 +85,8 @@ function frontier(width) {
         r: points.some((p) => isNumber(p.memory)) ? (p) => (isNumber(p.memory) ? p.memory : 0) : 5, symbol: "precision",
         title: "title", tip: { fontSize: 12, lineWidth: 34, fill: "var(--card)" },
       }),
+      // Colour and shape are the precision's; where points are few a name says whose it is.
+      ...(lineages.size > 1 && points.length <= 24 ? [Plot.text(points, { x: "x", y: "y", fx: "task", text: "kin", dy: -18, fontSize: 11 })] : []),
     ],
   });
 }
@@ -285,6 +296,19 @@ function powerChart(width) {
 
 const latencies = { ttft: "time to first token", tpot: "time per output token", e2e: "whole request" };
 
+// How many pixels each of the labels at these values moves so that none is nearer than gap to the next.
+function apart(values, pixelsPerUnit, gap) {
+  const order = d3.range(values.length).sort((a, b) => values[b] - values[a]);
+  const moved = [];
+  let last = -Infinity;
+  for (const i of order) {
+    const wanted = -values[i] * pixelsPerUnit;
+    last = Math.max(wanted, last + gap);
+    moved[i] = last - wanted;
+  }
+  return moved;
+}
+
 function latencyChart(kind, task, width) {
   const shown = page.variants.filter((v) => v.task === task && v[kind].n);
   if (!shown.length) return "No request of this task has such a time.";
@@ -292,6 +316,8 @@ function latencyChart(kind, task, width) {
     v[kind].q.map((s, p) => ({ p, s, precision: v.precision, name: `${lineage(v)} ${v.precision}` })),
   );
   const n = d3.min(shown, (v) => v[kind].n);
+  const ends = points.filter((q) => q.p === 100);
+  const moved = apart(ends.map((q) => q.s), 250 / d3.max(points, (q) => q.s), 13);
   const dash = new Map([...new Set(shown.map(lineage))].map((l, i) => [l, ["none", "6,3", "2,3", "8,3,2,3"][i % 4]]));
   return chart({
     width, height: 320, grid: true, marginLeft: 56, marginRight: 110,
@@ -303,7 +329,7 @@ function latencyChart(kind, task, width) {
         x: "p", y: "s", stroke: colours[v.precision] || "currentColor", strokeWidth: 2, strokeDasharray: dash.get(lineage(v)),
       });
     }).concat(
-      Plot.text(points.filter((q) => q.p === 100), { x: "p", y: "s", text: "name", textAnchor: "start", dx: 6, fontSize: 11 }),
+      ends.map((q, i) => Plot.text([q], { x: "p", y: "s", text: "name", textAnchor: "start", dx: 6, dy: moved[i], fontSize: 11 })),
       Plot.tip(points, Plot.pointer({
         x: "p", y: "s", title: (q) => `${q.name}\np${q.p}: ${short(q.s)} s`, fontSize: 12, fill: "var(--card)",
       })),

@@ -51,7 +51,7 @@ function curveChart(x, width) {
     style: { background: "transparent", fontSize: "13px", color: "currentColor" },
     width, height: 300, grid: true, marginLeft: 64, marginBottom: 46, marginRight: 48,
     ariaLabel: "Cost an hour of the own deployment and of the API, by requests an hour",
-    x: { type: "log", label: "requests an hour", tickFormat: short }, y: { type: "log", label: "USD an hour", tickFormat: short },
+    x: { type: "log", label: "requests an hour", tickFormat: logTick }, y: { type: "log", label: "USD an hour", tickFormat: logTick },
     color: { domain: ["own", "API"], range: ["#0072b2", "#d55e00"] },
     marks: [
       Plot.ruleX([x.traffic_per_h], { strokeDasharray: "3,3" }),
