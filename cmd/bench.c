@@ -30,8 +30,8 @@ enum { OWN_DESCRIPTORS = 64 }; /* of this process, beside its connections */
 /* So many connections at once need as many descriptors: better said now than counted as failures. */
 static int check_descriptors(const struct setup *s, struct err *e) {
     uint64_t limit = machine_raise_descriptors();
-    uint64_t need = (uint64_t)(s->o.open_loop ? 0 : levels_max(&s->o.levels)) + OWN_DESCRIPTORS;
-    return !limit || need <= limit
+    uint64_t need = (uint64_t)levels_max(&s->o.levels) + OWN_DESCRIPTORS;
+    return s->o.open_loop || !limit || need <= limit
                ? 0
                : err_set(e, EE_USAGE,
                          "%llu connections need %llu descriptors and this process may open %llu: "

@@ -205,7 +205,7 @@ void bench_setup_release(struct setup *s) {
 /* The server, and what to send to it. */
 static int set_target(const struct bench_args *a, struct setup *s, struct err *e) {
     int rc = target_parse(a->target, s->o.target.api, &s->o.target, e);
-    rc = rc ? rc : fetch_global_init(e);
+    rc = rc || (!s->o.target.tls && !a->http2) ? rc : fetch_global_init(e);
     rc = rc || !a->auth_env ? rc : access_auth(a->auth_env, "--auth-env", &s->auth, e);
     rc = rc ? rc : set_transport(a, s, e);
     rc = rc || !a->tokenizer ? rc : engine_open_vocabulary(a->tokenizer, &s->vocabulary, e);

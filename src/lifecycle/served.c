@@ -99,7 +99,7 @@ int served_open(struct served *s, struct run *r, const struct variant *v, struct
     buf_init(&log);
     buf_addf(&log, "%s/logs/server.log", r->dir);
     s->log_path = buf_detach(&log);
-    int rc = s->log_path ? fetch_global_init(e) : no_memory(e);
+    int rc = s->log_path ? 0 : no_memory(e);
     return rc || !p->auth_env ? rc : access_auth(p->auth_env, "auth_env", &s->auth, e);
 }
 
@@ -115,6 +115,7 @@ static int find_place(struct served *s, struct err *e) {
         snprintf(url, sizeof(url), "http://127.0.0.1:%d", port);
     }
     int rc = target_parse(p->url ? p->url : url, p->api, &s->target, e);
+    rc = rc || !s->target.tls ? rc : fetch_global_init(e);
     rc = rc ? rc : target_resolve(&s->target, e);
     if (!rc && p->command && !s->target.is_loopback) {
         rc = err_set(e, EE_USAGE,

@@ -1,6 +1,7 @@
 #include "serve/fetch.h"
 
 #include "base/clock.h"
+#include "serve/fetch_plain.h"
 
 #include <curl/curl.h>
 
@@ -36,8 +37,8 @@ static void set_options(CURL *c, const struct fetch_opts *o, const char *url, st
     }
 }
 
-int fetch(const struct target *t, const char *path, const struct fetch_opts *opts, struct buf *out,
-          int *status, struct err *e) {
+static int fetch_tls(const struct target *t, const char *path, const struct fetch_opts *opts,
+                     struct buf *out, int *status, struct err *e) {
     struct buf url;
     buf_init(&url);
     bool v6 = t->addr.ss_family == AF_INET6;
@@ -72,4 +73,10 @@ int fetch(const struct target *t, const char *path, const struct fetch_opts *opt
     curl_easy_cleanup(c);
     buf_release(&url);
     return rc;
+}
+
+int fetch(const struct target *t, const char *path, const struct fetch_opts *opts, struct buf *out,
+          int *status, struct err *e) {
+    return t->tls ? fetch_tls(t, path, opts, out, status, e)
+                  : fetch_plain(t, path, opts, MAX_BODY_BYTES, out, status, e);
 }

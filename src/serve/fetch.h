@@ -16,7 +16,7 @@ struct fetch_opts {
     const char *post; /* the JSON body of a POST; NULL: GET */
 };
 
-/* Once, before other threads exist. */
+/* Once, before other threads exist, where TLS or HTTP/2 will be spoken. */
 int fetch_global_init(struct err *e) EE_MUST_CHECK;
 /*
  * Appends the body of scheme://host:port/path to out (at most 64 MiB). Redirects are not followed.

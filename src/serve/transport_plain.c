@@ -23,7 +23,7 @@ enum {
     MAX_EVENTS = 64,
     SPIN_NS = 50000,        /* before a send becomes due */
     CONNECTS_AT_ONCE = 256, /* so that the server's backlog does not overflow */
-    LOOPBACK_SHARE = 3000, /* connections of one loop from one address of this machine */
+    LOOPBACK_SHARE = 3000,  /* connections of one loop from one address of this machine */
     LOOPBACK_SOURCES = 200,
     STALE_ENOUGH = 3, /* a server that closes connections it promised to keep is not believed */
 };

@@ -307,12 +307,27 @@ class Faults(BenchCase):
         self.assertGreater(kinds["ok"], 0, kinds)
 
     def test_too_many_open_files(self):
-        url = self.null_server("--tokens", 2)
-        going = self.start("bench", url, "--no-calibration", "--input", 8, "--output", 2, "-c", 64, "-n", 64,
-                           before_exec=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32)))  # fmt: skip
-        done = going.wait()
-        self.assertEqual(done.code, FAILED, done)
-        self.assertSays(done.err, "too many open files", "ulimit -n")
+        url = self.null_server("--tokens", 2, "--ttft-ms", 400)
+
+        def bench(*load):
+            return self.start("bench", url, "--no-calibration", "--input", 8, "--output", 2, *load,
+                              before_exec=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))).wait()  # fmt: skip
+
+        done = bench("-c", 64, "-n", 64)
+        self.assertEqual(done.code, USAGE, done)
+        self.assertSays(done.err, "64 connections need 128 descriptors", "may open 32", "ulimit -n")
+        done = bench("--rate", 300, "-n", 100, "--no-out", "--json")  # how many at once nobody knows before
+        kinds = self.kinds(json.loads(done.out))
+        self.assertGreater(kinds["no_files"], 0, kinds)
+        self.assertGreater(kinds["ok"], 0, kinds)
+
+    def test_thousands_of_connections_from_one_machine(self):
+        # More than one address of this machine has ports for without a search: they come from several.
+        url = self.null_server("--tokens", 2, "--ttft-ms", 1500)
+        n = min(7000, resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 100)
+        r = self.bench(url, "-c", n, "-n", n, "--input", 4, "--output", 2, "--connect-timeout", 30)
+        self.assertEqual(self.kinds(r), {"ok": n})
+        self.assertEqual(r["client"]["loops"][0]["connections"], n)
 
     def test_faults_of_libcurls_transport(self):
         # HTTP/2 without TLS is refused by the null server, which speaks HTTP/1.1 alone.
