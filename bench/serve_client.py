@@ -3,10 +3,11 @@
 
 Beside it, in turn on the same core, a Python asyncio client as the yardstick (this file, --yardstick).
 With --peers also AIPerf and GuideLLM, where they are installed, on the same server. Medians over runs.
+Ends with a table of goals: what was measured, and whether it is enough.
 Measure on a quiet machine only: the null server needs a core of its own. Needs `make build`.
 
 usage: bench/serve_client.py [--runs 3] [--seconds 3] [--client-cpu 0] [--server-cpu 1]
-                             [--peers BIN_DIR] [--only NAME,...] [--held N]
+                             [--peers BIN_DIR] [--only NAME,...] [--held N] [--json FILE]
 """
 
 import argparse
@@ -16,6 +17,7 @@ import json
 import os
 import pathlib
 import resource
+import ssl
 import statistics
 import subprocess
 import sys
@@ -42,7 +44,12 @@ def percentile(values, p):
 class Yardstick:
     """One connection a stream, kept alive; time stamps at each event, JSON of the first one only."""
 
-    def __init__(self, port, tokens):
+    def __init__(self, port, tokens, tls):
+        self.tls = None
+        if tls:
+            self.tls = ssl.create_default_context()
+            self.tls.check_hostname = False
+            self.tls.verify_mode = ssl.CERT_NONE
         body = json.dumps({"model": "null", "max_tokens": tokens, "stream": True, "messages": []}).encode()
         self.port = port
         self.request = (
@@ -55,7 +62,7 @@ class Yardstick:
         self.lags = []
 
     async def connect(self):
-        return await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 20)
+        return await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 20, ssl=self.tls)
 
     async def one(self, stream):
         reader, writer = stream
@@ -115,7 +122,7 @@ class Yardstick:
 
 
 def yardstick(a):
-    y = Yardstick(a.port, a.tokens)
+    y = Yardstick(a.port, a.tokens, a.tls)
     cpu = time.process_time()
     seconds = asyncio.run(y.open(a.rate, a.seconds) if a.rate else y.closed(a.concurrency, a.seconds))
     cpu = time.process_time() - cpu
@@ -129,6 +136,7 @@ def yardstick(a):
                 "lag_p50_us": us(percentile(y.lags, 0.5)),
                 "lag_p99_us": us(percentile(y.lags, 0.99)),
                 "busy": cpu / seconds,
+                "cpu_us_a_request": us(cpu / max(y.done, 1)),
                 "rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
             }
         )
@@ -137,6 +145,69 @@ def yardstick(a):
 
 def us(seconds):
     return None if seconds is None else seconds * 1e6
+
+
+# ---- a server behind TLS
+
+
+class TlsAnswers(asyncio.Protocol):
+    """One event and [DONE] for every request; a list of one model for everything else."""
+
+    EVENTS = b"".join(
+        b"%x\r\ndata: %s\n\n\r\n" % (len(e) + 8, e)
+        for e in (
+            b'{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"length"}],'
+            b'"usage":{"prompt_tokens":4,"completion_tokens":1}}',
+            b"[DONE]",
+        )
+    )
+    STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n" + EVENTS + b"0\r\n\r\n"
+    MODELS = b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 24\r\n\r\n{"data":[{"id":"null"}]}'
+
+    def connection_made(self, transport):
+        self.transport = transport
+        self.waiting = b""
+
+    def data_received(self, data):
+        self.waiting += data
+        while b"\r\n\r\n" in self.waiting:
+            head, _, rest = self.waiting.partition(b"\r\n\r\n")
+            at = head.lower().find(b"content-length:")
+            size = int(head[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
+            if len(rest) < size:
+                return
+            self.waiting = rest[size:]
+            self.transport.write(self.STREAM if head.startswith(b"POST") else self.MODELS)
+
+
+def tls_server(cert):
+    async def serve():
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(cert)
+        server = await asyncio.get_running_loop().create_server(TlsAnswers, "127.0.0.1", 0, ssl=context)
+        print(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", flush=True)
+        await asyncio.sleep(300)
+
+    asyncio.run(serve())
+
+
+@contextlib.contextmanager
+def behind_tls(a):
+    with tempfile.TemporaryDirectory() as tmp:
+        cert = f"{tmp}/both.pem"
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
+             "-keyout", cert, "-out", f"{tmp}/cert.pem"],
+            check=True, capture_output=True,
+        )  # fmt: skip
+        with open(cert, "ab") as both, open(f"{tmp}/cert.pem", "rb") as one:
+            both.write(one.read())
+        command = ["taskset", "-c", str(a.server_cpu), sys.executable, __file__, "--tls-server", cert]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+            try:
+                yield server.stdout.readline().strip()
+            finally:
+                server.kill()
 
 
 # ---- running things
@@ -181,18 +252,19 @@ def ours(a, url, tokens, *args):
         "lag_p50_us": at("send_lag", "p50_s"),
         "lag_p99_us": at("send_lag", "p99_s"),
         "busy": r["client"]["busy"],
+        "cpu_us_a_request": us(sum(x["cpu_s"] for x in r["client"]["loops"]) / max(r["requests"]["ok"], 1)),
         "rss_mib": r["client"]["peak_rss_bytes"] / 2**20,
         "failed": r["requests"]["failed"],
         "result": r,
     }
 
 
-def theirs(a, url, tokens, concurrency=1, rate=0):
+def theirs(a, url, tokens, concurrency=1, rate=0, tls=False):
     port = url.split(":")[2].split("/")[0]
     text = run(
         a,
         [sys.executable, __file__, "--yardstick", "--port", port, "--tokens", str(tokens), "--concurrency",
-         str(concurrency), "--rate", str(rate), "--seconds", str(a.seconds)],
+         str(concurrency), "--rate", str(rate), "--seconds", str(a.seconds), *(["--tls"] if tls else [])],
     )  # fmt: skip
     return json.loads(text)
 
@@ -213,13 +285,38 @@ SCENARIOS = {
 }  # fmt: skip
 
 
+class Goals:
+    """What is to be reached, in the order in which it was measured."""
+
+    def __init__(self):
+        self.rows = []
+
+    def add(self, name, measured, limit, unit, at_most=True, of=None):
+        """of: what the limit is multiplied with, such as the yardstick's figure."""
+        due = limit if of is None else limit * of
+        met = measured <= due if at_most else measured >= due
+        self.rows.append({"goal": name, "limit": due, "unit": unit, "at_most": at_most, "measured": measured, "met": met})
+
+    def show(self):
+        print(f"\n{'goal':<58} {'limit':>13} {'measured':>13}")
+        for r in self.rows:
+            limit = f"{'<=' if r['at_most'] else '>='} {r['limit']:,.1f}"
+            print(f"{r['goal'] + ', ' + r['unit']:<58} {limit:>13} {r['measured']:>13,.1f}  {'pass' if r['met'] else 'FAIL'}")
+        print(f"{sum(r['met'] for r in self.rows)} of {len(self.rows)} goals met")
+
+
 def measure(a, name):
+    """figure -> (ours, the yardstick's)"""
     server, tokens, load, other, shown = SCENARIOS[name]
     pairs = []
     for _ in range(a.runs):
         with null_server(a, *server) as url:
             mine = ours(a, url, tokens, *load, "-d", a.seconds)
             pairs.append((mine, theirs(a, url, tokens, **other)))
+    return show_pairs(name, pairs, shown)
+
+
+def show_pairs(name, pairs, shown):
     rows = {}
     for figure in shown:
         mine = statistics.median(m[figure] for m, _ in pairs)
@@ -229,7 +326,41 @@ def measure(a, name):
     return rows
 
 
-def truth(a):
+def one_event(a, goals):
+    rate = measure(a, "one-event")["requests_per_s"]
+    goals.add("one-event requests", rate[0], 75000, "1/s", at_most=False)
+    goals.add("one-event requests, 5 x asyncio", rate[0], 5, "1/s", at_most=False, of=rate[1])
+
+
+def coalesced(a, goals):
+    goals.add("coalesced events", measure(a, "coalesced")["events_per_s"][0], 3.5e6, "1/s", at_most=False)
+
+
+def paced(a, goals):
+    r = measure(a, "paced")
+    name = "1,000 streams paced at 20 ms"
+    goals.add(f"{name}: first-event delay p50", r["delay_p50_us"][0], 50, "us")
+    goals.add(f"{name}: delay p99, asyncio's / 10", r["delay_p99_us"][0], 0.1, "us", of=r["delay_p99_us"][1])
+    goals.add(f"{name}: share of the core", 100 * r["busy"][0], 50, "%")
+    goals.add(f"{name}: memory", r["rss_mib"][0], 16, "MiB")
+
+
+def schedule(a, goals):
+    goals.add("2,000 Poisson arrivals/s: lag p50", measure(a, "schedule")["lag_p50_us"][0], 20, "us")
+
+
+def tls(a, goals):
+    """Requests over TLS. The server is Python's and slower than either client: CPU time tells, not the rate."""
+    pairs = []
+    for _ in range(a.runs):
+        with behind_tls(a) as url:
+            mine = ours(a, url, 1, "-c", 16, "-d", a.seconds, "--insecure")
+            pairs.append((mine, theirs(a, url, 1, concurrency=16, tls=True)))
+    cpu = show_pairs("tls", pairs, ["cpu_us_a_request", "requests_per_s"])["cpu_us_a_request"]
+    goals.add("TLS: CPU of a request, asyncio's / 2", cpu[0], 0.5, "us", of=cpu[1])
+
+
+def truth(a, goals):
     """How far TTFT and ITL are from the script: 50 ms and 10 ms."""
     worst = []
     for _ in range(a.runs):
@@ -239,18 +370,59 @@ def truth(a):
                 (us(latency["ttft"]["p50_s"] - 0.05), us(latency["ttft"]["p99_s"] - 0.05),
                  us(latency["itl_event"]["p50_s"] - 0.01), us(latency["itl_event"]["p99_s"] - 0.01))
             )  # fmt: skip
-    names = ["ttft p50", "ttft p99", "itl p50", "itl p99"]
-    for i, name in enumerate(names):
-        print(f"{'truth':<10} {name + ' - script':<16} {statistics.median(w[i] for w in worst):>11.1f} us")
+    for i, name in enumerate(("TTFT p50", "TTFT p99", "ITL p50", "ITL p99")):
+        off = statistics.median(w[i] for w in worst)
+        print(f"{'truth':<10} {name + ' - script':<16} {off:>11.1f} us")
+        if "p99" in name:
+            goals.add(f"{name} off the script", abs(off), 100, "us")
 
 
-def held_open(a, n):
-    """Connections held open at once, each with a stream."""
-    with null_server(a, "--tokens", 3, "--ttft-ms", 2000, "--itl-ms", 100) as url:
-        sources = ",".join(f"127.0.0.{i}" for i in range(1, 3))
-        r = ours(a, url, 3, "-c", n, "-n", n, "--max-connections", n, "--source", sources, "--connect-timeout", 30)
-    print(f"{'held open':<10} {n} connections: {r['result']['requests']['ok']} answered, {r['failed']} failed, "
-          f"{r['rss_mib']:.0f} MiB")  # fmt: skip
+def cores(a, goals):
+    """The same load by one event loop and by four, each on a core of its own, against four of the server."""
+    n = len(os.sched_getaffinity(0))
+    if n < 8:
+        print(f"cores      four loops and four of the server need 8 CPUs, here are {n}: not measured")
+        return
+    rates = []
+    for loops in (1, 4):
+        server = ["taskset", "-c", "4-7", PROGRAM, "null-server", "--for", "300", "--tokens", "1", "--threads", "4"]
+        with subprocess.Popen(server, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as s:
+            url = s.stdout.readline().strip()
+            command = [PROGRAM, "bench", url, "--json", "--no-calibration", "--no-out", "--input", "4", "--output", "1",
+                       "-c", str(64 * loops), "-d", str(a.seconds), "--loops", str(loops), "--cpus",
+                       ",".join(map(str, range(loops)))]  # fmt: skip
+            r = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+            rates.append(r["throughput"]["whole"]["requests_per_s"])
+            s.terminate()
+    print(f"{'cores':<10} {'requests_per_s':<16} {rates[0]:>14.1f} {rates[1]:>14.1f} {rates[1] / rates[0]:>9.3f}")
+    goals.add("four loops on four cores, 3.5 x one", rates[1], 3.5, "1/s", at_most=False, of=rates[0])
+
+
+def held(a, goals):
+    """Connections held open at once, each with a stream. Where a process may not open so many, several share them."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 200
+    share = min(a.held, limit)
+    n = -(-a.held // share)
+    each = -(-a.held // n)
+    script = ["--tokens", 3, "--ttft-ms", 6000, "--itl-ms", 100]
+    with contextlib.ExitStack() as stack:
+        urls = [stack.enter_context(null_server(a, *script)) for _ in range(n)]
+        clients = [
+            subprocess.Popen(
+                ["taskset", "-c", str(a.client_cpu), PROGRAM, "bench", url, "--json", "--no-calibration", "--no-out",
+                 "--input", "4", "--output", "3", "-c", str(each), "-n", str(each), "--connect-timeout", "30"],
+                stdout=subprocess.PIPE, text=True,
+            )
+            for url in urls
+        ]  # fmt: skip
+        results = [json.loads(c.communicate()[0]) for c in clients]
+    ok = sum(r["requests"]["ok"] for r in results)
+    # All at once: the last one was sent before the first one was answered.
+    sent = [r["client"]["connect_s"] for r in results]
+    mib = sum(r["client"]["peak_rss_bytes"] for r in results) / 2**20
+    print(f"{'held open':<10} {n * each} connections by {n} process(es): {ok} answered, connected in {max(sent):.1f} s, "
+          f"{mib:.0f} MiB")  # fmt: skip
+    goals.add("connections held open, all answered", ok, 20000, "connections", at_most=False)
 
 
 # ---- other tools on the same server
@@ -267,7 +439,7 @@ def tokenizer_dir(path):
     PreTrainedTokenizerFast(tokenizer_object=t, unk_token="<unk>", eos_token="</s>").save_pretrained(path)
 
 
-def peers(a):
+def peers(a, goals):
     """TTFT, ITL and rate that each reports for 16 streams of 32 tokens: 20 ms, then 5 ms each."""
     bin_dir = pathlib.Path(a.peers)
     print(f"\n{'16 streams, 20 ms + 31 x 5 ms':<32} {'req/s':>9} {'TTFT p50':>9} {'TTFT p99':>9} {'ITL mean':>9}")
@@ -278,12 +450,18 @@ def peers(a):
         r = ours(a, url, 32, "-c", 16, "-n", n)["result"]
         show_peer("edge-eval", r["throughput"]["whole"]["requests_per_s"], r["latency"]["ttft"]["p50_s"] * 1e3,
                   r["latency"]["ttft"]["p99_s"] * 1e3, r["latency"]["itl_event"]["mean_s"] * 1e3)  # fmt: skip
+        measured = 0
         subprocess.run([bin_dir / "python3", __file__, "--make-tokenizer", f"{tmp}/tokenizer"], check=True)
         for name, function in (("AIPerf", aiperf), ("GuideLLM", guidellm)):
             try:
-                show_peer(name, *function(bin_dir, url, f"{tmp}/tokenizer", f"{tmp}/{name}", n))
+                figures = function(bin_dir, url, f"{tmp}/tokenizer", f"{tmp}/{name}", n)
+                show_peer(name, *figures)
+                measured += 1
+                ours_off = r["latency"]["ttft"]["p99_s"] * 1e3 - 20
+                goals.add(f"TTFT p99 off the script, at most {name}'s", ours_off, 1, "ms", of=figures[2] - 20)
             except (OSError, subprocess.SubprocessError, KeyError, IndexError, StopIteration) as problem:
                 print(f"{name}: could not be measured: {problem}")
+        goals.add("other tools measured on the same server", measured, 2, "tools", at_most=False)
 
 
 def show_peer(name, *figures):
@@ -321,6 +499,12 @@ def guidellm(bin_dir, url, tokenizer, out, n):
     return (good["requests_per_second"]["mean"], ttft["p50"], ttft["p99"], good["inter_token_latency_ms"]["mean"])
 
 
+MEASURES = {
+    "one-event": one_event, "coalesced": coalesced, "paced": paced, "schedule": schedule, "tls": tls, "truth": truth,
+    "cores": cores, "held": held,
+}  # fmt: skip
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--runs", type=int, default=3)
@@ -328,10 +512,13 @@ def main():
     p.add_argument("--client-cpu", type=int, default=0)
     p.add_argument("--server-cpu", type=int, default=1)
     p.add_argument("--peers", help="directory with the programs aiperf, guidellm and python3")
-    p.add_argument("--only", default="one-event,coalesced,paced,schedule,truth,held")
-    p.add_argument("--held", type=int, default=9000, help="connections to hold open (ulimit -n above it)")
+    p.add_argument("--only", default=",".join(MEASURES))
+    p.add_argument("--held", type=int, default=20000, help="connections to hold open")
+    p.add_argument("--json", help="write the goals there")
     p.add_argument("--yardstick", action="store_true", help=argparse.SUPPRESS)
     p.add_argument("--make-tokenizer", help=argparse.SUPPRESS)
+    p.add_argument("--tls-server", help=argparse.SUPPRESS)
+    p.add_argument("--tls", action="store_true", help=argparse.SUPPRESS)
     p.add_argument("--port", type=int, help=argparse.SUPPRESS)
     p.add_argument("--tokens", type=int, default=1, help=argparse.SUPPRESS)
     p.add_argument("--concurrency", type=int, default=1, help=argparse.SUPPRESS)
@@ -339,22 +526,25 @@ def main():
     a = p.parse_args()
     if a.make_tokenizer:
         return tokenizer_dir(a.make_tokenizer)
+    if a.tls_server:
+        return tls_server(a.tls_server)
     if a.yardstick:
         return yardstick(a)
     load = os.getloadavg()[0]
     print(f"client on CPU {a.client_cpu}, null server on CPU {a.server_cpu}, {a.runs} runs of {a.seconds:g} s, in turn; "
           f"load average before: {load:.2f}{' (NOT QUIET)' if load > 0.5 else ''}")  # fmt: skip
     print(f"{'':<10} {'':<16} {'edge-eval':>14} {'asyncio':>14} {'ratio':>9}")
+    goals = Goals()
     only = a.only.split(",")
-    for name in SCENARIOS:
+    for name, function in MEASURES.items():
         if name in only:
-            measure(a, name)
-    if "truth" in only:
-        truth(a)
-    if "held" in only:
-        held_open(a, a.held)
+            function(a, goals)
     if a.peers:
-        peers(a)
+        peers(a, goals)
+    goals.show()
+    if a.json:
+        with open(a.json, "w", encoding="utf-8") as f:
+            json.dump({"load_average_before": load, "goals": goals.rows}, f, indent=1)
 
 
 if __name__ == "__main__":
