@@ -373,6 +373,7 @@ static json_t *result_json(const struct scoring *s, json_t *models) {
     }
     if (t && t->n > 0) {
         json_object_set_new(v, "items", json_integer((json_int_t)t->n));
+        json_object_set_new(v, "unscored", json_integer((json_int_t)(s->n_answers - t->n)));
         json_object_set_new(v, "mean", json_real(t->sum / (double)t->n));
     } else {
         const char *gap = plan_source_gap(&s->stage.run->plan, primary->source);

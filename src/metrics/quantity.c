@@ -14,6 +14,7 @@ static const struct {
     {QUANTITY_PUBLISHED, "quality of a published row, not measured"},
     {QUANTITY_SHORT, "short window"},
     {QUANTITY_SOME_FAILED, "some requests failed"},
+    {QUANTITY_UNSCORED, "without the answers that have no score"},
     {QUANTITY_FORCED, "forced output lengths"},
     {QUANTITY_WARM_CACHE, "warm page cache"},
     {QUANTITY_FEW_STARTS, "fewer than 5 starts"},

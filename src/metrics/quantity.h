@@ -31,6 +31,7 @@ enum quantity_flag {
     QUANTITY_EXTRAPOLATED = 1 << 17,
     QUANTITY_PUBLISHED = 1 << 18,
     QUANTITY_UNCHECKED_PRICE = 1 << 19,
+    QUANTITY_UNSCORED = 1 << 20,
     /* These say what an interval is, and stay with the figure that has it. */
     QUANTITY_INSTRUMENT = 1 << 10,
     QUANTITY_T_INTERVAL = 1 << 11,

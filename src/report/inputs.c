@@ -178,6 +178,7 @@ static int fill_score(struct store *s, struct arena *a, struct report_variant *v
     bool is_published = fill_published(a, result, in);
     const char *by = json_str_or(result, "by", NULL);
     const char *note = why || is_published ? NULL : scorer_note(a, rows[0].scorer, by);
+    bool has_unscored = json_int_or(result, "unscored", 0) > 0;
     json_decref(result);
     if (is_published) {
         return in->score.note ? 0 : out_of_memory(e);
@@ -194,6 +195,7 @@ static int fill_score(struct store *s, struct arena *a, struct report_variant *v
     size_t n_items = item_means(rows, n, ids, means);
     in->score = inputs_mean(means, n_items);
     in->score.note = note;
+    in->score.flags |= has_unscored ? QUANTITY_UNSCORED : 0u;
     in->items = (struct metrics_items){ids, means, n_items};
     const struct scorer *scorer = scorer_find(rows[0].scorer);
     in->score_max = scorer ? scorer->high : NAN;

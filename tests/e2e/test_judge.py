@@ -76,6 +76,7 @@ class Service(Judged):
         score = next(m for m in run.metrics() if m["metric"] == "score")
         self.assertEqual((score["value"], score["n"]), ("7", "3"))
         self.assertSays(score["label"], "scorer helpfulness (gpt-scripted)")
+        self.assertNotIn("no score", score["label"])
         manifest = json.loads((run.path / "manifest.json").read_text())
         self.assertIn({"job": "judge", "model": "gpt-scripted", "url": judge.url}, manifest["scored_by"])
         # Judging has an energy window of its own.
@@ -163,6 +164,7 @@ class Service(Judged):
                 self.assertSays(done.err, f"1 without a value ({kind} 1)")
                 score = next(m for m in run.metrics() if m["metric"] == "score")
                 self.assertEqual((score["value"], score["n"]), ("7", "2"))
+                self.assertSays(score["label"], "without the answers that have no score")
                 self.assertHasNo(KEY, done.out, done.err)
 
     def test_what_passes_is_tried_again(self):

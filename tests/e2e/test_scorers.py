@@ -5,7 +5,7 @@ import math
 import unittest
 
 import encoders
-from harness import FAILED, MODEL, Case, f16_model, plan, tiny_model, write_plan
+from harness import FAILED, MODEL, SOURCE, Case, f16_model, plan, tiny_model, write_plan
 
 
 def write_items(path, items):
@@ -270,6 +270,22 @@ class WholeModel(Scored):
         values = self.scores(run, "entailment")
         self.assertEqual(len(values), 6)
         self.assertGreater(len({v for v, _ in values.values()}), 1, values)
+
+
+    def test_choices_are_weighed_as_the_harness_weighs_them(self):
+        if not MODEL.exists():
+            raise unittest.SkipTest(f"the default model is not at {MODEL}: run make deps")
+        with open(SOURCE / "tests/goldens/quality/choice.jsonl", encoding="utf-8") as f:
+            goldens = [json.loads(line) for line in f][1:]
+        self.assertGreaterEqual(len(goldens), 10)
+        self.assertTrue({(0.0, 1.0), (1.0, 0.0)} & {(g["acc"], g["acc_norm"]) for g in goldens}, "they differ somewhere")
+        write_items(self.dir / "choices.jsonl", goldens)
+        content = self.plan(tasks={"choice": {"max_tokens": 1, "data": "choices.jsonl"}}, score=None)
+        content["models"] = [{"path": str(MODEL), "id": "whole"}]
+        run, _ = self.measure(content)
+        for scorer in ("acc", "acc_norm"):
+            got = {item: value for (item, _), (value, _) in self.scores(run, scorer).items()}
+            self.assertEqual(got, {g["id"]: g[scorer] for g in goldens}, scorer)
 
 
 if __name__ == "__main__":
