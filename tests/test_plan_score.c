@@ -142,11 +142,11 @@ static void judges(void **state) {
     check(*state,
           START
           "score: {also: [preference], judge: {url: 'https://api.example.com/v1', model: big, "
-          "key_env: JUDGE_KEY_2, passes: 3, temperature: 0.7, output: json, timeout_s: 9}}\n",
+          "auth_env: JUDGE_KEY_2, passes: 3, temperature: 0.7, output: json, timeout_s: 9}}\n",
           &a, &p);
     assert_string_equal(p.score.judge.model, "big");
     assert_string_equal(p.score.judge.url, "https://api.example.com/v1");
-    assert_string_equal(p.score.judge.key_env, "JUDGE_KEY_2");
+    assert_string_equal(p.score.judge.auth_env, "JUDGE_KEY_2");
     assert_int_equal(p.score.judge.passes, 3);
     assert_int_equal(p.score.judge.output, JUDGE_OUTPUT_JSON);
     assert_int_equal(p.score.judge.timeout_s, 9);
@@ -163,9 +163,9 @@ static void mistakes_about_judges_are_named(void **state) {
         {"{}", "3:16: judge needs a model: a GGUF file, or with url the name of one there"},
         {"{url: 'http://h/v1'}",
          "3:16: judge needs a model: a GGUF file, or with url the name of one there"},
-        {"{model: own.gguf, key_env: KEY}", "3:43: key_env goes with url; a model file has none"},
-        {"{url: 'http://h/v1', model: m, key_env: sk-123-secret}",
-         "3:56: key_env should be the name of an environment variable in capitals, such as "
+        {"{model: own.gguf, auth_env: KEY}", "3:44: auth_env goes with url; a model file has none"},
+        {"{url: 'http://h/v1', model: m, auth_env: sk-123-secret}",
+         "3:57: auth_env should be the name of an environment variable in capitals, such as "
          "JUDGE_API_KEY; a key itself has no place in a plan"},
         {"{url: 'ftp://h', model: m}",
          "3:22: \"ftp://h\" is no address of a server: it must begin with http:// or https://; give "
@@ -198,6 +198,22 @@ static void embedding_models(void **state) {
     assert_non_null(strstr(p.score.similarity.model, "/own.gguf"));
     assert_string_equal(p.score.similarity.prefix, "query: ");
     assert_true(plan_wants_scorer(&p, scorer_find("similarity")));
+    arena_release(&a);
+}
+
+/* Likelihoods are the engine's; the answers of a server are all there is of it. */
+static void servers_have_no_likelihoods(void **state) {
+    struct arena a;
+    struct plan p;
+    check(*state, START, &a, &p);
+    assert_null(plan_source_gap(&p, SCORED_BY_LIKELIHOOD));
+    assert_true(plan_wants_scorer(&p, scorer_find("acc_norm")));
+    assert_false(plan_wants_scorer(&p, scorer_find("reference_logp")));
+    arena_release(&a);
+    check(*state, START "engine: {server: {url: 'http://127.0.0.1:1/v1', model: m}}\n", &a, &p);
+    assert_non_null(strstr(plan_source_gap(&p, SCORED_BY_LIKELIHOOD), "a server answers"));
+    assert_false(plan_wants_scorer(&p, scorer_find("acc_norm")));
+    assert_true(plan_wants_scorer(&p, scorer_find("choice")));
     arena_release(&a);
 }
 
@@ -260,6 +276,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(primary_scores, setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(models_that_score, setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(embedding_models, setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(servers_have_no_likelihoods, setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(judges, setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(mistakes_about_judges_are_named, setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(mistakes_are_named, setup, scratch_teardown),

@@ -7,6 +7,7 @@
 #include "base/utf8.h"
 #include "lifecycle/judge_ask.h"
 #include "lifecycle/plan_judge.h"
+#include "serve/access.h"
 #include "serve/ask.h"
 #include "serve/fetch.h"
 
@@ -21,8 +22,8 @@ struct service {
     struct target target;
     const char *model;
     const char *key; /* NULL: none */
-    const char *key_env;
-    struct buf auth;
+    const char *auth_env;
+    char *auth;
     int output;
     int64_t seed;
     json_t *schemas[JUDGE_FORMS];
@@ -130,8 +131,8 @@ static bool failed_status(struct service *v, struct judge_question *q, const str
         buf_addf(&why, "; %s%s",
                  v->key ? "it does not accept the key in "
                         : "it wants a key: name its "
-                          "variable in key_env",
-                 v->key ? v->key_env : "");
+                          "variable in auth_env",
+                 v->key ? v->auth_env : "");
     } else {
         const char *message = error_message(body);
         buf_addf(&why, "%s%s", *message ? ": " : "", message);
@@ -201,23 +202,10 @@ static bool on_reply(void *ctx, size_t i, const struct ask_reply *r) {
 /* ---- the service ---- */
 
 static int read_key(struct service *v, struct err *e) {
-    v->key_env = json_str_or(v->judge, "key_env", NULL);
-    v->key = v->key_env ? getenv(v->key_env) : NULL;
-    if (v->key_env && (!v->key || !*v->key)) {
-        return err_set(e, EE_MISSING,
-                       "the environment variable %.60s, named by score.judge.key_env, is not set",
-                       v->key_env);
-    }
-    for (const char *c = v->key ? v->key : ""; *c; c++) {
-        if (*c < ' ' || *c == 0x7f) {
-            return err_set(e, EE_USAGE, "the value of %.60s has a control character in it",
-                           v->key_env);
-        }
-    }
-    if (v->key) {
-        buf_addf(&v->auth, "Authorization: Bearer %s", v->key);
-    }
-    return buf_check(&v->auth, "a header", e);
+    v->auth_env = json_str_or(v->judge, "auth_env", NULL);
+    int rc = v->auth_env ? access_auth(v->auth_env, "score.judge.auth_env", &v->auth, e) : 0;
+    v->key = v->auth ? getenv(v->auth_env) : NULL;
+    return rc;
 }
 
 static int open_service(struct service *v, struct err *e) {
@@ -237,12 +225,11 @@ static int open_service(struct service *v, struct err *e) {
 
 int judge_ask_service(struct judge_session *s, struct err *e) {
     struct service v = {.session = s, .judge = json_object_get(s->args, "judge")};
-    buf_init(&v.auth);
     int rc = open_service(&v, e);
     if (!rc) {
         const struct ask_opts o = {
             .target = &v.target,
-            .auth = v.key ? v.auth.data : NULL,
+            .auth = v.auth,
             .ca_file = json_str_or(v.judge, "ca_file", NULL),
             .n_parallel = (size_t)json_int_or(v.judge, "concurrency", 1),
             .timeout_ns = json_int_or(v.judge, "timeout_s", 1) * NS_PER_S,
@@ -255,6 +242,6 @@ int judge_ask_service(struct judge_session *s, struct err *e) {
     for (int form = 0; form < JUDGE_FORMS; form++) {
         json_decref(v.schemas[form]);
     }
-    buf_release(&v.auth);
+    free(v.auth);
     return rc;
 }

@@ -156,7 +156,7 @@ static int weigh_references(struct asking *s, const struct task_item *item, stru
 
 /* ---- the answers ---- */
 
-static int send_result(struct asking *s, size_t i, const struct known *k, struct err *e) {
+static int send_values(struct asking *s, size_t i, const struct known *k, struct err *e) {
     if (!k->fits) {
         score_job_fail(&s->job, "too_long");
         return 0;
@@ -181,7 +181,7 @@ static int score(struct asking *s, size_t i, struct err *e) {
                                        : weigh_references(s, item, k, e);
         k->is_done = true;
     }
-    return rc ? err_prefix(e, "item %s", item->id) : send_result(s, i, k, e);
+    return rc ? err_prefix(e, "item %s", item->id) : send_values(s, i, k, e);
 }
 
 static int score_all(struct asking *s, struct err *e) {

@@ -46,8 +46,8 @@ static int read_text(struct ynode n, const char *what, struct arena *a, const ch
 }
 
 /* The name of a variable. What does not look like one may be the key itself, and is not repeated. */
-static int read_key_env(struct ynode n, struct arena *a, const char **out, struct err *e) {
-    int rc = read_text(n, "key_env", a, out, e);
+static int read_auth_env(struct ynode n, struct arena *a, const char **out, struct err *e) {
+    int rc = read_text(n, "auth_env", a, out, e);
     if (rc || !*out) {
         return rc;
     }
@@ -58,7 +58,7 @@ static int read_key_env(struct ynode n, struct arena *a, const char **out, struc
     }
     return good ? 0
                 : ynode_fail(n, e,
-                             "key_env should be the name of an environment variable in capitals, "
+                             "auth_env should be the name of an environment variable in capitals, "
                              "such as JUDGE_API_KEY; a key itself has no place in a plan");
 }
 
@@ -74,7 +74,7 @@ static int read_url(struct ynode n, struct arena *a, const char **out, struct er
 
 /* What only a service has. */
 static int check_service(struct ynode n, const struct plan_judge *j, struct err *e) {
-    static const char *const keys[] = {"key_env", "ca_file", "output", "max_tokens", "timeout_s"};
+    static const char *const keys[] = {"auth_env", "ca_file", "output", "max_tokens", "timeout_s"};
     for (size_t i = 0; !j->url && i < sizeof(keys) / sizeof(keys[0]); i++) {
         struct ynode key = ymap_get(n, keys[i]);
         if (ynode_present(key)) {
@@ -109,8 +109,8 @@ static int read_settings(struct ynode n, const char *plan_dir, struct arena *a,
 
 int plan_judge_read(struct ynode n, const char *plan_dir, struct arena *a, struct plan_judge *out,
                     struct err *e) {
-    static const char *const keys[] = {"model",      "url",         "key_env", "ca_file",
-                                       "passes",     "temperature", "output",  "concurrency",
+    static const char *const keys[] = {"model",      "url",         "auth_env", "ca_file",
+                                       "passes",     "temperature", "output",   "concurrency",
                                        "max_tokens", "timeout_s",   NULL};
     *out = (struct plan_judge){
         .passes = 1, .concurrency = DEFAULT_CONCURRENCY, .timeout_s = DEFAULT_TIMEOUT_S};
@@ -120,7 +120,7 @@ int plan_judge_read(struct ynode n, const char *plan_dir, struct arena *a, struc
     struct plan_judge j = *out;
     int rc = ymap_check(n, "judge", keys, e);
     rc = rc ? rc : read_url(ymap_get(n, "url"), a, &j.url, e);
-    rc = rc ? rc : read_key_env(ymap_get(n, "key_env"), a, &j.key_env, e);
+    rc = rc ? rc : read_auth_env(ymap_get(n, "auth_env"), a, &j.auth_env, e);
     rc = rc ? rc : check_service(n, &j, e);
     if (!rc) {
         rc = j.url ? read_text(ymap_get(n, "model"), "model", a, &j.model, e)

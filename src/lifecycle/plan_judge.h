@@ -21,11 +21,11 @@ enum judge_output {
 extern const char *const judge_output_names[];
 
 struct plan_judge {
-    const char *model;   /* a file; with url, the name of a model there. NULL: no judge */
-    const char *url;     /* NULL: the model is a file */
-    const char *key_env; /* variable that holds the key of url; NULL: it needs none */
-    const char *ca_file; /* certificates to trust instead of the system's; NULL */
-    int64_t passes;      /* verdicts on each answer */
+    const char *model;    /* a file; with url, the name of a model there. NULL: no judge */
+    const char *url;      /* NULL: the model is a file */
+    const char *auth_env; /* variable that holds the key of url; NULL: it needs none */
+    const char *ca_file;  /* certificates to trust instead of the system's; NULL */
+    int64_t passes;       /* verdicts on each answer */
     bool has_temperature;
     double temperature; /* where the plan says one; else the service's own, and 0 for a file */
     int output;         /* enum judge_output */

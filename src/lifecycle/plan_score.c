@@ -21,6 +21,9 @@ const char *plan_source_gap(const struct plan *p, enum scorer_source source) {
         [SCORED_BY_ENTAILMENT] =
             "no model judges entailment: name one in score.entailment.model, or "
             "let the comparison of texts stand in with score: {primary: text}",
+        [SCORED_BY_LIKELIHOOD] =
+            "a server answers, and servers are not asked for likelihoods: let its answers be read "
+            "with score: {primary: text}",
         [SCORED_BY_SIMILARITY] =
             "no embedding model compares answers: name one in score.similarity",
         [SCORED_BY_JUDGE] = "no model judges answers: name one in score.judge, or let the "
@@ -28,7 +31,7 @@ const char *plan_source_gap(const struct plan *p, enum scorer_source source) {
     };
     const bool there[SCORER_SOURCES] = {
         [SCORED_BY_TEXT] = true,
-        [SCORED_BY_LIKELIHOOD] = true,
+        [SCORED_BY_LIKELIHOOD] = !p->server.is_used,
         [SCORED_BY_ENTAILMENT] = p->score.entailment.model != NULL,
         [SCORED_BY_JUDGE] = p->score.judge.model != NULL,
         [SCORED_BY_SIMILARITY] = p->score.similarity.model != NULL,

@@ -7,6 +7,7 @@
 #include "quality/entail.h"
 #include "quality/judge.h"
 #include "quality/similarity.h"
+#include "serve/access.h"
 
 #include <stdlib.h>
 
@@ -68,8 +69,8 @@ static void judge_args(const struct run *r, const struct variant *v, json_t *arg
     json_t *j = judge_json(r);
     json_object_set_new(j, "concurrency", json_integer((json_int_t)p->concurrency));
     json_object_set_new(j, "timeout_s", json_integer((json_int_t)p->timeout_s));
-    if (p->key_env) {
-        json_object_set_new(j, "key_env", json_string(p->key_env));
+    if (p->auth_env) {
+        json_object_set_new(j, "auth_env", json_string(p->auth_env));
     }
     if (p->ca_file) {
         json_object_set_new(j, "ca_file", json_string(p->ca_file));
@@ -134,12 +135,10 @@ void score_gaps(const struct run *r, struct buf *out) {
 
 /* Found out before anything is measured, not hours later. */
 static int check_key(const struct plan_judge *j, struct err *e) {
-    const char *key = j->key_env ? getenv(j->key_env) : "none needed";
-    return key && *key ? 0
-                       : err_set(e, EE_MISSING,
-                                 "the environment variable %.60s, named by score.judge.key_env, is "
-                                 "not set",
-                                 j->key_env);
+    char *auth = NULL;
+    int rc = j->auth_env ? access_auth(j->auth_env, "score.judge.auth_env", &auth, e) : 0;
+    free(auth);
+    return rc;
 }
 
 int score_sources_prepare(struct run *r, struct err *e) {

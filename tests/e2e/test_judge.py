@@ -153,7 +153,7 @@ class Service(Judged):
             ("cut", "cut", "token limit"), ("empty", "empty", "said nothing"), ("timeout", "timeout", "timeout_s"),
         ]:  # fmt: skip
             with self.subTest(fault=fault), judge_server.serving(fault=fault, hits=1, key=KEY) as judge:
-                settings = self.settings(judge, key_env="JUDGE_KEY", timeout_s=2)
+                settings = self.settings(judge, auth_env="JUDGE_KEY", timeout_s=2)
                 run, done = self.measure(self.plan(settings), out=fault, env={"JUDGE_KEY": KEY})
                 self.assertAllDone(run)
                 by = self.result(run)["models"]["judge"]
@@ -189,7 +189,7 @@ class Service(Judged):
 
     def test_without_any_verdict_the_stage_fails_and_can_be_resumed(self):
         with judge_server.serving(key=KEY) as judge:
-            content = self.plan(self.settings(judge, key_env="JUDGE_KEY", timeout_s=5))
+            content = self.plan(self.settings(judge, auth_env="JUDGE_KEY", timeout_s=5))
             run, done = self.measure(content, code=FAILED, env={"JUDGE_KEY": "sk-wrong-8812"})
             self.assertSays(done.err, "the judge gpt-scripted gave no verdict on 9 questions", "unauthorized 9",
                             "HTTP status 401; it does not accept the key in JUDGE_KEY")  # fmt: skip
@@ -218,14 +218,14 @@ class Service(Judged):
 
     def test_the_key_must_be_there_before_anything_is_measured(self):
         with judge_server.serving() as judge:
-            content = self.plan(self.settings(judge, key_env="NO_SUCH_KEY_HERE"))
+            content = self.plan(self.settings(judge, auth_env="NO_SUCH_KEY_HERE"))
             path = write_plan(self.dir, content)
             done = self.edge_eval("run", path, "--out", "out", code=FAILED)
-            self.assertSays(done.err, "NO_SUCH_KEY_HERE", "score.judge.key_env", "is not set")
+            self.assertSays(done.err, "NO_SUCH_KEY_HERE", "score.judge.auth_env", "is not set")
             self.assertEqual(judge.requests, [])
-            content["score"]["judge"]["key_env"] = KEY
+            content["score"]["judge"]["auth_env"] = KEY
             done = self.edge_eval("run", write_plan(self.dir, content), "--out", "other", code=FAILED)
-            self.assertSays(done.err, "key_env should be the name of an environment variable")
+            self.assertSays(done.err, "auth_env should be the name of an environment variable")
             self.assertNotIn(KEY, done.out + done.err)
 
     def test_without_a_judge_the_score_is_refused_and_says_so(self):
