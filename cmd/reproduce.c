@@ -2,6 +2,7 @@
 #include "cmd.h"
 
 #include "report/reproduce.h"
+#include "report/results.h"
 
 #include "base/buf.h"
 #include "base/fs.h"
@@ -9,15 +10,35 @@
 #include <errno.h>
 #include <stdlib.h>
 
-static const char *const usage[] = {"reproduce [--format text|csv|json|html] [--output FILE]",
-                                    NULL};
+static const char *const usage[] = {
+    "reproduce [--format text|csv|json|html] [--output FILE]",
+    "reproduce --with RUN [RUN...] [--format md|csv] [--output FILE]", NULL};
+static const char *const format_names[] = {"text", "csv", "json", "html", "md", NULL};
+
+/* With a run of ours: beside its rows, those of the others' trainings. */
+static int with_runs(const char *data_dir, const char *run, char **more, int n_more,
+                     const char *format, struct buf *out, struct err *e) {
+    const char **dirs = malloc((size_t)(n_more + 1) * sizeof(*dirs));
+    if (!dirs) {
+        return err_set(e, EE_NOMEM, "out of memory");
+    }
+    dirs[0] = run;
+    for (int i = 0; i < n_more; i++) {
+        dirs[i + 1] = more[i];
+    }
+    int rc = results_format(data_dir, dirs, (size_t)n_more + 1, format ? format : "md", out, e);
+    free(dirs);
+    return rc;
+}
 
 int cmd_reproduce(int argc, char **argv) {
-    const char *format = "text";
+    const char *format = NULL;
     const char *output = NULL;
+    const char *with = NULL;
     const struct opt options[] = {
-        {OPT_CHOICE, 'f', "format", &format, "FORMAT", "text (default), csv, json or html",
-         reproduce_format_names},
+        {OPT_CHOICE, 'f', "format", &format, "FORMAT",
+         "text (default), csv, json or html; with --with: md (default) or csv", format_names},
+        {OPT_STR, 0, "with", &with, "RUN", "a run of the matrix, beside the published rows", NULL},
         {OPT_STR, 'o', "output", &output, "FILE", "write to FILE instead of standard output", NULL},
         {.kind = OPT_END},
     };
@@ -25,10 +46,14 @@ int cmd_reproduce(int argc, char **argv) {
         .name = "reproduce",
         .usage = usage,
         .summary = "Recomputes the metrics of the 72 variants of the EDGE-EVAL paper.",
-        .details = "csv has one line a variant and metric with 17 significant digits. text also\n"
-                   "says which of the paper's claims hold on its own rows, and by how "
-                   "much\nthe others do not. html is the page of edge-eval report over all 72.",
+        .details =
+            "csv has one line a variant and metric with 17 significant digits. text also\n"
+            "says which of the paper's claims hold on its own rows, and by how "
+            "much\nthe others do not. html is the page of edge-eval report over all 72.\n"
+            "--with puts a run of plans/paper.yaml beside them, complete or not: md is a page\n"
+            "for people, csv our rows. Trainings of further runs, with other settings, are added.",
         .options = options,
+        .max_operands = 64,
     };
     int n_operands = 0;
     int status = EXIT_OK;
@@ -40,7 +65,14 @@ int cmd_reproduce(int argc, char **argv) {
     buf_init(&text);
     char *data_dir = NULL;
     int rc = cmd_data_dir(&data_dir, &e);
-    rc = rc ? rc : reproduce_format(data_dir, format, &text, &e);
+    if (!rc && n_operands > 0 && !with) {
+        rc = err_set(&e, EE_USAGE, "runs go with --with RUN (see: edge-eval help reproduce)");
+    }
+    if (!rc && with) {
+        rc = with_runs(data_dir, with, argv, n_operands, format, &text, &e);
+    } else if (!rc) {
+        rc = reproduce_format(data_dir, format ? format : "text", &text, &e);
+    }
     rc = rc ? rc : output ? fs_write_atomic(output, text.data, text.len, &e) : cmd_print(&text, &e);
     free(data_dir);
     buf_release(&text);

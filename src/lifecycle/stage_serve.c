@@ -161,7 +161,7 @@ static int serve_round(struct serving *s, const struct engine_workload *work, st
 static int serve_once(struct serving *s, int64_t repeat, struct err *e) {
     char window[32];
     snprintf(window, sizeof(window), "serve/%lld", (long long)repeat);
-    struct engine_run_stats stats;
+    struct engine_run_stats stats = {0};
     struct arena a = ARENA_INIT;
     struct round *first = NULL;
     struct round **next = &first;

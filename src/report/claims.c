@@ -160,6 +160,9 @@ static size_t take_ratios(struct check *c, const char *family, const char *size)
 
 static void add_ratios(struct check *c, const char *family, const char *size) {
     size_t n = take_ratios(c, family, size);
+    if (n == 0) {
+        return;
+    }
     buf_addf(c->detail, "; %s%s%s %.2f to %.2f", family ? family : "", family ? " " : "", size,
              lowest(c, n), highest(c, n));
 }
@@ -250,7 +253,7 @@ int claims_check(const struct published *p, struct arena *a, struct claim **out,
         if (isnan(claims[i].found)) {
             claims[i].verdict = VERDICT_FAILS;
             buf_clear(&detail);
-            buf_addstr(&detail, "the reference files have no rows that it is said of");
+            buf_addstr(&detail, "there are no rows that it is said of");
         }
         claims[i].detail = detail.failed ? NULL : arena_strdup(a, detail.data);
         ok = claims[i].detail != NULL;

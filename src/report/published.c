@@ -106,6 +106,8 @@ static int load_trainings(struct loader *l, struct err *e) {
         t->task = copy_cell(&p->arena, &l->training, i, 3);
         rc = p->arena.failed ? out_of_memory(e)
                              : number(&l->training, i, "energy_j", &t->energy_j, e);
+        rc = rc ? rc : number(&l->training, i, "duration_s", &t->duration_s, e);
+        rc = rc ? rc : number(&l->training, i, "train_rows", &t->rows, e);
     }
     return rc;
 }

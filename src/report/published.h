@@ -18,6 +18,8 @@
 struct published_training {
     const char *family, *size, *method, *task;
     double energy_j;
+    double duration_s;
+    double rows; /* trained on, once each */
 };
 
 struct published_variant {

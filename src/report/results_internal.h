@@ -1,0 +1,32 @@
+/* Inside src/report: what the two files of results share. */
+#ifndef REPORT_RESULTS_INTERNAL_H
+#define REPORT_RESULTS_INTERNAL_H
+
+#include "report/collect.h"
+#include "report/published.h"
+
+#include "base/buf.h"
+
+struct results {
+    struct arena arena;
+    struct report_run **runs;
+    size_t n_runs;
+    const struct report_run *run; /* the first, with the matrix */
+    struct published *theirs;
+    const struct report_variant **ours; /* one a published variant; NULL where the run has none */
+    size_t n_there;
+    size_t n_served;
+};
+
+/* Joules of a stage's window, or of its repeats: the accelerators' where there are any, else all; and
+ * its seconds. NAN when there is no such window. */
+double results_joules(const struct report_stage *st, const char *window, bool repeats,
+                      double *seconds);
+/* Accelerator joules of the variant's training, extrapolated to so many rows; NAN without. */
+double results_training_j(const struct report_variant *v, double rows);
+/* " 1.23 |"; "-" for NAN, "never" for infinity. */
+void results_number(struct buf *out, double x);
+/* The section on adapting: LoRA against QLoRA. */
+void results_adapting(const struct results *r, struct buf *out);
+
+#endif
