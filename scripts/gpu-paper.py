@@ -14,8 +14,8 @@ Models are written with random weights into WORK_DIR/models (60 GB at most for t
 deleted when nothing needs them, so nothing large is carried: a machine needs EDGE_EVAL (a dist folder with
 the CUDA backend in its lib/) and the vocabularies of .cache/llama/vocab beside it as vocab/.
 
---quick asks less of each measurement, for when time on the GPU is short: windows of 5 s instead of 10, and no
-starts from a cold page cache. A run begun with it goes on with it.
+--quick asks less of each measurement, for when time on the GPU is short: windows of 5 s instead of 10, no idle
+power, and no starts from a cold page cache. A run begun with it goes on with it.
 
 Ends with 0 when every stage is done, with 3 when there is more to do, with 1 when something failed.
 """
@@ -35,6 +35,7 @@ KEPT = ("run.db", "run.db-wal", "manifest.json", "logs", "metrics.csv", "metrics
 
 def quick(text):
     text = re.sub(r"window_s: \d+", "window_s: 5", text)
+    text = re.sub(r"idle_s: \d+", "idle_s: 0", text)
     return re.sub(r"cold: \d+", "cold: 0", text)
 
 
