@@ -116,7 +116,7 @@ int around_first_token(struct around *r, const char *model, struct err *e) {
                            .levels = {.n = 1, .steps = {{1, 1, (double)INFINITY}}},
                            .count = 1,
                            .stop = &bench_stop};
-    o.ops = transport_for(r->target, r->args->http2);
+    o.ops = transport_for(r->args->http2);
     o.transport = (struct transport_opts){
         .max_connections = 1,
         .connect_timeout_ns = (int64_t)(r->args->connect_timeout_s * 1e9),

@@ -130,7 +130,7 @@ static int set_transport(const struct bench_args *a, struct setup *s, struct err
     t->insecure = a->insecure;
     t->ca_file = a->ca_file;
     t->auth = s->auth;
-    s->o.ops = transport_for(&s->o.target, a->http2);
+    s->o.ops = transport_for(a->http2);
     s->o.preconnect = (size_t)a->connections;
     s->o.n_loops = (int)a->loops;
     s->o.cpus = s->cpus;

@@ -76,6 +76,7 @@ pkg-config            cmd:pkg-config
 git                   cmd:git
 ca-certificates       file:/etc/ssl/certs/ca-certificates.crt
 libcurl4-openssl-dev  lib:libcurl
+libssl-dev            lib:openssl
 libjansson-dev        lib:jansson
 libyaml-dev           lib:yaml-0.1
 libxxhash-dev         lib:libxxhash

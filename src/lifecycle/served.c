@@ -279,7 +279,7 @@ static struct bench_opts bench_opts_of(struct served *s, const struct served_loa
     double level = load->alone ? 1 : is_open ? p->serve.rate_per_s : (double)p->serve.concurrency;
     struct bench_opts o = {.target = s->target,
                            .workload = *w,
-                           .ops = transport_for(&s->target, false),
+                           .ops = transport_for(false),
                            .open_loop = is_open,
                            .arrival = p->serve.arrival,
                            .levels = {.n = 1, .steps = {{level, level, (double)INFINITY}}},

@@ -1,7 +1,7 @@
 /*
- * What carries requests to a server and their responses back: plain HTTP/1.1 on an epoll loop of
- * our own (transport_plain.c), TLS and HTTP/2 on libcurl (transport_curl.c). One transport belongs
- * to one thread.
+ * What carries requests to a server and their responses back: HTTP/1.1 on an epoll loop of our
+ * own, with TLS or without (transport_plain.c), HTTP/2 on libcurl (transport_curl.c). One transport
+ * belongs to one thread.
  *
  * The owner gives requests to send(), and waits in wait(), which comes back now and then. Whatever
  * was sent ends in a call of done(), exactly once, with its outcome in the record; done() may send
@@ -80,7 +80,6 @@ struct transport_ops {
 extern const struct transport_ops transport_plain;
 extern const struct transport_ops transport_curl;
 
-/* The one for that target and those options. */
-const struct transport_ops *transport_for(const struct target *t, bool http2);
+const struct transport_ops *transport_for(bool http2);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * TLS and HTTP/2 on libcurl's multi interface, with our own epoll loop under it. One handle a
+ * HTTP/2 on libcurl's multi interface, with our own epoll loop under it. One handle a
  * request, taken from a pool; libcurl keeps the connections.
  */
 #include "serve/transport.h"
@@ -552,6 +552,6 @@ const struct transport_ops transport_curl = {
     .close = curl_close,
 };
 
-const struct transport_ops *transport_for(const struct target *t, bool http2) {
-    return t->tls || http2 ? &transport_curl : &transport_plain;
+const struct transport_ops *transport_for(bool http2) {
+    return http2 ? &transport_curl : &transport_plain;
 }

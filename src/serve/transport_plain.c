@@ -1,5 +1,5 @@
 /*
- * HTTP/1.1 on epoll. In the hot path a request costs one send, one receive and its share of a
+ * HTTP/1.1 on epoll, with TLS where the target asks for it. In the hot path a request costs one send, one receive and its share of a
  * wait; the bytes of a read are split where they lie, with one timestamp for all of them.
  */
 #include "serve/transport.h"
@@ -8,8 +8,9 @@
 #include "serve/dlist.h"
 #include "serve/http_response.h"
 #include "serve/poller.h"
+#include "serve/sources.h"
+#include "serve/tls.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -23,12 +24,17 @@ enum {
     MAX_EVENTS = 64,
     SPIN_NS = 50000,        /* before a send becomes due */
     CONNECTS_AT_ONCE = 256, /* so that the server's backlog does not overflow */
-    LOOPBACK_SHARE = 3000,  /* connections of one loop from one address of this machine */
-    LOOPBACK_SOURCES = 200,
     STALE_ENOUGH = 3, /* a server that closes connections it promised to keep is not believed */
 };
 
-enum conn_state { CONN_CONNECTING, CONN_IDLE, CONN_SENDING, CONN_WAITING, CONN_FAILED };
+enum conn_state {
+    CONN_CONNECTING,
+    CONN_HANDSHAKE, /* of TLS */
+    CONN_IDLE,
+    CONN_SENDING,
+    CONN_WAITING,
+    CONN_FAILED
+};
 
 struct conn {
     struct dlist link; /* by state: connecting, idle, active in order of activity, failed */
@@ -36,6 +42,7 @@ struct conn {
     struct dlist by_age; /* with a request: in order of its beginning */
     struct plain *t;
     int fd;
+    struct tls_link *tls; /* NULL without TLS */
     enum conn_state state;
     uint32_t number;
     bool wants_out;
@@ -53,9 +60,7 @@ struct conn {
 struct plain {
     struct transport_opts o;
     struct poller poller;
-    struct sockaddr_storage *sources; /* may be none */
-    size_t n_sources;
-    size_t next_source;
+    struct sources sources;
     struct dlist connecting, idle, active, failed;
     struct dlist by_age;
     struct conn *dead;
@@ -63,6 +68,8 @@ struct plain {
     struct transport_stats stats;
     size_t n_stale; /* requests that met a used connection that was closed */
     char *buf;
+    struct tls *tls; /* NULL without */
+    char *sealed;    /* with TLS: what came, before it is read */
 };
 
 static struct conn *conn_of(struct dlist *link) {
@@ -79,9 +86,14 @@ static void close_fd(struct conn *c) {
     }
 }
 
+/* On its way to a connection that can carry requests. */
+static bool is_opening(const struct conn *c) {
+    return c->state == CONN_CONNECTING || c->state == CONN_HANDSHAKE;
+}
+
 /* Closes; freed after the batch, since an event of it may still point here. */
 static void retire(struct conn *c) {
-    c->t->n_connecting -= c->state == CONN_CONNECTING;
+    c->t->n_connecting -= is_opening(c);
     close_fd(c);
     dlist_remove(&c->by_age);
     dlist_remove(&c->link);
@@ -95,12 +107,13 @@ static void free_dead(struct plain *t) {
         t->dead = c->next_dead;
         http_response_release(&c->http);
         exchange_release(&c->x);
+        tls_link_free(c->tls);
         free(c);
     }
 }
 
 static void become_idle(struct conn *c) {
-    c->t->n_connecting -= c->state == CONN_CONNECTING;
+    c->t->n_connecting -= is_opening(c);
     c->state = CONN_IDLE;
     dlist_remove(&c->by_age);
     dlist_move_to_end(&c->t->idle, &c->link); /* the last one in is the first one out */
@@ -122,7 +135,7 @@ static void finish(struct conn *c, enum outcome outcome, int64_t now_ns, bool re
 
 /* Fails from within send(): told later, so that done() cannot call itself. */
 static void fail_later(struct conn *c, enum outcome outcome) {
-    c->t->n_connecting -= c->state == CONN_CONNECTING;
+    c->t->n_connecting -= is_opening(c);
     c->state = CONN_FAILED;
     c->failure = outcome;
     close_fd(c);
@@ -161,23 +174,54 @@ static void watch_out(struct conn *c, bool on) {
     }
 }
 
-/* 0, or an errno. */
-static int push_request(struct conn *c) {
+/* Sends what TLS has to say: 0, or an errno. *all: nothing is left. */
+static int push_sealed(struct conn *c, bool *all) {
+    const char *bytes;
+    size_t len;
+    while ((len = tls_link_pending(c->tls, &bytes)) > 0) {
+        ssize_t n = send(c->fd, bytes, len, MSG_NOSIGNAL);
+        if (n < 0) {
+            *all = false;
+            return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : errno;
+        }
+        tls_link_sent(c->tls, (size_t)n);
+    }
+    *all = true;
+    return 0;
+}
+
+static int push_plain(struct conn *c, bool *all) {
     const struct payload *p = c->payload;
+    *all = false;
     while (c->n_sent < p->len) {
         ssize_t n = send(c->fd, p->bytes + c->n_sent, p->len - c->n_sent, MSG_NOSIGNAL);
         if (n < 0) {
-            if (errno == EAGAIN || errno == EWOULDBLOCK) {
-                watch_out(c, true);
-                return 0;
-            }
-            return errno;
+            return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : errno;
         }
         c->n_sent += (size_t)n;
     }
-    c->activity_ns = c->x.record->sent_ns = clock_mono_ns();
-    c->state = CONN_WAITING;
-    watch_out(c, false);
+    *all = true;
+    return 0;
+}
+
+/* 0, or an errno. */
+static int push_request(struct conn *c) {
+    bool all = false;
+    if (c->tls && c->n_sent == 0) {
+        if (!tls_link_write(c->tls, c->payload->bytes, c->payload->len)) {
+            return ECONNRESET;
+        }
+        c->n_sent = c->payload->len;
+    }
+    int errnum = c->tls ? push_sealed(c, &all) : push_plain(c, &all);
+    if (errnum) {
+        return errnum;
+    }
+    watch_out(c, !all);
+    if (all) {
+        c->activity_ns = c->x.record->sent_ns = clock_mono_ns();
+        c->state = CONN_WAITING;
+    }
     return 0;
 }
 
@@ -202,18 +246,6 @@ static void attach(struct conn *c, struct record *r, const struct payload *p, in
 
 /* ---- connecting ---- */
 
-static int bind_source(struct plain *t, int fd) {
-    if (t->n_sources == 0) {
-        return 0;
-    }
-    const struct sockaddr_storage *a = &t->sources[t->next_source++ % t->n_sources];
-    int on = 1;
-    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
-    socklen_t len = a->ss_family == AF_INET ? sizeof(struct sockaddr_in)
-                                            : sizeof(struct sockaddr_in6);
-    return bind(fd, (const struct sockaddr *)a, len) == 0 ? 0 : errno;
-}
-
 /* Opens a socket and begins to connect: 0 or an errno. */
 static int begin_connect(struct conn *c) {
     struct plain *t = c->t;
@@ -226,7 +258,7 @@ static int begin_connect(struct conn *c) {
     t->stats.n_connections++;
     t->stats.opened++;
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    int errnum = bind_source(t, c->fd);
+    int errnum = sources_bind(&t->sources, c->fd);
     if (!errnum && connect(c->fd, (const struct sockaddr *)&to->addr, to->addr_len) != 0 &&
         errno != EINPROGRESS) {
         errnum = errno;
@@ -295,14 +327,8 @@ static void on_connect_failed(struct conn *c, enum outcome outcome) {
     }
 }
 
-static void on_connected(struct conn *c) {
-    int errnum = 0;
-    socklen_t len = sizeof(errnum);
-    getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &errnum, &len);
-    if (errnum) {
-        on_connect_failed(c, outcome_of_errno(errnum));
-        return;
-    }
+/* It can carry requests now. */
+static void on_open(struct conn *c) {
     if (!c->x.record) {
         become_idle(c);
         watch_out(c, false);
@@ -311,10 +337,57 @@ static void on_connected(struct conn *c) {
     int64_t now_ns = clock_mono_ns();
     c->x.record->connected_ns = now_ns;
     c->t->n_connecting--;
-    errnum = start_request(c, now_ns);
+    int errnum = start_request(c, now_ns);
     if (errnum) {
         finish(c, outcome_of_errno(errnum), now_ns, false);
     }
+}
+
+static void shake_hands(struct conn *c) {
+    bool all = true;
+    enum tls_step step = tls_link_handshake(c->tls);
+    int errnum = push_sealed(c, &all); /* also why we refuse, if we do */
+    if (step == TLS_FAILED || errnum) {
+        on_connect_failed(c, OUTCOME_TLS);
+    } else if (step == TLS_DONE && all) {
+        on_open(c);
+    } else {
+        watch_out(c, !all);
+    }
+}
+
+/* The next words of a handshake. */
+static void on_handshake(struct conn *c, uint32_t events) {
+    if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
+        ssize_t n = recv(c->fd, c->t->sealed, READ_BYTES, 0);
+        bool again = n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR);
+        if (!again && (n <= 0 || !tls_link_feed(c->tls, c->t->sealed, (size_t)n))) {
+            on_connect_failed(c, OUTCOME_TLS);
+            return;
+        }
+    }
+    shake_hands(c);
+}
+
+static void on_connected(struct conn *c) {
+    int errnum = 0;
+    socklen_t len = sizeof(errnum);
+    getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &errnum, &len);
+    if (errnum) {
+        on_connect_failed(c, outcome_of_errno(errnum));
+        return;
+    }
+    if (!c->t->tls) {
+        on_open(c);
+        return;
+    }
+    c->tls = tls_link_new(c->t->tls);
+    if (!c->tls) {
+        on_connect_failed(c, OUTCOME_NO_MEMORY);
+        return;
+    }
+    c->state = CONN_HANDSHAKE;
+    shake_hands(c);
 }
 
 /* ---- receiving ---- */
@@ -358,15 +431,59 @@ static enum outcome take_bytes(struct conn *c, const char *p, const char *end, i
     return outcome;
 }
 
+/* Bytes of the response, read at now_ns. */
+static enum outcome take_read(struct conn *c, const char *bytes, size_t n, int64_t now_ns) {
+    struct plain *t = c->t;
+    struct record *r = c->x.record;
+    if (!r->first_byte_ns) {
+        r->first_byte_ns = now_ns;
+        if (!r->sent_ns) {
+            r->sent_ns = now_ns; /* an answer before the request was over: an error, mostly */
+            c->http.keep_alive = false;
+        }
+    }
+    r->bytes_in += (uint64_t)n;
+    t->stats.bytes_in += (uint64_t)n;
+    c->activity_ns = now_ns;
+    return take_bytes(c, bytes, bytes + n, now_ns);
+}
+
+/* All records of a read are that read. *closed: the peer has said that it was the last. */
+static enum outcome take_sealed(struct conn *c, size_t n, int64_t now_ns, bool *closed) {
+    struct plain *t = c->t;
+    enum outcome outcome = OUTCOME_PENDING;
+    ssize_t len = 0;
+    if (!tls_link_feed(c->tls, t->sealed, n)) {
+        return OUTCOME_NO_MEMORY;
+    }
+    while (outcome == OUTCOME_PENDING && (len = tls_link_read(c->tls, t->buf, READ_BYTES)) > 0) {
+        outcome = take_read(c, t->buf, (size_t)len, now_ns);
+    }
+    *closed = len < 0;
+    bool all;
+    return outcome == OUTCOME_PENDING && push_sealed(c, &all) != 0 ? lost(c, OUTCOME_RESET)
+                                                                   : outcome;
+}
+
+/* Without a request, TLS may have something to say for itself; anything else ends the connection: the
+ * server has closed it, or talks out of turn. */
+static void on_idle_readable(struct conn *c, ssize_t n) {
+    if (n <= 0 || !c->tls || !tls_link_feed(c->tls, c->t->sealed, (size_t)n) ||
+        tls_link_read(c->tls, c->t->buf, READ_BYTES) != 0) {
+        retire(c);
+    }
+}
+
 static void on_readable(struct conn *c) {
     struct plain *t = c->t;
-    ssize_t n = recv(c->fd, t->buf, READ_BYTES, 0);
+    ssize_t n = recv(c->fd, c->tls ? t->sealed : t->buf, READ_BYTES, 0);
     int64_t now_ns = clock_mono_ns();
+    bool closed = false;
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
         return;
     }
-    if (!c->x.record) { /* idle: the server has closed it, or talks out of turn */
-        retire(c);
+    if (!c->x.record) {
+        on_idle_readable(c, n);
         return;
     }
     if (n < 0) {
@@ -380,23 +497,16 @@ static void on_readable(struct conn *c) {
         on_closed(c, now_ns);
         return;
     }
-    struct record *r = c->x.record;
-    if (!r->first_byte_ns) {
-        r->first_byte_ns = now_ns;
-        if (!r->sent_ns) {
-            r->sent_ns = now_ns; /* an answer before the request was over: an error, mostly */
-            c->http.keep_alive = false;
-        }
-    }
-    r->bytes_in += (uint64_t)n;
     t->stats.reads++;
-    t->stats.bytes_in += (uint64_t)n;
-    c->activity_ns = now_ns;
-    enum outcome outcome = take_bytes(c, t->buf, t->buf + n, now_ns);
+    enum outcome outcome = c->tls ? take_sealed(c, (size_t)n, now_ns, &closed)
+                                  : take_read(c, t->buf, (size_t)n, now_ns);
     if (outcome != OUTCOME_PENDING) {
         finish(c, outcome, now_ns, false);
     } else if (c->http.phase == HTTP_DONE) {
-        finish(c, OUTCOME_PENDING, now_ns, c->http.keep_alive && c->state == CONN_WAITING);
+        bool reusable = c->http.keep_alive && c->state == CONN_WAITING && !closed;
+        finish(c, OUTCOME_PENDING, now_ns, reusable);
+    } else if (closed) {
+        on_closed(c, now_ns);
     } else {
         exchange_read_over(&c->x);
         dlist_move_to_end(&t->active, &c->link);
@@ -409,6 +519,10 @@ static void on_event(struct conn *c, uint32_t events) {
     }
     if (c->state == CONN_CONNECTING) {
         on_connected(c);
+        return;
+    }
+    if (c->state == CONN_HANDSHAKE) {
+        on_handshake(c, events);
         return;
     }
     if ((events & EPOLLOUT) && c->state == CONN_SENDING) {
@@ -590,55 +704,11 @@ static void plain_close(struct transport *transport) {
     retire_all(&t->failed);
     free_dead(t);
     poller_close(&t->poller);
-    free(t->sources);
+    tls_close(t->tls);
+    sources_close(&t->sources);
+    free(t->sealed);
     free(t->buf);
     free(t);
-}
-
-/*
- * To a server on this machine, many connections come from many addresses of 127.0.0.0/8. An address has
- * 28,000 ports by default, and once half of them are taken the kernel searches for each further one:
- * 16,000 from one address take half a minute, 20,000 from several a second and a half.
- */
-static void spread_over_loopback(struct plain *t) {
-    const struct sockaddr_in *to = (const struct sockaddr_in *)&t->o.target->addr;
-    size_t n = t->o.max_connections / LOOPBACK_SHARE;
-    if (to->sin_family != AF_INET || to->sin_addr.s_addr != htonl(INADDR_LOOPBACK) || n < 2) {
-        return;
-    }
-    t->n_sources = n < LOOPBACK_SOURCES ? n : LOOPBACK_SOURCES;
-    for (size_t i = 0; i < t->n_sources; i++) {
-        struct sockaddr_in *v4 = (struct sockaddr_in *)&t->sources[i];
-        *v4 = (struct sockaddr_in){.sin_family = AF_INET,
-                                   .sin_addr = {htonl(INADDR_LOOPBACK + (uint32_t)i)}};
-    }
-}
-
-static int parse_sources(struct plain *t, struct err *e) {
-    t->sources = calloc(t->o.n_sources ? t->o.n_sources : LOOPBACK_SOURCES, sizeof(*t->sources));
-    if (!t->sources) {
-        return err_set(e, EE_NOMEM, "connections: out of memory");
-    }
-    for (size_t i = 0; i < t->o.n_sources; i++) {
-        struct sockaddr_in *v4 = (struct sockaddr_in *)&t->sources[i];
-        struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&t->sources[i];
-        if (inet_pton(AF_INET, t->o.sources[i], &v4->sin_addr) == 1) {
-            v4->sin_family = AF_INET;
-        } else if (inet_pton(AF_INET6, t->o.sources[i], &v6->sin6_addr) == 1) {
-            v6->sin6_family = AF_INET6;
-        } else {
-            return err_set(e, EE_USAGE, "source \"%.60s\" is no IP address", t->o.sources[i]);
-        }
-        if (t->sources[i].ss_family != t->o.target->addr.ss_family) {
-            return err_set(e, EE_USAGE, "source %s and the server's address are of two IP versions",
-                           t->o.sources[i]);
-        }
-    }
-    t->n_sources = t->o.n_sources;
-    if (t->n_sources == 0) {
-        spread_over_loopback(t);
-    }
-    return 0;
 }
 
 static int plain_open(struct transport **out, const struct transport_opts *opts, struct err *e) {
@@ -654,8 +724,14 @@ static int plain_open(struct transport **out, const struct transport_opts *opts,
         dlist_init(lists[i]);
     }
     t->buf = malloc(READ_BYTES);
-    int rc = t->buf ? 0 : err_set(e, EE_NOMEM, "connections: out of memory");
-    rc = rc ? rc : parse_sources(t, e);
+    t->sealed = opts->target->tls ? malloc(READ_BYTES) : NULL;
+    int rc = t->buf && (t->sealed || !opts->target->tls)
+                 ? 0
+                 : err_set(e, EE_NOMEM, "connections: out of memory");
+    if (!rc && opts->target->tls) {
+        rc = tls_open(&t->tls, opts->target, opts->ca_file, opts->insecure, e);
+    }
+    rc = rc ? rc : sources_open(&t->sources, opts, e);
     rc = rc ? rc : poller_open(&t->poller, e);
     if (rc) {
         plain_close((struct transport *)t);

@@ -20,7 +20,7 @@ class TlsProxy:
         self.loop = asyncio.new_event_loop()
         self.target = port
         self.n_handshakes = 0
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context = context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(cert, key)
         self.server = self.loop.run_until_complete(
             asyncio.start_server(self.serve, "127.0.0.1", 0, ssl=context)
@@ -28,6 +28,12 @@ class TlsProxy:
         self.port = self.server.sockets[0].getsockname()[1]
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.thread.start()
+
+    def also_on(self, address):
+        async def listen():
+            self.more = await asyncio.start_server(self.serve, address, self.port, ssl=self.context)
+
+        asyncio.run_coroutine_threadsafe(listen(), self.loop).result(10)
 
     async def serve(self, reader, writer):
         self.n_handshakes += 1
@@ -84,7 +90,7 @@ class Tls(Case):
     def test_a_trusted_certificate(self):
         r = json.loads(self.bench("-c", 3, "-n", 20, "--ca-file", self.cert).out)
         self.assertEqual(r["requests"]["ok"], 20, r["requests"])
-        self.assertEqual(r["target"]["transport"], "libcurl")
+        self.assertEqual((r["target"]["scheme"], r["target"]["transport"]), ("https", "HTTP/1.1"))
         self.assertEqual(r["tokens"]["events"], 120)
         self.assertGreaterEqual(r["latency"]["ttft"]["min_s"], 0.005)
         # Connections were opened before, and used again; one more asked for the model's name.
@@ -95,6 +101,21 @@ class Tls(Case):
         r = json.loads(self.bench("--rate", 100, "-n", 30, "--insecure").out)
         self.assertEqual(r["requests"]["ok"], 30, r["requests"])
         self.assertEqual(r["latency"]["send_lag"]["n"], 30)
+
+    def test_bodies_longer_than_the_sockets_buffers(self):
+        r = json.loads(self.bench("-c", 2, "-n", 4, "--insecure", "--input", 600000, "--prompt-count", 2).out)
+        self.assertEqual(r["requests"]["ok"], 4, r["requests"])
+        self.assertEqual(r["tokens"]["events"], 24)
+
+    def test_another_hosts_certificate_and_a_server_without_tls(self):
+        self.url = self.url.replace("127.0.0.1", "127.0.0.2")  # the certificate is 127.0.0.1's
+        self.proxy.also_on("127.0.0.2")
+        done = self.bench("-n", 3, "--model", "m", "--ca-file", self.cert, code=FAILED)
+        self.assertSays(done.err.lower(), "certificate")
+        self.assertEqual(json.loads(self.bench("-n", 3, "--model", "m", "--insecure").out)["requests"]["ok"], 3)
+        self.url = f"https://127.0.0.1:{self.proxy.target}/v1"
+        done = self.bench("-n", 3, "--model", "m", "--insecure", "--connect-timeout", 1, code=FAILED)
+        self.assertSays(done.err, "no connection within --connect-timeout")
 
     def test_an_unknown_certificate_is_refused(self):
         done = self.bench("-n", 3, code=FAILED)
@@ -151,6 +172,8 @@ class TlsFaults(Tls):
         )  # fmt: skip
 
     test_open_loop = None
+    test_bodies_longer_than_the_sockets_buffers = None
+    test_another_hosts_certificate_and_a_server_without_tls = None
     test_an_unknown_certificate_is_refused = None
 
 
