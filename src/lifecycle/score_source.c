@@ -8,8 +8,10 @@
 #include "quality/judge.h"
 #include "quality/similarity.h"
 #include "serve/access.h"
+#include "serve/target.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* The file of the source's model; NULL where there is none. */
 static const char *model_of(const struct plan *p, enum scorer_source id) {
@@ -123,6 +125,14 @@ bool score_source_is_wanted(const struct run *r, const struct score_source *s,
     return false;
 }
 
+/* Whether the key leaves this machine unencrypted. */
+static bool shows_key(const struct plan_judge *j) {
+    struct target t;
+    return j->auth_env && target_parse(j->url, API_CHAT, &t, NULL) == 0 && !t.tls &&
+           strcmp(t.host, "localhost") != 0 && strcmp(t.host, "::1") != 0 &&
+           strncmp(t.host, "127.", 4) != 0;
+}
+
 void score_gaps(const struct run *r, struct buf *out) {
     for (size_t i = 0; i < r->plan.n_tasks; i++) {
         const struct plan_task *t = &r->plan.tasks[i];
@@ -130,6 +140,10 @@ void score_gaps(const struct run *r, struct buf *out) {
         if (gap && !r->plan.published_quality) {
             buf_addf(out, "%s has no score S, nor what is computed from it: %s\n", t->name, gap);
         }
+    }
+    if (shows_key(&r->plan.score.judge)) {
+        buf_addf(out, "the judge's key goes over the network for all to read: use https in %s\n",
+                 r->plan.score.judge.url);
     }
 }
 

@@ -26,7 +26,8 @@ extern const size_t n_score_sources;
 
 /* Whether a scorer of the task has its values from the source, and the plan has the model. */
 bool score_source_is_wanted(const struct run *r, const struct score_source *s, enum task_kind kind);
-/* Appends a line for each task of the plan that will have no score S, and why. */
+/* Appends what must be known of the scores beforehand, a line each: tasks without a score S and why, a
+ * key that others can read. */
 void score_gaps(const struct run *r, struct buf *out);
 /* Hashes the model files that score, which their values depend on. */
 int score_sources_prepare(struct run *r, struct err *e) EE_MUST_CHECK;

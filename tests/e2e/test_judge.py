@@ -228,6 +228,14 @@ class Service(Judged):
             self.assertSays(done.err, "auth_env should be the name of an environment variable")
             self.assertNotIn(KEY, done.out + done.err)
 
+    def test_a_key_that_others_can_read_is_told(self):
+        for url, told in (("http://judge.invalid/v1", True), ("https://judge.invalid/v1", False),
+                          ("http://127.0.0.1:9/v1", False), ("http://localhost:9/v1", False)):  # fmt: skip
+            content = self.plan({"url": url, "model": "m", "auth_env": "JUDGE_KEY"})
+            done = self.edge_eval("run", write_plan(self.dir, content), "--dry-run", env=environment(JUDGE_KEY=KEY))
+            self.assertEqual(f"key goes over the network for all to read: use https in {url}" in done.out, told, done)
+            self.assertNotIn(KEY, done.out + done.err)
+
     def test_without_a_judge_the_score_is_refused_and_says_so(self):
         content = self.plan({}, tasks={"chat": {"max_tokens": 6, "data": "chat.jsonl"}})
         del content["score"]
