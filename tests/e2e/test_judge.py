@@ -8,8 +8,9 @@ import unittest
 import unittest.mock
 
 import judge_server
-from harness import FAILED, MODEL, Case, environment, f16_model, plan, tiny_model, write_plan
+from harness import CACHE, FAILED, MODEL, Case, Started, environment, f16_model, plan, tiny_model, write_plan
 
+SERVER = pathlib.Path(CACHE) / "peers" / "build" / "bin" / "llama-server"
 KEY = "sk-very-secret-4f9a7c1e"
 CHAT = [
     {"id": f"c{i}", "messages": [{"role": "user", "content": f"Question {i}: how are you?"},
@@ -245,6 +246,28 @@ class Service(Judged):
         self.assertEqual(score["value"], "")
         self.assertSays(score["reason"], "no model judges answers")
         self.assertEqual({p for _, p in self.scores(run, "rougeL").values()}, {0})
+
+
+@unittest.skipUnless(SERVER.exists(), f"no {SERVER}: run bench/peers.sh llama-server")
+@unittest.skipUnless(MODEL.exists(), "the default model is not here: run make deps")
+class LlamaServer(Judged):
+    def test_a_real_server_is_held_to_the_schema(self):
+        """With its key checked, and the schema turned into a grammar by the server itself."""
+        with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as s:
+            port = s.getsockname()[1]
+        command = [SERVER, "-m", MODEL, "--port", port, "-t", 1, "-np", 1, "-c", 4096, "--api-key", KEY]
+        server = Started(list(map(str, command)), self.dir)
+        self.addCleanup(server.end)
+        server.wait_for("listening", 120)
+        settings = {"url": f"http://127.0.0.1:{port}", "model": "any", "auth_env": "JUDGE_KEY", "timeout_s": 200}
+        run, done = self.measure(self.plan(settings, score={"also": ["preference"]}), env={"JUDGE_KEY": KEY})
+        self.assertAllDone(run)
+        by = self.result(run)["models"]["judge"]
+        self.assertEqual((by["failed"], by["verdicts"], by["orders"]["pairs"]), ({}, 15, 3))
+        self.assertGreater(by["prompt_tokens"], 1000)
+        self.assertEqual(len(self.scores(run, "helpfulness")), 3)
+        server.end()
+        self.assertHasNo(KEY, done.out, done.err)
 
 
 class File(Judged):
