@@ -67,7 +67,7 @@ class Compare(harness.Case):
         self.assertEqual(self.compare(path, *dear)["sets"], ["cloud=3.5", "ops=1"])
         self.assertSays(self.edge_eval("compare", path, *dear).out, "what if  cloud=3.5, ops=1, prices of ")
         ours = self.dir / "ours.yaml"
-        ours.write_text("currency: USD\ncloud:\n  ours: {per_hour: 0.7, gpus: 1, source: contract, date: 2026-11-01}\n")
+        ours.write_text("currency: USD\ncloud:\n  ours: {per_hour: 0.7, gpus: 1, bill_minimum_s: 60, bill_step_s: 1, source: ours, date: 2026-11-01}\n")
         told = self.compare(path, "--prices", ours, "--set", "cloud=ours")["groups"][0]["variants"]
         self.assertGreater(told[0]["cost"]["value"], before[0]["cost"]["value"])
         done = self.edge_eval("compare", path, "--set", "clout=3", code=harness.USAGE)

@@ -1,10 +1,12 @@
 """report.html in a real browser: it draws, asks for nothing, and can be used by keyboard."""
 
+import contextlib
 import csv
 import io
 import json
 import pathlib
 import shutil
+import sqlite3
 import tempfile
 import unittest
 
@@ -279,27 +281,111 @@ class AdaptedRun(Page):
 
 
 class OddReports(Page):
-    def test_hostile_names_are_inert(self):
-        tiny = tiny_model(self.dir)
-        content = plan({"path": str(tiny), "id": "x", "family": HOSTILE, "size": HOSTILE}, precisions=["int4"])
-        run, _ = self.measure(content)
+    """Runs as nobody wishes them: one measured run, changed in its store."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.shared = pathlib.Path(tempfile.mkdtemp(prefix="edge-eval-odd-"))
+        cls.addClassCleanup(shutil.rmtree, cls.shared, ignore_errors=True)
+        try:
+            content = plan({"path": str(tiny_model(cls.shared)), "id": "tiny"}, precisions=["fp16", "int4"])
+        except unittest.SkipTest:
+            shutil.rmtree(cls.shared)
+            raise
+        write_plan(cls.shared, content)
+        done = edge_eval("run", "plan.yaml", "--out", "out", cwd=cls.shared)
+        if done.code != 0:
+            raise AssertionError(done)
+
+    def page_of(self, script):
+        """The page of the shared run after that SQL."""
+        path = self.dir / "run"
+        path.mkdir()
+        shutil.copy(self.shared / "out" / "run.db", path / "run.db")
+        with contextlib.closing(sqlite3.connect(path / "run.db")) as db:
+            db.executescript(script)
+            db.commit()
+        page = self.dir / "page.html"
+        done = edge_eval("report", path, "--format", "html", "--output", page, cwd=self.dir)
+        self.assertEqual(done.code, OK, done)
+        return page
+
+    def words_of(self, page):
         with browser.Browser() as b:
-            b.open(run.path / "report.html")
+            b.open(page)
             self.check_quiet(b)
-            self.assertNotIn("owned", b.run("return document.title"))
-            self.assertEqual(b.run("return document.querySelectorAll('img').length"), 0)
+            self.assertEqual(b.run("return document.querySelectorAll('img, iframe, object').length"), 0)
+            self.assertNotEqual(b.run("return document.title"), "owned")
+            return b.run("return document.body.innerText")
+
+    def test_hostile_names_are_inert(self):
+        content = plan({"path": str(tiny_model(self.dir)), "id": "x", "family": HOSTILE, "size": HOSTILE}, precisions=["int4"])
+        run, _ = self.measure(content)
+        self.words_of(run.path / "report.html")
+
+    def test_everything_hostile_in_a_store_is_inert(self):
+        text = "'" + HOSTILE.replace("'", "''") + "'"
+        page = self.page_of(
+            f"""
+            UPDATE variant SET family = x.t, size = x.t, note = x.t, engine = x.t, device = x.t, model_id = x.t || model_id
+              FROM (SELECT {text} AS t) AS x;
+            UPDATE stage SET title = x.t, status = 'failed', error_code = 'failed', error = x.t
+              FROM (SELECT {text} AS t) AS x WHERE kind = 'serve';
+            UPDATE energy SET source = x.t, reason = x.t, window = x.t || window FROM (SELECT {text} AS t) AS x;
+            UPDATE meta SET value = x.t FROM (SELECT {text} AS t) AS x WHERE key IN ('run_id', 'plan_yaml', 'plan_path');
+            UPDATE request SET text = {text}, item_id = {text} || ordinal;
+            UPDATE machine SET json = json_set(json, '$.cpu', {text});
+            """
+        )
+        words = self.words_of(page)
+        self.assertIn("<img src=x", words, "shown as the text that it is")
 
     def test_a_failed_run_opens_and_says_what_is_missing(self):
         broken = self.dir / "broken.gguf"
         broken.write_bytes(b"GGUF" + bytes(64))
         content = plan({"path": str(broken), "id": "broken"})
         run, _ = self.measure(content, code=1)
+        words = self.words_of(run.path / "report.html")
+        self.assertSays(words, "the frontier cannot be drawn", "broken.gguf", "Nothing was scored and no request was counted",
+                        "no variant can be named")  # fmt: skip
+
+    def test_a_run_of_an_older_schema(self):
+        page = self.page_of("DROP TABLE training; DROP TABLE power; PRAGMA user_version = 1;")
+        self.assertSays(self.words_of(page), "No power was recorded over time.", "Which one?", "tiny")
+
+    def test_a_run_of_the_second_schema(self):
+        page = self.page_of("DROP TABLE training; PRAGMA user_version = 2;")
+        words = self.words_of(page)
+        self.assertSays(words, "Which one?", "Power over time")
+        self.assertNotIn("No power was recorded", words)
+
+    def test_a_run_without_energy(self):
+        page = self.page_of("DELETE FROM energy; DELETE FROM power; UPDATE cold_start SET joules = NULL, warm_joules = NULL;")
+        words = self.words_of(page)
+        self.assertSays(words, "No stage has an energy reading", "not measured", "refused")
+
+    def test_a_run_with_one_variant(self):
+        page = self.page_of("DELETE FROM variant_stage WHERE variant_id NOT LIKE '%int4'; DELETE FROM variant WHERE precision <> 'int4';")
+        self.assertSays(self.words_of(page), "no fp16 score", "Quality against cost")
+
+    def test_a_hundred_thousand_requests(self):
+        page = self.page_of(
+            """
+            WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000)
+            INSERT INTO request SELECT (SELECT stage_id FROM stage WHERE kind = 'serve' LIMIT 1), 0, 1000 + i, 'item ' || i, 'ok',
+              'stop', NULL, 10, 5, i * 1000, i * 1000, i * 1000 + 1000000 + i, i * 1000 + 9000000 + i, i * 1000 + 9000000 + i,
+              NULL, NULL FROM n;
+            """
+        )
+        self.assertLess(page.stat().st_size, 1.5e6)
         with browser.Browser() as b:
-            b.open(run.path / "report.html")
+            b.open(page)
             self.check_quiet(b)
-            words = b.run("return document.body.innerText")
-            self.assertIn("the frontier cannot be drawn", words)
-            self.assertIn("broken.gguf", words)
+            served = b.run("const v = page.variants.find((v) => v.ttft.n > 1000); return [v.ttft.n, v.ttft.q.length, v.ttft.q[50]]")
+            self.assertGreaterEqual(served[0], 100000)
+            self.assertEqual(served[1], 101)
+            self.assertAlmostEqual(served[2], 0.001 + 50000e-9, delta=2e-6)  # of the requests put in, which are nearly all
+            self.assertEqual(b.run("return document.querySelectorAll('#latency .chart .note').length"), 0)
 
 
 if __name__ == "__main__":
