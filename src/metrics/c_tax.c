@@ -134,14 +134,9 @@ static void say_slo(struct calc *c, const struct quantity *p99, double slo_s) {
 
 void cold_start_p99_s(struct calc *c) {
     const struct quantity *q = &c->in->cold_start_p99_s;
-    if (!calc_take(c, q, "cold starts", CALC_NOT_NEGATIVE)) {
+    if (!calc_pass(c, q, "cold starts")) {
         return;
     }
-    c->row->value = q->value;
-    c->row->low = q->low;
-    c->row->high = q->high;
-    c->row->n = q->n;
-    c->row->flags |= q->flags;
     double slo_s = c->in->costing ? c->in->costing->slo_cold_start_s : (double)NAN;
     if (!isnan(slo_s)) {
         say_slo(c, q, slo_s);

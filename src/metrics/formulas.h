@@ -45,6 +45,9 @@ enum calc_range { CALC_NOT_NEGATIVE, CALC_POSITIVE };
  * finite, negative, 0 where it must be positive, or counts joules of other parts of the machine than an earlier input.
  */
 bool calc_take(struct calc *c, const struct quantity *q, const char *what, enum calc_range range);
+/* Takes a quantity that is not negative as the figure itself, with its interval; false when it was
+ * refused. */
+bool calc_pass(struct calc *c, const struct quantity *q, const char *what);
 /* Gives the row its reason and no value. */
 void calc_refuse(struct calc *c, const char *fmt, ...) EE_PRINTF(2, 3);
 /* Gives the row the value infinity, with the reason why it never happens. */

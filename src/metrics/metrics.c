@@ -378,20 +378,25 @@ bool calc_take(struct calc *c, const struct quantity *q, const char *what, enum 
     return true;
 }
 
-static void pass_on(struct calc *c, const struct quantity *q) {
-    if (!q->present) {
-        /* Unlike a formula's refusal this needs no "no X": the row is X. */
-        calc_refuse(c, "%s", q->reason ? q->reason : "not measured");
-        return;
-    }
-    if (!calc_take(c, q, c->row->metric->name, CALC_NOT_NEGATIVE)) {
-        return;
+bool calc_pass(struct calc *c, const struct quantity *q, const char *what) {
+    if (!calc_take(c, q, what, CALC_NOT_NEGATIVE)) {
+        return false;
     }
     c->row->value = q->value;
     c->row->low = q->low;
     c->row->high = q->high;
     c->row->n = q->n;
     c->row->flags |= q->flags;
+    return true;
+}
+
+static void pass_on(struct calc *c, const struct quantity *q) {
+    if (!q->present) {
+        /* Unlike a formula's refusal this needs no "no X": the row is X. */
+        calc_refuse(c, "%s", q->reason ? q->reason : "not measured");
+        return;
+    }
+    calc_pass(c, q, c->row->metric->name);
 }
 
 static const struct quantity *input_at(const struct metrics_input *in, size_t offset) {

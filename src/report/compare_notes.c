@@ -1,6 +1,7 @@
 /* What a reader must know of the figures of a comparison before believing it. */
 #include "report/compare_impl.h"
 
+#include "report/note_list.h"
 #include "report/summary.h"
 
 #include <math.h>
@@ -8,20 +9,8 @@
 
 struct notes {
     const struct compare_group *g;
-    struct arena *a;
-    const char **items;
-    size_t n, cap;
-    bool out_of_memory;
+    struct note_list list;
 };
-
-static void add_note(struct notes *t, const struct buf *text) {
-    const char *s = text->failed || t->n == t->cap ? NULL : arena_strdup(t->a, text->data);
-    if (!s) {
-        t->out_of_memory = true;
-        return;
-    }
-    t->items[t->n++] = s;
-}
 
 typedef const char *text_fn(const struct compare_variant *c);
 
@@ -70,7 +59,7 @@ static void note_unlike(struct notes *t, text_fn *text, const char *start) {
         }
     }
     if (n_texts > 1 || b.failed) {
-        add_note(t, &b);
+        note_list_add(&t->list, &b);
     }
     buf_release(&b);
 }
@@ -98,10 +87,10 @@ static void note_missing(struct notes *t, enum compare_axis axis) {
         if (axis == COMPARE_COST) {
             buf_addstr(&b, "; energy a request stands in for it");
         }
-        add_note(t, &b);
+        note_list_add(&t->list, &b);
         buf_release(&b);
     }
-    t->out_of_memory = t->out_of_memory || names.failed;
+    t->list.out_of_memory = t->list.out_of_memory || names.failed;
     buf_release(&names);
 }
 
@@ -118,7 +107,7 @@ static void note_concurrency(struct notes *t) {
         buf_addf(&b, "%s%s at %ld", i ? ", " : "", c->name, c->concurrency);
     }
     if (differs) {
-        add_note(t, &b);
+        note_list_add(&t->list, &b);
     }
     buf_release(&b);
 }
@@ -132,16 +121,16 @@ static void note_not_run(struct notes *t) {
         }
     }
     if (b.len || b.failed) {
-        add_note(t, &b);
+        note_list_add(&t->list, &b);
     }
     buf_release(&b);
 }
 
 int compare_notes(const struct compare_group *g, struct arena *a, const char ***notes, size_t *n,
                   struct err *e) {
-    struct notes t = {.g = g, .a = a, .cap = COMPARE_AXES + 8};
-    t.items = arena_array(a, t.cap, sizeof(*t.items));
-    if (t.items) {
+    struct notes t = {.g = g, .list = {.a = a, .cap = COMPARE_AXES + 8}};
+    t.list.items = arena_array(a, t.list.cap, sizeof(*t.list.items));
+    if (t.list.items) {
         for (int k = 0; k < COMPARE_AXES; k++) {
             note_missing(&t, (enum compare_axis)k);
         }
@@ -155,7 +144,8 @@ int compare_notes(const struct compare_group *g, struct arena *a, const char ***
         note_concurrency(&t);
         note_not_run(&t);
     }
-    *notes = t.items;
-    *n = t.n;
-    return !t.items || t.out_of_memory ? err_set(e, EE_NOMEM, "compare: out of memory") : 0;
+    *notes = t.list.items;
+    *n = t.list.n;
+    return !t.list.items || t.list.out_of_memory ? err_set(e, EE_NOMEM, "compare: out of memory")
+                                                 : 0;
 }
