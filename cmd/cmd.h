@@ -28,6 +28,7 @@ command_fn cmd_fidelity;
 command_fn cmd_import;
 command_fn cmd_models;
 command_fn cmd_null_server;
+command_fn cmd_project;
 command_fn cmd_quantize;
 command_fn cmd_report;
 command_fn cmd_reproduce;

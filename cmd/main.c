@@ -25,6 +25,7 @@ static const struct {
     {"compare", cmd_compare, "variants side by side, and the ones worth having"},
     {"audit", cmd_audit, "what is weak in measurements, and what to do about it"},
     {"reproduce", cmd_reproduce, "the published variants, recomputed, and what they show"},
+    {"project", cmd_project, "what a run would take on another device, by roofline"},
     {"adapt", cmd_adapt, "fine-tune a model on a task (LoRA, QLoRA)"},
     {"merge", cmd_merge, "make a model and its adapter one model"},
     {"bench", cmd_bench, "load on a server: latencies, throughput, goodput"},

@@ -43,11 +43,7 @@ static int pair_up(struct results *r, struct err *e) {
         r->n_there += r->ours[i] != NULL;
         r->n_served += r->ours[i] && r->ours[i]->input.output_tokens_per_s.present;
     }
-    return r->n_there ? 0
-                      : err_set(e, EE_USAGE,
-                                "%s has no variant of the published matrix; its models need the "
-                                "published family and size (Llama or Qwen; 1B, 3B or 7B)",
-                                r->run->dir);
+    return 0;
 }
 
 /* ---- joules of the accelerators alone, as the published ones are ---- */
@@ -421,9 +417,29 @@ static const struct {
 enum { N_FORMATS = sizeof(formats) / sizeof(formats[0]) };
 const char *const results_format_names[] = {"md", "csv", NULL};
 
+int results_open(struct results *r, const char *data_dir, const char *const *run_dirs, size_t n,
+                 struct err *e) {
+    *r = (struct results){.arena = ARENA_INIT, .n_runs = n};
+    r->runs = arena_array(&r->arena, n, sizeof(struct report_run *));
+    int rc = r->runs ? published_load(data_dir, &r->theirs, e) : out_of_memory(e);
+    for (size_t i = 0; i < n && !rc; i++) {
+        rc = report_run_load(run_dirs[i], &r->runs[i], e);
+    }
+    r->run = rc ? NULL : r->runs[0];
+    return rc ? rc : pair_up(r, e);
+}
+
+void results_close(struct results *r) {
+    for (size_t i = 0; r->runs && i < r->n_runs; i++) {
+        report_run_free(r->runs[i]);
+    }
+    published_free(r->theirs);
+    arena_release(&r->arena);
+}
+
 int results_format(const char *data_dir, const char *const *run_dirs, size_t n, const char *format,
                    struct buf *out, struct err *e) {
-    struct results r = {.arena = ARENA_INIT, .n_runs = n};
+    struct results r;
     size_t f = 0;
     while (f < N_FORMATS && strcmp(formats[f].name, format) != 0) {
         f++;
@@ -432,18 +448,13 @@ int results_format(const char *data_dir, const char *const *run_dirs, size_t n, 
         return err_set(e, EE_USAGE, "--with goes with the formats md and csv, not \"%.40s\"",
                        format);
     }
-    r.runs = arena_array(&r.arena, n, sizeof(struct report_run *));
-    int rc = r.runs ? published_load(data_dir, &r.theirs, e) : out_of_memory(e);
-    for (size_t i = 0; i < n && !rc; i++) {
-        rc = report_run_load(run_dirs[i], &r.runs[i], e);
-    }
-    r.run = rc ? NULL : r.runs[0];
-    rc = rc ? rc : pair_up(&r, e);
-    rc = rc ? rc : formats[f].write(&r, out, e);
-    for (size_t i = 0; r.runs && i < n; i++) {
-        report_run_free(r.runs[i]);
-    }
-    published_free(r.theirs);
-    arena_release(&r.arena);
+    int rc = results_open(&r, data_dir, run_dirs, n, e);
+    rc = rc          ? rc
+         : r.n_there ? formats[f].write(&r, out, e)
+                     : err_set(e, EE_USAGE,
+                               "%s has no variant of the published matrix; its models need the "
+                               "published family and size (Llama or Qwen; 1B, 3B or 7B)",
+                               r.run->dir);
+    results_close(&r);
     return rc ? rc : buf_check(out, "results", e);
 }

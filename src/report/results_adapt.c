@@ -8,19 +8,6 @@
 #include <math.h>
 #include <string.h>
 
-/* What one training cost by the row and by the token, where its window of rows was measured, else over
- * all its steps. */
-struct training_cost {
-    double rows;
-    double row_j;
-    double row_s;
-    double token_j;
-    double watts;
-    double tokens_per_s;
-    double wanted;     /* rows it is extrapolated to; NAN */
-    char settings[96]; /* "F16, bf16, recomputed" */
-};
-
 static double sum_of(const json_t *list) {
     double sum = 0;
     for (size_t i = 0; i < json_array_size(list); i++) {
@@ -30,7 +17,7 @@ static double sum_of(const json_t *list) {
 }
 
 static void describe_settings(const struct report_stage *st, const json_t *result,
-                              struct training_cost *c) {
+                              struct results_training *c) {
     json_t *inputs = NULL;
     const char *text = st->s.inputs_json;
     if (!text || json_parse(text, strlen(text), "inputs", &inputs, NULL)) {
@@ -43,9 +30,8 @@ static void describe_settings(const struct report_stage *st, const json_t *resul
     json_decref(inputs);
 }
 
-/* False when the stage is missing, failed, or has no energy. */
-static bool cost_of(const struct report_stage *st, struct training_cost *c) {
-    *c = (struct training_cost){.wanted = (double)NAN};
+bool results_training_of(const struct report_stage *st, struct results_training *c) {
+    *c = (struct results_training){0};
     json_t *result = st && !report_stage_failed(st) ? inputs_result(st) : NULL;
     if (!result) {
         return false;
@@ -64,7 +50,8 @@ static bool cost_of(const struct report_stage *st, struct training_cost *c) {
     c->token_j = joules / tokens;
     c->watts = joules / seconds;
     c->tokens_per_s = tokens / seconds;
-    c->wanted = json_num_or(result, "rows_wanted", (double)NAN);
+    c->row_tokens = tokens / c->rows;
+    c->peak_bytes = json_num_or(result, "peak_bytes", 0);
     describe_settings(st, result, c);
     json_decref(result);
     return isfinite(joules) && seconds > 0;
@@ -72,12 +59,12 @@ static bool cost_of(const struct report_stage *st, struct training_cost *c) {
 
 double results_training_j(const struct report_variant *v, double rows) {
     const struct report_stage *st = v->stages[REPORT_ADAPT];
-    struct training_cost c;
+    struct results_training c;
     double seconds;
     json_t *result = st && !report_stage_failed(st) ? inputs_result(st) : NULL;
     double measured = json_num_or(result, "rows", (double)NAN);
     json_decref(result);
-    return cost_of(st, &c)
+    return results_training_of(st, &c)
                ? results_joules(st, "adapt", false, &seconds) + c.row_j * (rows - measured)
                : (double)NAN;
 }
@@ -102,8 +89,8 @@ static void add_trainings(const struct results *r, struct buf *out) {
                     "|---|---|---|---|--:|--:|--:|--:|--:|--:|--:|\n");
     for (size_t i = 0; i < r->theirs->n_trainings; i++) {
         const struct published_training *t = &r->theirs->trainings[i];
-        struct training_cost c;
-        if (!cost_of(find_stage(r, t), &c)) {
+        struct results_training c;
+        if (!results_training_of(find_stage(r, t), &c)) {
             continue;
         }
         buf_addf(out, "| %s %s | %s | %s | %s |", t->family, t->size, t->method, t->task,
@@ -156,10 +143,10 @@ static void add_anomaly(const struct results *r, struct buf *out) {
     for (size_t i = 0; i < r->theirs->n_trainings && n < MOST; i++) {
         const struct published_training *q = &r->theirs->trainings[i];
         const struct published_training *l = partner_of(r->theirs, q);
-        struct training_cost cq;
-        struct training_cost cl;
-        if (strcmp(q->method, "qlora") != 0 || !l || !cost_of(find_stage(r, q), &cq) ||
-            !cost_of(find_stage(r, l), &cl)) {
+        struct results_training cq;
+        struct results_training cl;
+        if (strcmp(q->method, "qlora") != 0 || !l || !results_training_of(find_stage(r, q), &cq) ||
+            !results_training_of(find_stage(r, l), &cl)) {
             continue;
         }
         double seconds = q->duration_s / q->rows / (l->duration_s / l->rows);
@@ -193,10 +180,10 @@ static void add_others(const struct results *r, struct buf *out) {
         const struct report_run *run = r->runs[k];
         for (size_t i = 0; i < run->n_variants; i++) {
             const struct report_variant *v = &run->variants[i];
-            struct training_cost c;
+            struct results_training c;
             bool is_first = i == 0 ||
                             run->variants[i - 1].stages[REPORT_ADAPT] != v->stages[REPORT_ADAPT];
-            if (!is_first || !cost_of(v->stages[REPORT_ADAPT], &c)) {
+            if (!is_first || !results_training_of(v->stages[REPORT_ADAPT], &c)) {
                 continue;
             }
             buf_addstr(out,

@@ -22,6 +22,26 @@ struct results {
  * its seconds. NAN when there is no such window. */
 double results_joules(const struct report_stage *st, const char *window, bool repeats,
                       double *seconds);
+/* Opens the runs and the published rows and pairs them; results_close after success and failure. */
+int results_open(struct results *r, const char *data_dir, const char *const *run_dirs, size_t n,
+                 struct err *e) EE_MUST_CHECK;
+void results_close(struct results *r);
+
+/* What a training cost by the row and by the token, where its window of rows was measured, else over all
+ * its steps. Joules are the accelerators' where there are any. */
+struct results_training {
+    double rows;
+    double row_tokens;
+    double row_j;
+    double row_s;
+    double token_j;
+    double watts;
+    double tokens_per_s;
+    double peak_bytes;
+    char settings[96]; /* "F16 base, bf16, recomputed" */
+};
+/* False when the stage is missing, failed, or has no energy. */
+bool results_training_of(const struct report_stage *st, struct results_training *t);
 /* Accelerator joules of the variant's training, extrapolated to so many rows; NAN without. */
 double results_training_j(const struct report_variant *v, double rows);
 /* " 1.23 |"; "-" for NAN, "never" for infinity. */

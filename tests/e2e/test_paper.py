@@ -1,10 +1,14 @@
 """The plan of the published matrix, through the same code at toy shapes: seconds on a CPU instead of half an
 hour on a GPU."""
 
+import contextlib
+import csv
+import io
 import json
 import pathlib
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import unittest
@@ -132,6 +136,45 @@ class Paper(Case):
         self.check_serving(run)
         self.check_metrics(run)
         self.assertEqual(list((self.dir / "elsewhere").iterdir()), [])
+        self.check_results(run)
+        self.check_projection(run)
+
+    def check_results(self, run):
+        page = self.edge_eval("reproduce", "--with", "there").out
+        self.assertSays(page, "8 of the 72 published variants are measured", "## Not measured")
+        self.assertSays(page, "- Llama 3B lora rag fp16: not in the run's plan")
+        self.assertSays(page, "| Llama 1B | lora | rag | F16 base", "| Llama 1B | qlora | rag | Q4_0 base")
+        rates = {m["variant_id"]: float(m["value"]) for m in run.metrics() if m["metric"] == "output_tokens_per_s"}
+        rows = list(csv.DictReader(io.StringIO(self.edge_eval("reproduce", "--with", "there", "--format", "csv").out)))
+        self.assertEqual(len(rows), 8)
+        for row in rows:
+            variant = f"llama-3.2-1b.{row['method']}.{row['task']}.{row['precision']}"
+            self.assertEqual(float(row["output_tokens_per_s"]), rates[variant])
+            self.assertSays(row["labels"], "random weights")
+        self.assertSays(self.edge_eval("reproduce", "there", code=USAGE).err, "--with RUN")
+        self.assertSays(self.edge_eval("reproduce", "--with", "there", "-f", "html", code=USAGE).err, "md and csv")
+
+    def check_projection(self, run):
+        refused = self.edge_eval("project", "--from", "there", "--to", "t4", code=FAILED).err
+        self.assertSays(refused, 'measured on "CPU", whose peaks')
+        with contextlib.closing(sqlite3.connect(run.path / "run.db")) as db:
+            db.execute("UPDATE variant SET device = 'NVIDIA H100 80GB HBM3'")
+            db.commit()
+        said = self.edge_eval("project", "--from", "there", "--to", "t4", "--devices", "2").out
+        self.assertSays(said, "carried to 2 x Tesla T4", "Against the published rows of two T4", "serve int4")
+        one, two = (
+            list(csv.DictReader(io.StringIO(self.edge_eval(
+                "project", "--from", "there", "--to", "t4", "--devices", n, "--format", "csv").out)))
+            for n in (1, 2)
+        )  # fmt: skip
+        self.assertEqual([r["stage"] for r in one], ["serve"] * 8 + ["adapt"] * 4)
+        for a, b in zip(one, two):
+            # Two points a group or fewer: no fixed part, so that two devices take half the time.
+            self.assertAlmostEqual(float(a["s"]) / float(b["s"]), 2, 9)
+            self.assertLess(float(a["s_low"]), float(a["s"]))
+            self.assertLess(float(a["s"]), float(a["s_high"]))
+        unknown = self.edge_eval("project", "--from", "there", "--to", "abacus", code=USAGE).err
+        self.assertSays(unknown, 'no device "abacus"; there are: t4')
 
     def test_the_script_leaves_what_the_next_piece_needs(self):
         plan = self.write(ONE_MODEL, TWO_TASKS, (r"methods: .*", "methods: {lora: [int4]}"))
