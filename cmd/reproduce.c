@@ -12,7 +12,7 @@
 
 static const char *const usage[] = {
     "reproduce [--format text|csv|json|html] [--output FILE]",
-    "reproduce --with RUN [RUN...] [--format md|csv] [--output FILE]", NULL};
+    "reproduce --with RUN [MORE...] [--format md|csv] [--output FILE]", NULL};
 static const char *const format_names[] = {"text", "csv", "json", "html", "md", NULL};
 
 /* With a run of ours: beside its rows, those of the others' trainings. */
@@ -51,7 +51,8 @@ int cmd_reproduce(int argc, char **argv) {
             "says which of the paper's claims hold on its own rows, and by how "
             "much\nthe others do not. html is the page of edge-eval report over all 72.\n"
             "--with puts a run of plans/paper.yaml beside them, complete or not: md is a page\n"
-            "for people, csv our rows. Trainings of further runs, with other settings, are added.",
+            "for people, csv our rows. MORE adds trainings with other settings: runs, and the .json\n"
+            "files of scripts/gpu-adapt.py.",
         .options = options,
         .max_operands = 64,
     };

@@ -1,5 +1,6 @@
 #include "report/results.h"
 
+#include "base/fs.h"
 #include "base/json.h"
 #include "report/claims.h"
 #include "report/collect.h"
@@ -417,27 +418,51 @@ static const struct {
 enum { N_FORMATS = sizeof(formats) / sizeof(formats[0]) };
 const char *const results_format_names[] = {"md", "csv", NULL};
 
-int results_open(struct results *r, const char *data_dir, const char *const *run_dirs, size_t n,
+static bool is_timing(const char *path) {
+    const char *dot = strrchr(path, '.');
+    return dot && strcmp(dot, ".json") == 0;
+}
+
+static int read_timing(const char *path, json_t **out, struct err *e) {
+    struct buf text;
+    buf_init(&text);
+    int rc = fs_read(path, &text, e);
+    rc = rc ? rc : json_parse(text.data, text.len, path, out, e);
+    if (!rc && !json_is_object(json_object_get(*out, "runs"))) {
+        rc = err_set(e, EE_FORMAT, "%s has no \"runs\": it is no file of scripts/gpu-adapt.py",
+                     path);
+    }
+    buf_release(&text);
+    return rc;
+}
+
+int results_open(struct results *r, const char *data_dir, const char *const *sources, size_t n,
                  struct err *e) {
-    *r = (struct results){.arena = ARENA_INIT, .n_runs = n};
+    *r = (struct results){.arena = ARENA_INIT};
     r->runs = arena_array(&r->arena, n, sizeof(struct report_run *));
-    int rc = r->runs ? published_load(data_dir, &r->theirs, e) : out_of_memory(e);
+    r->timings = arena_array(&r->arena, n, sizeof(json_t *));
+    int rc = r->runs && r->timings ? published_load(data_dir, &r->theirs, e) : out_of_memory(e);
     for (size_t i = 0; i < n && !rc; i++) {
-        rc = report_run_load(run_dirs[i], &r->runs[i], e);
+        rc = i > 0 && is_timing(sources[i])
+                 ? read_timing(sources[i], &r->timings[r->n_timings++], e)
+                 : report_run_load(sources[i], &r->runs[r->n_runs++], e);
     }
     r->run = rc ? NULL : r->runs[0];
     return rc ? rc : pair_up(r, e);
 }
 
 void results_close(struct results *r) {
-    for (size_t i = 0; r->runs && i < r->n_runs; i++) {
+    for (size_t i = 0; i < r->n_runs; i++) {
         report_run_free(r->runs[i]);
+    }
+    for (size_t i = 0; i < r->n_timings; i++) {
+        json_decref(r->timings[i]);
     }
     published_free(r->theirs);
     arena_release(&r->arena);
 }
 
-int results_format(const char *data_dir, const char *const *run_dirs, size_t n, const char *format,
+int results_format(const char *data_dir, const char *const *sources, size_t n, const char *format,
                    struct buf *out, struct err *e) {
     struct results r;
     size_t f = 0;
@@ -448,7 +473,7 @@ int results_format(const char *data_dir, const char *const *run_dirs, size_t n, 
         return err_set(e, EE_USAGE, "--with goes with the formats md and csv, not \"%.40s\"",
                        format);
     }
-    int rc = results_open(&r, data_dir, run_dirs, n, e);
+    int rc = results_open(&r, data_dir, sources, n, e);
     rc = rc          ? rc
          : r.n_there ? formats[f].write(&r, out, e)
                      : err_set(e, EE_USAGE,

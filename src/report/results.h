@@ -15,10 +15,10 @@
 extern const char *const results_format_names[];
 
 /*
- * run_dirs[0] has the matrix; the trainings of the others stand beside its own, such as the same with
- * other settings. data_dir holds reference/ and devices.yaml.
+ * sources[0] is the run of the matrix. The others add trainings with other settings: runs, and files of
+ * scripts/gpu-adapt.py, whose names end in .json. data_dir holds reference/.
  */
-int results_format(const char *data_dir, const char *const *run_dirs, size_t n, const char *format,
+int results_format(const char *data_dir, const char *const *sources, size_t n, const char *format,
                    struct buf *out, struct err *e) EE_MUST_CHECK;
 
 #endif

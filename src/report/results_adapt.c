@@ -203,6 +203,39 @@ static void add_others(const struct results *r, struct buf *out) {
     }
 }
 
+/* One thing changed at a time, by a script that trains on rows of equal length. */
+static void add_timings(const struct results *r, struct buf *out) {
+    for (size_t i = 0; i < r->n_timings; i++) {
+        const json_t *runs = json_object_get(r->timings[i], "runs");
+        double base = json_num_or(
+            json_object_get(runs, "lora f16"), "j_per_token",
+            json_num_or(json_object_get(runs, "lora bf16"), "j_per_token", (double)NAN));
+        const char *name;
+        json_t *run;
+        buf_addf(out, "\nOne thing changed at a time, %s on ",
+                 json_str_or(r->timings[i], "shape", "an unknown shape"));
+        fmt_md(out, json_str_or(r->timings[i], "gpu", "an unknown GPU"));
+        buf_addstr(out,
+                   " (`scripts/gpu-adapt.py`: rows of 512 tokens, 4 a step; `kept`: without "
+                   "checkpoints of activations; `peft`: PyTorch with PEFT). The last column is "
+                   "over LoRA in F16, or in BF16 where that is missing.\n\n"
+                   "| training | tokens/s | W | J/token | GiB | J over LoRA |\n"
+                   "|---|--:|--:|--:|--:|--:|\n");
+        json_object_foreach((json_t *)runs, name, run) {
+            double joules = json_num_or(run, "j_per_token", (double)NAN);
+            buf_addstr(out, "| ");
+            fmt_md(out, name);
+            buf_addstr(out, " |");
+            results_number(out, json_num_or(run, "tokens_per_s", (double)NAN));
+            results_number(out, json_num_or(run, "mean_w", (double)NAN));
+            results_number(out, joules);
+            results_number(out, json_num_or(run, "peak_gib", (double)NAN));
+            results_number(out, joules / base);
+            buf_addch(out, '\n');
+        }
+    }
+}
+
 void results_adapting(const struct results *r, struct buf *out) {
     buf_addstr(out,
                "\n## Adapting, and the QLoRA anomaly\n\n"
@@ -210,4 +243,5 @@ void results_adapting(const struct results *r, struct buf *out) {
     add_trainings(r, out);
     add_anomaly(r, out);
     add_others(r, out);
+    add_timings(r, out);
 }

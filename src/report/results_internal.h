@@ -7,10 +7,14 @@
 
 #include "base/buf.h"
 
+#include <jansson.h>
+
 struct results {
     struct arena arena;
     struct report_run **runs;
     size_t n_runs;
+    json_t **timings; /* files of scripts/gpu-adapt.py */
+    size_t n_timings;
     const struct report_run *run; /* the first, with the matrix */
     struct published *theirs;
     const struct report_variant **ours; /* one a published variant; NULL where the run has none */
@@ -22,8 +26,8 @@ struct results {
  * its seconds. NAN when there is no such window. */
 double results_joules(const struct report_stage *st, const char *window, bool repeats,
                       double *seconds);
-/* Opens the runs and the published rows and pairs them; results_close after success and failure. */
-int results_open(struct results *r, const char *data_dir, const char *const *run_dirs, size_t n,
+/* Opens the sources and the published rows and pairs them; results_close after success and failure. */
+int results_open(struct results *r, const char *data_dir, const char *const *sources, size_t n,
                  struct err *e) EE_MUST_CHECK;
 void results_close(struct results *r);
 
