@@ -14,8 +14,8 @@ Models are written with random weights into WORK_DIR/models (60 GB at most for t
 deleted when nothing needs them, so nothing large is carried: a machine needs EDGE_EVAL (a dist folder with
 the CUDA backend in its lib/) and the vocabularies of .cache/llama/vocab beside it as vocab/.
 
---quick asks less of each measurement, for when time on the GPU is short: windows of 5 s instead of 10, no idle
-power, and no starts from a cold page cache. A run begun with it goes on with it.
+--quick asks less of each measurement, for when time on the GPU is short: half the window and half the rows, no
+idle power, and no starts from a cold page cache. A run begun with it goes on with it.
 
 Ends with 0 when every stage is done, with 3 when there is more to do, with 1 when something failed.
 """
@@ -33,8 +33,14 @@ PACKING_S = 30  # for the report and the archive, after measuring
 KEPT = ("run.db", "run.db-wal", "manifest.json", "logs", "metrics.csv", "metrics.json")
 
 
+def half_rows(match):
+    few, more = int(match[1]), int(match[2])
+    return f"rows: [{few}, {few + (more - few) // 16 * 8}]"
+
+
 def quick(text):
     text = re.sub(r"window_s: \d+", "window_s: 5", text)
+    text = re.sub(r"rows: \[(\d+), (\d+)\]", half_rows, text)
     text = re.sub(r"idle_s: \d+", "idle_s: 0", text)
     return re.sub(r"cold: \d+", "cold: 0", text)
 
