@@ -133,6 +133,56 @@ static size_t list_files(const struct run *r, const struct variant *v, unsigned 
     return n;
 }
 
+/* A file of n weights in that type, about. */
+static double file_bytes(double n_weights, const char *type) {
+    const double bits = strcmp(type, "F16") == 0 || strcmp(type, "BF16") == 0 ? 16.1
+                        : strcmp(type, "Q8_0") == 0                           ? 8.6
+                                                                              : 5.3;
+    const double vocabulary = 8e6;
+    return vocabulary + n_weights * bits / 8;
+}
+
+/* Deletes what can be written again and is not among the stage's own. */
+static void drop_others(struct run *r, const struct file *own, size_t n_own) {
+    const unsigned all = READS_TRAINED | READS_BASE | READS_FP16 | READS_OWN;
+    for (size_t i = 0; i < r->n_variants; i++) {
+        const struct variant *v = &r->variants[i];
+        struct file files[MOST_FILES];
+        size_t n = variant_is_of_shape(v) ? list_files(r, v, all, files) : 0;
+        for (size_t k = 0; k < n; k++) {
+            bool is_own = !files[k].path;
+            for (size_t o = 0; o < n_own && !is_own; o++) {
+                is_own = own[o].path && strcmp(own[o].path, files[k].path) == 0;
+            }
+            if (!is_own) {
+                unlink(files[k].path); /* most are not there */
+            }
+            free(files[k].path);
+        }
+    }
+}
+
+/* A disk that cannot hold all files of a model at once holds those of one stage. */
+static void make_room(struct run *r, const struct stage_kind *k, const struct variant *v,
+                      const struct file *files, size_t n) {
+    static const double margin = 1.05;
+    uint64_t have = 0;
+    const double n_weights = (double)run_model(r, v)->n_params;
+    double need = k == &stage_merge      ? file_bytes(n_weights, "F16")
+                  : k == &stage_quantize ? file_bytes(n_weights, run_artifact_type(r, v))
+                                         : 0;
+    for (size_t i = 0; i < n; i++) {
+        if (files[i].path && files[i].type && !fs_exists(files[i].path)) {
+            need += file_bytes(n_weights, files[i].type);
+        }
+    }
+    if (fs_free_bytes(r->artifacts, &have, NULL) == 0 && (double)have < need * margin) {
+        run_note(r, "%s: the disk is short, so other files of the model are written again later",
+                 v->model->id);
+        drop_others(r, files, n);
+    }
+}
+
 static int write_file(struct run *r, const struct plan_model *m, const struct file *f,
                       struct err *e) {
     int64_t begin_ns = clock_mono_ns();
@@ -160,6 +210,7 @@ int model_files_make(struct run *r, const struct stage_kind *k, const struct var
     struct file files[MOST_FILES];
     size_t n = list_files(r, v, k->reads, files);
     int rc = 0;
+    make_room(r, k, v, files, n);
     for (size_t i = 0; i < n; i++) {
         if (!rc && !files[i].path) {
             rc = err_set(e, EE_NOMEM, "model files: out of memory");
@@ -247,14 +298,6 @@ int model_files_drop(struct run *r, const struct variant *v, model_files_pending
     }
     arena_release(&a);
     return rc;
-}
-
-/* A file of n weights in that type, about. */
-static double file_bytes(double n_weights, const char *type) {
-    const double bits = strcmp(type, "F16") == 0 || strcmp(type, "BF16") == 0 ? 16.1
-                        : strcmp(type, "Q8_0") == 0                           ? 8.6
-                                                                              : 5.3;
-    return n_weights * bits / 8;
 }
 
 uint64_t model_files_disk_bytes(const struct run *r) {

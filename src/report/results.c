@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "report/claims.h"
 #include "report/collect.h"
+#include "report/devices.h"
 #include "report/fmt.h"
 #include "report/inputs.h"
 #include "report/results_internal.h"
@@ -117,18 +118,27 @@ static void add_trio(struct buf *out, double ours, double theirs) {
 }
 
 static void add_serving(const struct results *r, struct buf *out) {
-    buf_addstr(out,
-               "\n## Serving: ours, published, ours over published\n\n"
-               "100 requests at once, all answers of 150, 200 and 100 tokens. Joules are the "
-               "accelerators' own. `load` is exec to context ready.\n\n"
-               "| model | method | task | prec | tok/s | publ. | x | J/request | publ. | x | "
-               "load s | publ. | x |\n|---|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n");
+    buf_addstr(out, "\n## Serving: ours, published, ours over published\n\n"
+                    "100 requests at once, all answers of 150, 200 and 100 tokens. Joules are the "
+                    "accelerators' own. `load` is exec to context ready.");
+    if (isfinite(r->bandwidth)) {
+        buf_addf(
+            out,
+            " This device has %.1f times the memory bandwidth of two T4 and %.1f times their FP16 "
+            "peak: a throughput `x` beyond that is the engine's, or the batch's.",
+            r->bandwidth, r->flops);
+    }
+    buf_addstr(
+        out, " `x/bw` is the throughput's `x` divided by the ratio of bandwidths.\n\n"
+             "| model | method | task | prec | tok/s | publ. | x | x/bw | J/request | publ. | x | "
+             "load s | publ. | x |\n|---|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n");
     for (size_t i = 0; i < r->theirs->n_variants; i++) {
         const struct published_variant *p = &r->theirs->variants[i];
         const struct report_variant *v = r->ours[i];
         add_keys(p, out);
-        add_trio(out, v ? value_of(&v->input.output_tokens_per_s) : (double)NAN,
-                 p->input.output_tokens_per_s.value);
+        double rate = v ? value_of(&v->input.output_tokens_per_s) : (double)NAN;
+        add_trio(out, rate, p->input.output_tokens_per_s.value);
+        results_number(out, rate / p->input.output_tokens_per_s.value / r->bandwidth);
         add_trio(out, request_j(v), published_request_j(p));
         add_trio(out, v ? value_of(&v->input.load_s) : (double)NAN, p->input.load_s.value);
         buf_addch(out, '\n');
@@ -436,6 +446,23 @@ static int read_timing(const char *path, json_t **out, struct err *e) {
     return rc;
 }
 
+/* How much more than the published hardware the run's device can do. */
+static int compare_hardware(struct results *r, const char *data_dir, struct err *e) {
+    struct known_device *devices = NULL;
+    size_t n = 0;
+    int rc = devices_load(data_dir, &r->arena, &devices, &n, e);
+    const struct known_device *here = NULL;
+    const struct known_device *there = NULL;
+    if (!rc && r->run->n_variants) {
+        here = devices_find(devices, n, r->run->variants[0].v.device);
+        there = devices_find(devices, n, "t4");
+    }
+    bool both = here && there;
+    r->bandwidth = both ? here->bytes_per_s / (2 * there->bytes_per_s) : (double)NAN;
+    r->flops = both ? here->flops / (2 * there->flops) : (double)NAN;
+    return rc;
+}
+
 int results_open(struct results *r, const char *data_dir, const char *const *sources, size_t n,
                  struct err *e) {
     *r = (struct results){.arena = ARENA_INIT};
@@ -448,6 +475,7 @@ int results_open(struct results *r, const char *data_dir, const char *const *sou
                  : report_run_load(sources[i], &r->runs[r->n_runs++], e);
     }
     r->run = rc ? NULL : r->runs[0];
+    rc = rc ? rc : compare_hardware(r, data_dir, e);
     return rc ? rc : pair_up(r, e);
 }
 

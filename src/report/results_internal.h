@@ -18,6 +18,8 @@ struct results {
     const struct report_run *run; /* the first, with the matrix */
     struct published *theirs;
     const struct report_variant **ours; /* one a published variant; NULL where the run has none */
+    double bandwidth; /* of the run's device over that of two T4; NAN when it is not known */
+    double flops;     /* FP16 peaks, likewise */
     size_t n_there;
     size_t n_served;
 };

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import unittest
 
-from harness import CACHE, FAILED, OK, PROGRAM, SOURCE, USAGE, Case, Run, environment
+from harness import CACHE, FAILED, OK, PROGRAM, SOURCE, USAGE, Case, Run, environment, in_mount_namespace
 
 PLAN = SOURCE / "plans" / "paper.yaml"
 VOCABULARIES = [pathlib.Path(CACHE) / "llama" / "vocab" / f"{name}.gguf" for name in ("llama-bpe", "qwen2")]
@@ -190,6 +190,15 @@ class Paper(Case):
         begun, ended = Run(self.dir / "work1" / "run").done(), Run(self.dir / "work2" / "run").done()
         self.assertLessEqual(begun, ended)
         self.assertEqual(list((self.dir / "work2" / "models").iterdir()), [])
+
+    def test_a_small_disk_holds_the_files_of_one_stage(self):
+        plan = self.write(ONE_MODEL, TWO_TASKS, (r"methods: .*", "methods: {lora: [int8, int4]}"))
+        # Base, merged and two quantized files are about 80 MB; the two largest of one stage 50 MB.
+        script = 'mkdir small; mount -t tmpfs -o size=60m tmpfs small; "$EE" run "$1" --out out --scratch small'
+        done = in_mount_namespace(script, self.dir, plan)
+        self.assertEqual(done.code, OK, done)
+        self.assertSays(done.err, "the disk is short")
+        self.assertAllDone(Run(self.dir / "out"))
 
     def test_without_published_quality_nothing_is_made_of_answers(self):
         plan = self.write(ONE_MODEL, TWO_TASKS, (r"methods: .*", "methods: {none: [int4]}"), (r"quality: .*\n", ""))
