@@ -173,6 +173,17 @@ class Paper(Case):
             self.assertAlmostEqual(float(a["s"]) / float(b["s"]), 2, 9)
             self.assertLess(float(a["s_low"]), float(a["s"]))
             self.assertLess(float(a["s"]), float(a["s_high"]))
+        # LoRA on its tasks: operations alone, at the mean of the achieved shares, on 65 TFLOPS instead of 989.
+        measured = run.rows(
+            "SELECT json_extract(inputs_json, '$.task'), (end_ns - start_ns) / 1e9 / 96, result_json FROM stage"
+            " JOIN energy USING (stage_id) WHERE kind = 'adapt' AND window = 'adapt/rows' AND component = 'total'"
+            " AND json_extract(inputs_json, '$.method') = 'lora'"
+        )
+        tokens = {task: sum(json.loads(r)["row_step_tokens"]) / 96 for task, _, r in measured}
+        slowness = sum(s / tokens[task] for task, s, _ in measured) / len(measured)
+        for row in one:
+            if row["stage"] == "adapt" and row["method"] == "lora":
+                self.assertAlmostEqual(float(row["s"]) / (slowness * tokens[row["task"]] * 989 / 65), 1, 9)
         unknown = self.edge_eval("project", "--from", "there", "--to", "abacus", code=USAGE).err
         self.assertSays(unknown, 'no device "abacus"; there are: t4')
 
