@@ -35,7 +35,7 @@ KEPT = ("run.db", "run.db-wal", "manifest.json", "logs", "metrics.csv", "metrics
 
 def half_rows(match):
     few, more = int(match[1]), int(match[2])
-    return f"rows: [{few}, {few + (more - few) // 16 * 8}]"
+    return f"rows: [{few}, {few + max(8, (more - few) // 16 * 8)}]"
 
 
 def quick(text):
