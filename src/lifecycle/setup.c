@@ -45,8 +45,16 @@ static json_t *machine_json(const struct run *r) {
 static int choose_key_machine(struct run *r, struct err *e) {
     struct arena a = ARENA_INIT;
     char *first = NULL;
+    char *device = NULL;
     const char *as = r->machine_id;
     int rc = store_meta_get(r->store, "key_machine_id", &a, &first, e);
+    rc = rc ? rc : store_meta_get(r->store, "key_device", &a, &device, e);
+    if (!rc && device && r->opts->same_machine && strcmp(device, r->device) != 0) {
+        rc = err_set(e, EE_USAGE,
+                     "the run began on %s and this machine has %s: it cannot count as the same; "
+                     "without --same-machine everything is measured anew here",
+                     device, r->device);
+    }
     if (!rc && first && r->opts->same_machine) {
         if (strcmp(first, r->machine_id) != 0) {
             run_note(r,
@@ -56,6 +64,7 @@ static int choose_key_machine(struct run *r, struct err *e) {
     }
     snprintf(r->key_machine_id, sizeof(r->key_machine_id), "%s", as);
     rc = rc || first ? rc : store_meta_set(r->store, "key_machine_id", r->machine_id, e);
+    rc = rc || device ? rc : store_meta_set(r->store, "key_device", r->device, e);
     arena_release(&a);
     return rc;
 }

@@ -125,6 +125,15 @@ class Paper(Case):
         self.assertSays(ended.err, "edge-eval run --resume here")
         self.assertEqual(run.done(), done)
 
+        with contextlib.closing(sqlite3.connect(run.path / "run.db")) as db:
+            db.execute("UPDATE meta SET value = 'Abacus 2000' WHERE key = 'key_device'")
+            db.commit()
+        refused = self.edge_eval("run", "--resume", "here", "--scratch", "models", "--same-machine", code=USAGE)
+        self.assertSays(refused.err, "the run began on Abacus 2000 and this machine has")
+        with contextlib.closing(sqlite3.connect(run.path / "run.db")) as db:
+            db.execute("UPDATE meta SET value = 'CPU' WHERE key = 'key_device'")
+            db.commit()
+
         # Another machine: another place, no model file, and a plan and shapes that lie as they did.
         shutil.move(self.dir / "here", self.dir / "there")
         shutil.rmtree(self.dir / "models")
@@ -190,7 +199,7 @@ class Paper(Case):
     def test_the_script_leaves_what_the_next_piece_needs(self):
         plan = self.write(ONE_MODEL, TWO_TASKS, (r"methods: .*", "methods: {lora: [int4]}"))
         command = [sys.executable, SOURCE / "scripts" / "gpu-paper.py", PROGRAM, plan]
-        for piece, seconds, come_from in (1, 34, []), (2, 600, ["--from", "out1/paper-run.tar.xz"]):
+        for piece, seconds, come_from in (1, 24, []), (2, 600, ["--from", "out1/paper-run.tar.xz"]):
             done = subprocess.run(
                 [*map(str, command), f"work{piece}", f"out{piece}", "--seconds", str(seconds), *come_from],
                 cwd=self.dir, env=environment(), capture_output=True, text=True, check=False,
