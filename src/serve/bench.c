@@ -87,6 +87,7 @@ static int prepare(struct bench *b, struct err *e) {
     }
     if (workload_has_turns(b->workload)) {
         b->load.follow_up = workload_follow_up;
+        b->load.has_turn = workload_has_turn;
         b->load.follow_up_ctx = b->workload;
     }
     b->load.preconnect = o->preconnect ? o->preconnect : default_preconnect(b);

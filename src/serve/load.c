@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/machine.h"
+#include "serve/composer.h"
 #include "serve/poller.h"
 
 #include <math.h>
@@ -64,7 +65,8 @@ struct loop {
     int64_t last_begin_ns;
     bool closing; /* nothing is begun any more */
     bool no_memory;
-    struct payload **turns; /* payloads of follow-ups, owned */
+    struct composer *composer; /* of conversations; NULL */
+    struct payload **turns;    /* payloads of follow-ups, owned */
     size_t n_turns, cap_turns;
     struct loop_result result;
     struct err err;
@@ -263,27 +265,47 @@ static const struct payload *own_turn(struct loop *l, const struct payload *p) {
     return own;
 }
 
-/* True when the conversation goes on: its place stays taken. */
-static bool next_turn(struct loop *l, const struct record *r) {
-    struct follow_up next = {0};
-    if (!l->load->follow_up || r->outcome != OUTCOME_OK || l->closing ||
-        !l->load->follow_up(l->load->follow_up_ctx, r, &next)) {
+/* True when the conversation may go on: its place stays taken until its next turn is made. */
+static bool hand_over(struct loop *l, const struct record *r) {
+    const struct load *load = l->load;
+    if (!l->composer || r->outcome != OUTCOME_OK || l->closing ||
+        (load->has_turn && !load->has_turn(load->follow_up_ctx, r))) {
         return false;
     }
-    const struct payload *p = own_turn(l, &next.payload);
+    l->no_memory |= !composer_give(l->composer, r);
+    return true;
+}
+
+static void begin_turn(struct loop *l, const struct composed *turn) {
+    const struct record *r = turn->record;
+    const struct payload *p = own_turn(l, &turn->next.payload);
     struct record *record = p ? new_record(l) : NULL;
     if (!record) {
         l->no_memory = true;
-        return false;
+        return;
     }
-    record->scheduled_ns = r->ended_ns + next.think_ns;
+    record->scheduled_ns = r->ended_ns + turn->next.think_ns;
     record->prompt = r->prompt;
     record->session = r->session;
     record->turn = (uint16_t)(r->turn + 1);
     l->n_begun++;
     l->no_memory |= !ring_insert(&l->later, (struct delayed){record->scheduled_ns, record, p});
+}
+
+/* The turns that were made meanwhile, and the places of conversations that are over. */
+static void take_turns(struct loop *l) {
+    struct composed turn;
+    while (composer_take(l->composer, &turn)) {
+        if (turn.goes_on) {
+            begin_turn(l, &turn);
+            continue;
+        }
+        l->n_active--;
+        if (!l->load->arrivals) {
+            fill_places(l, clock_mono_ns());
+        }
+    }
     set_next_due(l);
-    return true;
 }
 
 static bool is_connection_failure(enum outcome o) {
@@ -301,7 +323,7 @@ static void on_done(void *ctx, struct record *r) {
         }
         l->waiting.head++;
     }
-    if (next_turn(l, r)) {
+    if (hand_over(l, r)) {
         return;
     }
     if (!l->load->arrivals && is_connection_failure((enum outcome)r->outcome) && !l->closing) {
@@ -385,6 +407,9 @@ static void run_loop(struct loop *l) {
             until_ns = drain_until_ns;
         }
         load->ops->wait(l->t, l->next_due_ns < until_ns ? l->next_due_ns : until_ns);
+        if (l->composer) {
+            take_turns(l);
+        }
     }
     l->closing = true;
     l->result.stats = (struct transport_stats){0};
@@ -414,7 +439,12 @@ static int get_ready(struct loop *l) {
     o.ctx = l;
     o.max_connections = (o.max_connections + n - 1) / n;
     size_t connections = load->preconnect / n + ((size_t)l->index < load->preconnect % n);
-    int rc = load->ops->open(&l->t, &o, &l->err);
+    int rc = 0;
+    if (load->follow_up) {
+        rc = composer_start(&l->composer, load->follow_up, load->follow_up_ctx, &l->err);
+        o.wake_fd = rc ? 0 : composer_fd(l->composer);
+    }
+    rc = rc ? rc : load->ops->open(&l->t, &o, &l->err);
     if (!rc) {
         rc = load->ops->connect(l->t, connections ? connections : 1,
                                 clock_mono_ns() + o.connect_timeout_ns, &l->err);
@@ -452,6 +482,7 @@ static void *loop_main(void *arg) {
     if (l->t) {
         l->load->ops->close(l->t);
     }
+    composer_stop(l->composer);
     l->gate->n_over++;
     return NULL;
 }

@@ -31,9 +31,12 @@ struct load {
         drain_ns; /* with a duration: what is in flight then may take so long; the rest is cut */
     /*
      * Conversations: after a request ended well, asks for the next turn. False: there is none.
-     * Called in the loop's thread, one call a loop at a time. NULL: single requests.
+     * Called in a thread beside the loop's (composer.h). NULL: single requests.
      */
     bool (*follow_up)(void *ctx, const struct record *r, struct follow_up *out);
+    /* Whether a request that ends well may be followed by another, told in no time in the loop's thread;
+     * NULL: each may. */
+    bool (*has_turn)(void *ctx, const struct record *r);
     void *follow_up_ctx;
     size_t preconnect; /* connections opened before the first request, over all loops */
     int n_loops;

@@ -46,6 +46,7 @@ struct transport_opts {
     void (*due)(void *ctx, int64_t now_ns);
     const int64_t *next_due_ns;
     void *ctx;
+    int wake_fd; /* wait() comes back when it can be read; its owner reads it. 0: none */
 };
 
 struct transport_stats {

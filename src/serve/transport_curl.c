@@ -426,6 +426,9 @@ static void curl_wait(struct transport *transport, int64_t until_ns) {
                         deadline_ns < until_ns ? deadline_ns : until_ns, exact ? SPIN_NS : 0);
     t->stats.waits++;
     for (int i = 0; i < n; i++) {
+        if (events[i].data.fd == t->o.wake_fd) {
+            continue;
+        }
         act(t, events[i].data.fd,
             (events[i].events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
                 (events[i].events & ~(uint32_t)EPOLLOUT ? CURL_CSELECT_IN : 0));
@@ -513,7 +516,13 @@ static int set_up(struct curl *t, struct err *e) {
     curl_multi_setopt(t->multi, CURLMOPT_TIMERDATA, t);
     curl_multi_setopt(t->multi, CURLMOPT_MAXCONNECTS, (long)t->o.max_connections);
     curl_multi_setopt(t->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)t->o.max_connections);
-    return poller_open(&t->poller, e);
+    int rc = poller_open(&t->poller, e);
+    struct epoll_event wake = {.events = EPOLLIN, .data = {.fd = t->o.wake_fd}};
+    if (!rc && t->o.wake_fd > 0 &&
+        epoll_ctl(t->poller.fd, EPOLL_CTL_ADD, t->o.wake_fd, &wake) != 0) {
+        rc = err_errno(e, errno, "cannot watch for the next turns");
+    }
+    return rc;
 }
 
 static int curl_open(struct transport **out, const struct transport_opts *opts, struct err *e) {

@@ -599,7 +599,9 @@ static void plain_wait(struct transport *transport, int64_t until_ns) {
                         exact ? SPIN_NS : 0);
     t->stats.waits++;
     for (int i = 0; i < n; i++) {
-        on_event(events[i].data.ptr, events[i].events);
+        if (events[i].data.ptr) { /* else the owner is called */
+            on_event(events[i].data.ptr, events[i].events);
+        }
         int64_t now_ns = *t->o.next_due_ns == INT64_MAX ? 0 : clock_mono_ns();
         if (now_ns >= *t->o.next_due_ns) {
             t->o.due(t->o.ctx, now_ns);
@@ -659,7 +661,9 @@ static int plain_connect(struct transport *transport, size_t n, int64_t deadline
                         ? poller_wait(&t->poller, events, MAX_EVENTS, deadline_ns, 0)
                         : 0;
         for (int i = 0; i < count; i++) {
-            on_event(events[i].data.ptr, events[i].events);
+            if (events[i].data.ptr) {
+                on_event(events[i].data.ptr, events[i].events);
+            }
         }
         if (!dlist_is_empty(&t->failed)) {
             failure = conn_of(t->failed.next)->failure;
@@ -733,6 +737,9 @@ static int plain_open(struct transport **out, const struct transport_opts *opts,
     }
     rc = rc ? rc : sources_open(&t->sources, opts, e);
     rc = rc ? rc : poller_open(&t->poller, e);
+    if (!rc && opts->wake_fd > 0) {
+        rc = poller_add(&t->poller, opts->wake_fd, EPOLLIN, NULL, e);
+    }
     if (rc) {
         plain_close((struct transport *)t);
         return rc;

@@ -87,6 +87,8 @@ int workload_jsonl(const struct workload *w, struct buf *out, struct err *e) EE_
 /* Whether any prompt is a conversation of several turns. */
 bool workload_has_turns(const struct workload *w);
 /* load.follow_up for this workload, which is its context. */
+/* load.has_turn: whether its conversation has another turn, if the answer can be read. */
+bool workload_has_turn(void *workload, const struct record *r);
 bool workload_follow_up(void *workload, const struct record *r, struct follow_up *out);
 
 #endif

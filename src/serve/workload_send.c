@@ -148,6 +148,13 @@ static bool add_message(struct buf *body, const char *role, const char *text) {
     return ok;
 }
 
+bool workload_has_turn(void *workload, const struct record *r) {
+    const struct workload *w = workload;
+    const json_t *turns = w->prompts[r->prompt].turns;
+    size_t n = turns ? json_array_size(turns) : (size_t)(w->opts.turns > 1 ? w->opts.turns - 1 : 0);
+    return (size_t)r->turn < n;
+}
+
 bool workload_follow_up(void *workload, const struct record *r, struct follow_up *out) {
     const struct workload *w = workload;
     const struct payload *sent = r->payload;
