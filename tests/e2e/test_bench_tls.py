@@ -25,13 +25,14 @@ class TlsProxy:
         self.server = self.loop.run_until_complete(
             asyncio.start_server(self.serve, "127.0.0.1", 0, ssl=context)
         )
+        self.servers = [self.server]
         self.port = self.server.sockets[0].getsockname()[1]
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.thread.start()
 
     def also_on(self, address):
         async def listen():
-            self.more = await asyncio.start_server(self.serve, address, self.port, ssl=self.context)
+            self.servers.append(await asyncio.start_server(self.serve, address, self.port, ssl=self.context))
 
         asyncio.run_coroutine_threadsafe(listen(), self.loop).result(10)
 
@@ -51,7 +52,8 @@ class TlsProxy:
 
     def close(self):
         async def finish():
-            self.server.close()
+            for server in self.servers:
+                server.close()
             tasks = [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]
             for task in tasks:
                 task.cancel()
