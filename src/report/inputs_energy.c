@@ -214,7 +214,8 @@ static int fill_serve(struct arena *a, struct report_variant *v, struct err *e) 
     return 0;
 }
 
-static struct quantity phase_quantity(const json_t *phases, const char *name, const char *note) {
+static struct quantity phase_quantity(struct arena *a, const json_t *phases, const char *name,
+                                      const char *note) {
     const json_t *figure = json_object_get(phases, name);
     struct quantity q = quantity_of(json_num_or(figure, "value", (double)NAN),
                                     (size_t)json_int_or(phases, "periods", 0));
@@ -224,6 +225,10 @@ static struct quantity phase_quantity(const json_t *phases, const char *name, co
     q.low = json_num_or(figure, "low", (double)NAN);
     q.high = json_num_or(figure, "high", (double)NAN);
     q.note = note;
+    if (q.value < 0) {
+        return inputs_missing(a, "too little to be told from noise: %.3g (%.3g to %.3g) J", q.value,
+                              q.low, q.high);
+    }
     return q;
 }
 
@@ -249,8 +254,8 @@ static int fill_phases(struct arena *a, struct report_variant *v, struct err *e)
         err_set(&note, EE_FAIL, "residual %.3g W, R2 %.3f", json_num_or(phases, "residual_w", NAN),
                 json_num_or(phases, "r2", NAN));
         const char *kept = arena_strdup(a, note.msg);
-        in->prefill_token_j = phase_quantity(phases, "prefill_token_j", kept);
-        in->decode_token_j = phase_quantity(phases, "decode_token_j", kept);
+        in->prefill_token_j = phase_quantity(a, phases, "prefill_token_j", kept);
+        in->decode_token_j = phase_quantity(a, phases, "decode_token_j", kept);
     }
     json_decref(result);
     return 0;

@@ -253,11 +253,14 @@ class Phases(Case):
         for name in ("prefill_token_j", "decode_token_j"):
             self.assertLess(fit[name]["low"], 0.01 + abs(fit[name]["value"]))
             self.assertLess(abs(fit[name]["value"]), 1, "a token of a load that the sensor does not see")
+            if fit[name]["value"] < 0:
+                self.assertSays(rows[name]["reason"], "too little to be told from noise")
+                continue
             self.assertEqual(float(rows[name]["value"]), fit[name]["value"])
             self.assertSays(rows[name]["label"], "residual", "R2")
+            self.assertSays(done.out, "joules above the loaded engine's idle")
         self.assertTrue(95 < fit["base_w"]["value"] < 120, fit)
         self.assertGreaterEqual(fit["periods"], 20)
-        self.assertSays(done.out, "joules above the loaded engine's idle")
 
     def test_a_model_of_energy_is_refused_and_costs_no_time(self):
         result, rows, windows, _ = self.phases("model", 60)
