@@ -90,7 +90,9 @@ static int resident_kind(struct run *r, const struct variant *v, char *out, size
                          struct err *e) {
     struct buf text;
     char hex[HASH_HEX_SIZE];
-    json_t *of = json_pack("{s:s, s:s, s:o}", "model", run_model(r, v)->hash, "precision",
+    const char *model = variant_has_file(v) ? run_model(r, v)->hash
+                                            : v->model->served[v->precision];
+    json_t *of = json_pack("{s:s, s:s, s:o}", "model", model, "precision",
                            precision_names[v->precision], "engine", run_engine_json(r));
     buf_init(&text);
     int rc = json_write(of, &text, e);

@@ -22,6 +22,7 @@ struct answering {
     char first_error[256];
     enum validity validity;
     json_t *clients; /* what the client says of itself, a repeat each */
+    json_t *idle;    /* power with the server waiting; NULL: not measured */
 };
 
 /* ---- energy ---- */
@@ -226,6 +227,9 @@ static json_t *result_json(const struct answering *a) {
                         json_pack("{s:s}", "refused",
                                   "a server does not tell when it works on what: joules by phase "
                                   "are measured in process"));
+    if (a->idle) {
+        json_object_set(v, "idle", a->idle);
+    }
     if (is_open) {
         json_object_set_new(v, "rate_per_s", json_real(p->serve.rate_per_s));
     } else {
@@ -254,6 +258,10 @@ static int serve_all(struct answering *a, struct err *e) {
     a->s.n_total = r->plan.serve.repeats * (int64_t)r->tasks[a->s.variant->task->kind].n_items;
     int rc = served_start(&a->s, e);
     rc = rc ? rc : warm_up(a, e);
+    if (!rc && a->s.server.running && r->plan.energy.idle_s > 0 &&
+        meter_n_components(r->meter) > 0) {
+        rc = idle_measure_resident(r, a->s.variant, &a->idle, e);
+    }
     for (int64_t i = 0; i < r->plan.serve.repeats && !rc; i++) {
         rc = serve_once(a, i, e);
     }
@@ -279,6 +287,7 @@ int serve_by_server(struct run *r, const struct variant *v, int64_t stage_id, js
     }
     served_close(&a.s);
     json_decref(a.clients);
+    json_decref(a.idle);
     return rc;
 }
 

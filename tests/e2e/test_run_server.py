@@ -101,6 +101,16 @@ class Served(Case):
         again, _ = self.resume()
         self.assertEqual(run.done(), again.done(), "nothing is done twice")
 
+    def test_power_of_the_server_waiting(self):
+        recording = self.dir / "power.jsonl"
+        lines = [{"edge_eval_power": 1, "components": [{"name": "gpu0", "scope": "gpu", "update_ms": 5}]},
+                 {"t_s": 0, "gpu0": {"w": 40}}, {"t_s": 600, "gpu0": {"w": 40}}]  # fmt: skip
+        recording.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        run, _ = self.measure(served(null_server(), energy={"source": f"replay:{recording}", "idle_s": 6}))
+        idle = self.result(run, "serve")["idle"]
+        self.assertAlmostEqual(idle["resident"]["watts"], 40, places=3)
+        self.assertAlmostEqual(idle["bare"]["watts"], 40, places=3)
+
     def test_an_open_loop_tells_no_capacity(self):
         content = served(null_server("--ttft-ms", 5), serve={"rate": 50, "arrival": "constant"},
                          cost={"deployment": "cloud", "cloud": 1, "traffic": "1/h"})  # fmt: skip
