@@ -147,69 +147,6 @@ def us(seconds):
     return None if seconds is None else seconds * 1e6
 
 
-# ---- a server behind TLS
-
-
-class TlsAnswers(asyncio.Protocol):
-    """One event and [DONE] for every request; a list of one model for everything else."""
-
-    EVENTS = b"".join(
-        b"%x\r\ndata: %s\n\n\r\n" % (len(e) + 8, e)
-        for e in (
-            b'{"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"length"}],'
-            b'"usage":{"prompt_tokens":4,"completion_tokens":1}}',
-            b"[DONE]",
-        )
-    )
-    STREAM = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n" + EVENTS + b"0\r\n\r\n"
-    MODELS = b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 24\r\n\r\n{"data":[{"id":"null"}]}'
-
-    def connection_made(self, transport):
-        self.transport = transport
-        self.waiting = b""
-
-    def data_received(self, data):
-        self.waiting += data
-        while b"\r\n\r\n" in self.waiting:
-            head, _, rest = self.waiting.partition(b"\r\n\r\n")
-            at = head.lower().find(b"content-length:")
-            size = int(head[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
-            if len(rest) < size:
-                return
-            self.waiting = rest[size:]
-            self.transport.write(self.STREAM if head.startswith(b"POST") else self.MODELS)
-
-
-def tls_server(cert):
-    async def serve():
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(cert)
-        server = await asyncio.get_running_loop().create_server(TlsAnswers, "127.0.0.1", 0, ssl=context)
-        print(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1", flush=True)
-        await asyncio.sleep(300)
-
-    asyncio.run(serve())
-
-
-@contextlib.contextmanager
-def behind_tls(a):
-    with tempfile.TemporaryDirectory() as tmp:
-        cert = f"{tmp}/both.pem"
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
-             "-keyout", cert, "-out", f"{tmp}/cert.pem"],
-            check=True, capture_output=True,
-        )  # fmt: skip
-        with open(cert, "ab") as both, open(f"{tmp}/cert.pem", "rb") as one:
-            both.write(one.read())
-        command = ["taskset", "-c", str(a.server_cpu), sys.executable, __file__, "--tls-server", cert]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-            try:
-                yield server.stdout.readline().strip()
-            finally:
-                server.kill()
-
-
 # ---- running things
 
 
@@ -272,7 +209,8 @@ def theirs(a, url, tokens, concurrency=1, rate=0, tls=False):
 # ---- what is measured: server arguments, tokens, our load, the yardstick's, figures shown
 
 SCENARIOS = {
-    "one-event": (["--tokens", 1], 1, ["-c", 64], {"concurrency": 64}, ["requests_per_s"]),
+    "one-event": (["--tokens", 1], 1, ["-c", 64], {"concurrency": 64},
+                  ["requests_per_s", "cpu_us_a_request"]),
     "coalesced": (
         ["--tokens", 1000, "--events-per-write", 256, "--event-bytes", 220], 1000, ["-c", 16], {"concurrency": 16},
         ["events_per_s"],
@@ -350,14 +288,23 @@ def schedule(a, goals):
 
 
 def tls(a, goals):
-    """Requests over TLS. The server is Python's and slower than either client: CPU time tells, not the rate."""
+    """One-event requests over TLS."""
     pairs = []
-    for _ in range(a.runs):
-        with behind_tls(a) as url:
-            mine = ours(a, url, 1, "-c", 16, "-d", a.seconds, "--insecure")
-            pairs.append((mine, theirs(a, url, 1, concurrency=16, tls=True)))
-    cpu = show_pairs("tls", pairs, ["cpu_us_a_request", "requests_per_s"])["cpu_us_a_request"]
-    goals.add("TLS: CPU of a request, asyncio's / 2", cpu[0], 0.5, "us", of=cpu[1])
+    with tempfile.TemporaryDirectory() as tmp:
+        pem = f"{tmp}/both.pem"
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
+             "-keyout", pem, "-out", f"{tmp}/cert.pem"],
+            check=True, capture_output=True,
+        )  # fmt: skip
+        with open(pem, "ab") as both, open(f"{tmp}/cert.pem", "rb") as one:
+            both.write(one.read())
+        for _ in range(a.runs):
+            with null_server(a, "--tokens", 1, "--tls", pem) as url:
+                mine = ours(a, url, 1, "-c", 64, "-d", a.seconds, "--insecure")
+                pairs.append((mine, theirs(a, url, 1, concurrency=64, tls=True)))
+    rate = show_pairs("tls", pairs, ["requests_per_s", "cpu_us_a_request"])["requests_per_s"]
+    goals.add("one-event requests over TLS, 2 x asyncio", rate[0], 2, "1/s", at_most=False, of=rate[1])
 
 
 def truth(a, goals):
@@ -517,7 +464,6 @@ def main():
     p.add_argument("--json", help="write the goals there")
     p.add_argument("--yardstick", action="store_true", help=argparse.SUPPRESS)
     p.add_argument("--make-tokenizer", help=argparse.SUPPRESS)
-    p.add_argument("--tls-server", help=argparse.SUPPRESS)
     p.add_argument("--tls", action="store_true", help=argparse.SUPPRESS)
     p.add_argument("--port", type=int, help=argparse.SUPPRESS)
     p.add_argument("--tokens", type=int, default=1, help=argparse.SUPPRESS)
@@ -526,8 +472,6 @@ def main():
     a = p.parse_args()
     if a.make_tokenizer:
         return tokenizer_dir(a.make_tokenizer)
-    if a.tls_server:
-        return tls_server(a.tls_server)
     if a.yardstick:
         return yardstick(a)
     load = os.getloadavg()[0]

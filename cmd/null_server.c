@@ -23,7 +23,7 @@ static void on_signal(int sig) {
 struct null_args {
     int64_t port, threads, tokens, reasoning, per_event, per_write, fault_every;
     double ttft_ms, itl_ms, for_s;
-    const char *event_bytes, *shape, *faults, *model;
+    const char *event_bytes, *shape, *faults, *model, *pem;
 };
 
 static int read_sizes(const char *text, struct null_opts *o, struct err *e) {
@@ -73,7 +73,8 @@ static int serve(const struct null_args *a, struct err *e) {
                           .tokens_per_event = to_int(a->per_event),
                           .events_per_write = to_int(a->per_write),
                           .fault_every = to_int(a->fault_every),
-                          .model = a->model};
+                          .model = a->model,
+                          .pem = a->pem};
     struct null_server *s = NULL;
     machine_raise_descriptors();
     int rc = read_sizes(a->event_bytes, &o, e);
@@ -83,7 +84,7 @@ static int serve(const struct null_args *a, struct err *e) {
     if (rc) {
         return rc;
     }
-    printf("http://127.0.0.1:%d/v1\n", null_server_port(s));
+    printf("%s://127.0.0.1:%d/v1\n", a->pem ? "https" : "http", null_server_port(s));
     fflush(stdout);
     int64_t end_ns = a->for_s > 0 ? clock_mono_ns() + (int64_t)(a->for_s * 1e9) : INT64_MAX;
     while (!stop_requested && clock_mono_ns() < end_ns) {
@@ -122,6 +123,8 @@ int cmd_null_server(int argc, char **argv) {
         {OPT_INT, 0, "fault-every", &a.fault_every, "N", "only every N-th request has one (1)",
          NULL},
         {OPT_STR, 0, "model", &a.model, "NAME", "requests for another model get 404", NULL},
+        {OPT_STR, 0, "tls", &a.pem, "FILE", "TLS, with the certificate and key in FILE (PEM)",
+         NULL},
         {OPT_NUM, 0, "for", &a.for_s, "S", "stop after S seconds", NULL},
         {.kind = OPT_END},
     };

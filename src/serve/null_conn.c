@@ -48,6 +48,7 @@ void null_conn_bury(struct server_thread *t) {
         t->dead = c->next;
         buf_release(&c->in);
         buf_release(&c->out);
+        tls_link_free(c->tls);
         free(c);
     }
 }
@@ -60,16 +61,44 @@ static void watch_out(struct conn *c, bool on) {
 }
 
 static bool has_out(const struct conn *c) {
-    return c->out_at < c->out.len;
+    const char *sealed;
+    return c->out_at < c->out.len || (c->tls && tls_link_pending(c->tls, &sealed) > 0);
 }
 
 /* Bytes sent; 0 when the socket takes none now; -1 when the connection is gone. */
-static ssize_t send_some(const struct conn *c, const char *bytes, size_t len) {
+static ssize_t send_plain(const struct conn *c, const char *bytes, size_t len) {
     ssize_t n = send(c->fd, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0) {
         return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? 0 : -1;
     }
     return n;
+}
+
+/* Sends what TLS has ready. False: the connection is gone. */
+static bool flush_sealed(struct conn *c) {
+    const char *bytes;
+    size_t len;
+    ssize_t n = 1;
+    while (n > 0 && (len = tls_link_pending(c->tls, &bytes)) > 0) {
+        n = send_plain(c, bytes, len);
+        tls_link_sent(c->tls, n > 0 ? (size_t)n : 0);
+    }
+    return n >= 0;
+}
+
+/* As send_plain; with TLS one write is under way at a time, which has_out tells. */
+static ssize_t send_some(struct conn *c, const char *bytes, size_t len) {
+    const char *sealed;
+    if (!c->tls) {
+        return send_plain(c, bytes, len);
+    }
+    if (!flush_sealed(c)) {
+        return -1;
+    }
+    if (len == 0 || tls_link_pending(c->tls, &sealed) > 0) {
+        return 0;
+    }
+    return tls_link_write(c->tls, bytes, len) && flush_sealed(c) ? (ssize_t)len : -1;
 }
 
 /* Sends bytes, or keeps what does not go out now. False: the connection is gone. */
@@ -81,6 +110,8 @@ static bool send_or_keep(struct conn *c, const char *bytes, size_t len) {
     }
     if ((size_t)n < len) {
         buf_add(&c->out, bytes + n, len - (size_t)n);
+    }
+    if (has_out(c)) {
         watch_out(c, true);
     }
     return true;
@@ -473,29 +504,63 @@ static void take_requests(struct conn *c, const char *text, size_t len) {
     }
 }
 
+static void take_bytes(struct conn *c, const char *bytes, size_t n) {
+    if (c->in.len + n > 2 * (size_t)HTTP_REQUEST_MAX_BYTES) {
+        null_conn_close(c);
+        return;
+    }
+    if (c->phase != READING || c->in.len > 0) {
+        buf_add(&c->in, bytes, n);
+        if (c->phase == READING) {
+            answer_over(c); /* parses what is there now */
+        }
+        return;
+    }
+    take_requests(c, bytes, n);
+}
+
+/* A handshake goes on, or requests come. */
+static void take_sealed(struct conn *c, size_t n) {
+    struct server_thread *t = c->thread;
+    bool ok = tls_link_feed(c->tls, t->read_buf, n);
+    if (ok && !c->greeted) {
+        enum tls_step step = tls_link_handshake(c->tls);
+        c->greeted = step == TLS_DONE;
+        ok = step != TLS_FAILED && flush_sealed(c);
+        watch_out(c, ok && has_out(c));
+    }
+    ssize_t len = 0;
+    while (ok && c->greeted && c->fd >= 0 &&
+           (len = tls_link_read(c->tls, t->plain_buf, NULL_READ_BYTES)) > 0) {
+        take_bytes(c, t->plain_buf, (size_t)len);
+    }
+    if (c->fd >= 0 && (!ok || len < 0)) {
+        null_conn_close(c);
+    }
+}
+
 static void on_readable(struct conn *c) {
     struct server_thread *t = c->thread;
     ssize_t n = recv(c->fd, t->read_buf, NULL_READ_BYTES, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
         return;
     }
-    if (n <= 0 || c->in.len + (size_t)n > 2 * (size_t)HTTP_REQUEST_MAX_BYTES) {
+    if (n <= 0) {
         null_conn_close(c);
-        return;
+    } else if (c->tls) {
+        take_sealed(c, (size_t)n);
+    } else {
+        take_bytes(c, t->read_buf, (size_t)n);
     }
-    if (c->phase != READING || c->in.len > 0) {
-        buf_add(&c->in, t->read_buf, (size_t)n);
-        if (c->phase == READING) {
-            answer_over(c); /* parses what is there now */
-        }
-        return;
-    }
-    take_requests(c, t->read_buf, (size_t)n);
 }
 
 void null_conn_add(struct server_thread *t, int fd) {
     struct conn *c = calloc(1, sizeof(*c));
-    if (!c || timer_heap_reserve(&t->timers, t->n_conns + 1, NULL)) {
+    if (c && t->server->tls) {
+        c->tls = tls_link_new(t->server->tls);
+    }
+    if (!c || (t->server->tls && !c->tls) || timer_heap_reserve(&t->timers, t->n_conns + 1, NULL)) {
+        tls_link_free(c ? c->tls : NULL);
         free(c);
         close(fd);
         return;
@@ -508,6 +573,7 @@ void null_conn_add(struct server_thread *t, int fd) {
     buf_init(&c->out);
     if (poller_add(&t->poller, fd, EPOLLIN, c, NULL)) {
         close(fd);
+        tls_link_free(c->tls);
         free(c);
         return;
     }

@@ -6,6 +6,7 @@
 #include "serve/null_server.h"
 #include "serve/poller.h"
 #include "serve/timer_heap.h"
+#include "serve/tls.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -25,6 +26,8 @@ struct conn {
     struct server_thread *thread;
     struct conn *next, **link; /* list of all, then of the dead */
     int fd;                    /* -1: dead */
+    struct tls_link *tls;      /* NULL without */
+    bool greeted;              /* its handshake is over */
     enum phase phase;
     struct buf in;  /* of a request, until it is whole */
     struct buf out; /* what the socket would not take yet, or what dribbles */
@@ -53,12 +56,14 @@ struct server_thread {
     size_t n_conns;
     struct buf scratch;
     char *read_buf;
+    char *plain_buf; /* with TLS: what read_buf says */
     _Atomic uint64_t n_events;
     _Atomic int64_t worst_late_ns;
 };
 
 struct null_server {
     struct null_script script;
+    struct tls *tls; /* NULL without */
     struct server_thread *threads;
     int n_threads;
     int port;

@@ -78,6 +78,7 @@ struct null_opts {
     int n_faults;
     int fault_every;   /* every n-th request has a fault [1] */
     const char *model; /* requests for another one get 404; NULL: any. Borrowed. */
+    const char *pem;   /* file of a certificate and its key: TLS; NULL: none */
 };
 
 /* Bytes to send. At stamp, if not 0, 19 digits are to be replaced by the CLOCK_MONOTONIC time. */

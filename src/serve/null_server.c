@@ -108,7 +108,10 @@ static int start_thread(struct server_thread *t, struct null_server *s, bool lis
     buf_init(&t->scratch);
     timer_heap_init(&t->timers);
     t->read_buf = malloc(NULL_READ_BYTES);
-    int rc = t->read_buf ? 0 : err_set(e, EE_NOMEM, "null server: out of memory");
+    t->plain_buf = s->tls ? malloc(NULL_READ_BYTES) : NULL;
+    int rc = t->read_buf && (t->plain_buf || !s->tls)
+                 ? 0
+                 : err_set(e, EE_NOMEM, "null server: out of memory");
     rc = rc ? rc : open_listener(&s->port, listening, &t->listener, e);
     rc = rc ? rc : poller_open(&t->poller, e);
     if (!rc && listening) {
@@ -129,6 +132,7 @@ int null_server_start(struct null_server **out, const struct null_opts *opts, st
         return err_set(e, EE_NOMEM, "null server: out of memory");
     }
     int rc = null_script_init(&s->script, opts, e);
+    rc = rc || !opts->pem ? rc : tls_open_server(&s->tls, opts->pem, e);
     bool listening = true;
     for (int i = 0; !rc && i < s->script.opts.n_faults; i++) {
         listening = listening && s->script.opts.faults[i] != NULL_FAULT_REFUSE;
@@ -183,7 +187,9 @@ void null_server_stop(struct null_server *s) {
         timer_heap_release(&t->timers);
         buf_release(&t->scratch);
         free(t->read_buf);
+        free(t->plain_buf);
     }
+    tls_close(s->tls);
     free(s->threads);
     null_script_release(&s->script);
     free(s);

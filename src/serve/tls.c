@@ -10,7 +10,7 @@
 
 struct tls {
     SSL_CTX *ctx;
-    const struct target *target;
+    const struct target *target; /* NULL: a server */
     bool insecure;
 };
 
@@ -59,6 +59,26 @@ int tls_open(struct tls **out, const struct target *target, const char *ca_file,
     return rc;
 }
 
+int tls_open_server(struct tls **out, const char *pem_file, struct err *e) {
+    struct tls *t = calloc(1, sizeof(*t));
+    *out = t;
+    if (!t) {
+        return err_set(e, EE_NOMEM, "TLS: out of memory");
+    }
+    t->ctx = SSL_CTX_new(TLS_server_method());
+    bool ok = t->ctx && SSL_CTX_use_certificate_chain_file(t->ctx, pem_file) == 1 &&
+              SSL_CTX_use_PrivateKey_file(t->ctx, pem_file, SSL_FILETYPE_PEM) == 1;
+    if (!ok) {
+        int rc = openssl_failed(e, pem_file);
+        tls_close(t);
+        *out = NULL;
+        return rc;
+    }
+    SSL_CTX_set_min_proto_version(t->ctx, TLS1_2_VERSION);
+    SSL_CTX_set_mode(t->ctx, SSL_MODE_RELEASE_BUFFERS);
+    return 0;
+}
+
 void tls_close(struct tls *t) {
     if (t) {
         SSL_CTX_free(t->ctx);
@@ -87,7 +107,7 @@ struct tls_link *tls_link_new(struct tls *t) {
     l->ssl = SSL_new(t->ctx);
     l->in = BIO_new(BIO_s_mem());
     l->out = BIO_new(BIO_s_mem());
-    if (!l->ssl || !l->in || !l->out || !set_peer(l->ssl, t)) {
+    if (!l->ssl || !l->in || !l->out || (t->target && !set_peer(l->ssl, t))) {
         BIO_free(l->in);
         BIO_free(l->out);
         SSL_free(l->ssl);
@@ -96,7 +116,11 @@ struct tls_link *tls_link_new(struct tls *t) {
         return NULL;
     }
     SSL_set_bio(l->ssl, l->in, l->out);
-    SSL_set_connect_state(l->ssl);
+    if (t->target) {
+        SSL_set_connect_state(l->ssl);
+    } else {
+        SSL_set_accept_state(l->ssl);
+    }
     return l;
 }
 

@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-struct tls;      /* settings of all connections to a target */
+struct tls;      /* settings of all connections to a target, or of a server */
 struct tls_link; /* one connection */
 
 /*
@@ -22,6 +22,8 @@ struct tls_link; /* one connection */
  */
 int tls_open(struct tls **out, const struct target *target, const char *ca_file, bool insecure,
              struct err *e) EE_MUST_CHECK;
+/* The server's side: pem_file has its certificate and key. Links may be made from any thread. */
+int tls_open_server(struct tls **out, const char *pem_file, struct err *e) EE_MUST_CHECK;
 void tls_close(struct tls *t);
 
 /* NULL when memory is out. */

@@ -126,6 +126,47 @@ class Tls(Case):
         self.assertSays(done.err.lower(), "certificate")
 
 
+@unittest.skipUnless(shutil.which("openssl"), "openssl makes the certificate")
+class NullServer(Case):
+    """The null server's own TLS, which the client is measured with."""
+
+    def serve(self, *args):
+        pem, cert = self.dir / "both.pem", self.dir / "cert.pem"
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
+             "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", pem, "-out", cert],
+            check=True, capture_output=True,
+        )  # fmt: skip
+        with open(pem, "ab") as both:
+            both.write(cert.read_bytes())
+        server = self.start("null-server", "--for", 120, "--tls", pem, *args)
+        wait_until(lambda: server.text(0).endswith("/v1\n"), "an address", 30)
+        self.assertTrue(server.text(0).startswith("https://127.0.0.1:"), server.text(0))
+        return server.text(0).strip(), cert
+
+    def bench(self, url, cert, *args):
+        done = self.edge_eval("bench", url, "--json", "--no-calibration", "--no-out", "--ca-file", cert, "--input", 8, *args)
+        return json.loads(done.out)
+
+    def test_streams_of_every_shape(self):
+        for shape in ("role,crlf", "split", "close", "early-head,ping"):
+            with self.subTest(shape=shape):
+                url, cert = self.serve("--tokens", 6, "--ttft-ms", 5, "--itl-ms", 1, "--shape", shape)
+                r = self.bench(url, cert, "--output", 6, "-c", 4, "-n", 40)
+                self.assertEqual((r["requests"]["ok"], r["tokens"]["events"]), (40, 240), r["requests"])
+                self.assertGreaterEqual(r["latency"]["ttft"]["min_s"], 0.005)
+                self.assertGreaterEqual(r["latency"]["delivery"]["min_s"], 0)
+
+    def test_more_than_the_sockets_take(self):
+        url, cert = self.serve("--tokens", 5000, "--events-per-write", 500, "--event-bytes", 900)
+        r = self.bench(url, cert, "--output", 5000, "-c", 2, "-n", 4)
+        self.assertEqual((r["requests"]["ok"], r["tokens"]["events"]), (4, 20000), r["requests"])
+
+    def test_a_file_without_a_key(self):
+        done = self.edge_eval("null-server", "--tls", "none.pem", code=FAILED)
+        self.assertSays(done.err, "none.pem")
+
+
 @unittest.skipUnless(shutil.which("nghttpx") and shutil.which("openssl"), "nghttpx (nghttp2-proxy) speaks HTTP/2")
 class Http2(Case):
     def test_streams_share_connections(self):
