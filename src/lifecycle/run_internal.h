@@ -119,7 +119,8 @@ const struct model_facts *run_model(const struct run *r, const struct variant *v
 /* Adds what identifies the weights that are served: our file's stage, or the server's name for them. */
 int run_add_artifact_key(struct run *r, const struct variant *v, json_t *inputs,
                          struct err *e) EE_MUST_CHECK;
-/* Path of the file the variant's engine loads; only where variant_has_file. The caller frees it; NULL when memory is out. */
+/* Path of the file the variant's engine loads; only where variant_has_file. The caller frees it; NULL
+ * when memory is out. */
 char *run_artifact_path(const struct run *r, const struct variant *v);
 /* GGUF type of that file. */
 const char *run_artifact_type(const struct run *r, const struct variant *v);

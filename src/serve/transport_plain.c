@@ -1,6 +1,7 @@
 /*
- * HTTP/1.1 on epoll, with TLS where the target asks for it. In the hot path a request costs one send, one receive and its share of a
- * wait; the bytes of a read are split where they lie, with one timestamp for all of them.
+ * HTTP/1.1 on epoll, with TLS where the target asks for it. In the hot path a request costs one send,
+ * one receive and its share of a wait; the bytes of a read are split where they lie, with one
+ * timestamp for all of them.
  */
 #include "serve/transport.h"
 
