@@ -252,6 +252,8 @@ int cmd_bench(int argc, char **argv) {
          NULL},
         {OPT_INT, 0, "batch", &a.batch, "N", "model file: tokens a step (512)", NULL},
         {OPT_INT, 0, "context", &a.context, "N", "model file: tokens a request may have", NULL},
+        {OPT_FLAG, 0, "kernel-times", &a.kernel_times, NULL,
+         "count how long answers lay in the kernel before they were read", NULL},
         {OPT_INT, 0, "loops", &a.loops, "N", "event loops, each a thread (1)", NULL},
         {OPT_STR, 0, "cpus", &a.cpus, "N,...", "CPUs the loops are bound to", NULL},
         {OPT_FLAG, 0, "no-calibration", &a.no_calibration, NULL, "do not measure the client first",

@@ -180,6 +180,11 @@ static void print_client(const json_t *result) {
         printf(", send lag p50 %.0f us p99 %.0f us", 1e6 * get(lag, "p50_s", NULL),
                1e6 * get(lag, "p99_s", NULL));
     }
+    const json_t *waits = json_object_get(client, "read_waits");
+    if (isfinite(get(waits, "p99_below_s", NULL))) {
+        printf("; read within %.0f us p50 %.0f us p99 of the kernel",
+               1e6 * get(waits, "p50_below_s", NULL), 1e6 * get(waits, "p99_below_s", NULL));
+    }
     if (json_is_true(json_object_get(c, "done"))) {
         printf("; floor p50 %.0f us p99 %.0f us%s", 1e6 * get(c, "delivery", "p50_s"),
                1e6 * get(c, "delivery", "p99_s"),

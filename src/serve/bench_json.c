@@ -111,6 +111,37 @@ static json_t *calibration_json(const struct calibration *c) {
     return o;
 }
 
+/* How long bytes lay in the kernel before they were read, over all loops; null where nobody looked. */
+static json_t *read_waits_json(const struct bench *b) {
+    uint64_t n[READ_WAITS] = {0};
+    uint64_t total = 0;
+    for (size_t i = 0; i < b->result.n_loops; i++) {
+        for (int k = 0; k < READ_WAITS; k++) {
+            n[k] += b->result.loops[i].stats.read_waits[k];
+            total += b->result.loops[i].stats.read_waits[k];
+        }
+    }
+    if (total == 0) {
+        return json_null();
+    }
+    json_t *o = json_pack("{s:I}", "reads", (json_int_t)total);
+    uint64_t below = 0;
+    for (int k = 0; k < READ_WAITS; k++) {
+        below += n[k];
+        const struct {
+            const char *key;
+            double share;
+        } bounds[] = {{"p50_below_s", 0.5}, {"p99_below_s", 0.99}, {"max_below_s", 1}};
+        for (size_t i = 0; i < sizeof(bounds) / sizeof(bounds[0]); i++) {
+            if (!json_object_get(o, bounds[i].key) &&
+                (double)below >= bounds[i].share * (double)total) {
+                put(o, bounds[i].key, json_real(clock_ns_to_s(INT64_C(1) << k)));
+            }
+        }
+    }
+    return o;
+}
+
 json_t *bench_client_json(const struct bench *b) {
     const struct verdict *v = &b->verdict;
     json_t *lags = json_array();
@@ -129,11 +160,12 @@ json_t *bench_client_json(const struct bench *b) {
                       clock_ns_to_s(l->wall_ns), "connections", (json_int_t)l->stats.opened,
                       "reads", (json_int_t)l->stats.reads, "bytes", (json_int_t)l->stats.bytes_in));
     }
-    return json_pack("{s:s, s:s, s:f, s:o, s:o, s:o, s:o, s:f, s:I}", "verdict",
-                     validity_name(v->validity), "reasons", v->reasons, "busy", v->busy,
-                     "send_lag_p99_s", num(v->lag_p99_s), "send_lag_histogram", lags, "loops",
-                     loops, "calibration", calibration_json(&v->calibration), "connect_s",
-                     b->result.connect_s, "peak_rss_bytes", (json_int_t)b->result.peak_rss_bytes);
+    return json_pack("{s:o, s:s, s:s, s:f, s:o, s:o, s:o, s:o, s:f, s:I}", "read_waits",
+                     read_waits_json(b), "verdict", validity_name(v->validity), "reasons",
+                     v->reasons, "busy", v->busy, "send_lag_p99_s", num(v->lag_p99_s),
+                     "send_lag_histogram", lags, "loops", loops, "calibration",
+                     calibration_json(&v->calibration), "connect_s", b->result.connect_s,
+                     "peak_rss_bytes", (json_int_t)b->result.peak_rss_bytes);
 }
 
 static json_t *outcomes_json(const struct measures *m) {

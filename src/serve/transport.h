@@ -37,6 +37,7 @@ struct transport_opts {
     int64_t stall_ns;   /* longest silence, also before the first byte */
     int64_t timeout_ns; /* of a whole request */
     bool http2;
+    bool kernel_times;   /* compare each read with the kernel's time of what it brought */
     bool insecure;       /* TLS certificates are not checked */
     const char *ca_file; /* certificates to trust instead of the system's; NULL */
     const char *auth;    /* "Authorization: Bearer ..." or NULL; never logged */
@@ -49,7 +50,11 @@ struct transport_opts {
     int wake_fd; /* wait() comes back when it can be read; its owner reads it. 0: none */
 };
 
+enum { READ_WAITS = 40 };
+
 struct transport_stats {
+    /* With kernel_times: reads whose last bytes had waited in the kernel for less than 2^i ns. */
+    uint64_t read_waits[READ_WAITS];
     uint64_t opened; /* connections */
     uint64_t reads;  /* that brought bytes */
     uint64_t bytes_in;

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "serve/dlist.h"
 #include "serve/http_response.h"
+#include "serve/kernel_time.h"
 #include "serve/poller.h"
 #include "serve/sources.h"
 #include "serve/tls.h"
@@ -62,6 +63,7 @@ struct plain {
     struct transport_opts o;
     struct poller poller;
     struct sources sources;
+    int64_t clocks_apart_ns; /* kernel_time_apart_ns */
     struct dlist connecting, idle, active, failed;
     struct dlist by_age;
     struct conn *dead;
@@ -259,6 +261,9 @@ static int begin_connect(struct conn *c) {
     t->stats.n_connections++;
     t->stats.opened++;
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    if (t->o.kernel_times) {
+        kernel_time_ask(c->fd);
+    }
     int errnum = sources_bind(&t->sources, c->fd);
     if (!errnum && connect(c->fd, (const struct sockaddr *)&to->addr, to->addr_len) != 0 &&
         errno != EINPROGRESS) {
@@ -475,10 +480,31 @@ static void on_idle_readable(struct conn *c, ssize_t n) {
     }
 }
 
+/* As recv, at *now_ns; with the kernel's times, how long the bytes had waited is counted. */
+static ssize_t read_bytes(struct conn *c, char *buf, int64_t *now_ns) {
+    struct plain *t = c->t;
+    int64_t wait_ns = -1;
+    ssize_t n;
+    if (t->o.kernel_times) {
+        n = kernel_time_recv(c->fd, buf, READ_BYTES, t->clocks_apart_ns, now_ns, &wait_ns);
+    } else {
+        n = recv(c->fd, buf, READ_BYTES, 0);
+        *now_ns = clock_mono_ns();
+    }
+    if (wait_ns >= 0) {
+        int i = 0;
+        while (i < READ_WAITS - 1 && wait_ns >> i > 0) {
+            i++;
+        }
+        t->stats.read_waits[i]++;
+    }
+    return n;
+}
+
 static void on_readable(struct conn *c) {
     struct plain *t = c->t;
-    ssize_t n = recv(c->fd, c->tls ? t->sealed : t->buf, READ_BYTES, 0);
-    int64_t now_ns = clock_mono_ns();
+    int64_t now_ns = 0;
+    ssize_t n = read_bytes(c, c->tls ? t->sealed : t->buf, &now_ns);
     bool closed = false;
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
         return;
@@ -729,6 +755,7 @@ static int plain_open(struct transport **out, const struct transport_opts *opts,
         dlist_init(lists[i]);
     }
     t->buf = malloc(READ_BYTES);
+    t->clocks_apart_ns = kernel_time_apart_ns();
     t->sealed = opts->target->tls ? malloc(READ_BYTES) : NULL;
     int rc = t->buf && (t->sealed || !opts->target->tls)
                  ? 0

@@ -138,6 +138,19 @@ class Counts(BenchCase):
         self.assertGreater(r["requests"]["warmup"], 0)
         self.assertEqual(r["requests"]["warmup"] + r["requests"]["measured"], r["requests"]["all"])
 
+    def test_the_kernels_times_tell_how_long_answers_waited(self):
+        url = self.null_server("--tokens", 6, "--itl-ms", 1)
+        self.assertIsNone(self.bench(url, "-n", 4)["client"]["read_waits"])
+        r = self.bench(url, "-n", 8, "-c", 2, "--kernel-times")
+        waits = r["client"]["read_waits"]
+        self.assertEqual(waits["reads"], sum(loop["reads"] for loop in r["client"]["loops"]))
+        self.assertLessEqual(0, waits["p50_below_s"])
+        self.assertLessEqual(waits["p50_below_s"], waits["p99_below_s"])
+        self.assertLessEqual(waits["p99_below_s"], waits["max_below_s"])
+        self.assertLess(waits["max_below_s"], 60)
+        text = self.edge_eval("bench", url, "--no-calibration", "--input", 8, "--output", 6, "-n", 2, "--kernel-times")
+        self.assertSays(text.out, "of the kernel")
+
     def test_calibration_travels_with_the_result(self):
         url = self.null_server("--tokens", 4, "--ttft-ms", 30, "--itl-ms", 5)
         done = self.edge_eval("bench", url, "--json", "--input", 8, "--output", 4, "-n", 20, "-c", 2)
