@@ -362,7 +362,8 @@ static void move_place(struct run *r, int from, int to) {
  */
 static void close_gaps(struct run *r) {
     const struct engine_info *info = &r->g->info;
-    if (r->g->kv_unified || info->kv_token_bytes * info->n_ctx_seq > info->weights_bytes) {
+    if (r->g->kv_unified || r->g->has_states ||
+        info->kv_token_bytes * info->n_ctx_seq > info->weights_bytes) {
         return;
     }
     int last = r->work->concurrency - 1;

@@ -185,6 +185,7 @@ int engine_open(const struct engine_opts *opts, struct engine **out, struct engi
         goto fail;
     }
     rc = check_generates(g->model, o.model_path, e);
+    g->has_states = llama_model_is_recurrent(g->model) || llama_model_is_hybrid(g->model);
     if (rc) {
         goto fail;
     }

@@ -25,6 +25,7 @@ struct engine {
     int n_batch;
     int n_vocab;
     bool kv_unified;
+    bool has_states; /* recurrent, wholly or in part: more than a cache belongs to a sequence */
     uint64_t device_free_before; /* on accelerators, before this engine was opened */
 };
 
