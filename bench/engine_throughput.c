@@ -85,6 +85,8 @@ static int measure(const struct engine_opts *opts, struct lengths len, struct er
     rc = rc ? rc : engine_run(g, &warm, &a, results, &stats, e);
     rc = rc ? rc : engine_run(g, &work, &a, results, &stats, e);
     if (!rc) {
+        struct engine_info info;
+        engine_get_info(g, &info);
         double seconds = clock_ns_to_s(stats.end_ns - stats.begin_ns);
         printf(
             "{\"sequences\": %d, \"seconds\": %.6f, \"output_tokens_per_s\": %.3f, "
