@@ -2,7 +2,8 @@
  * The in-process engine on random prompts and answers of one length, so that its throughput can be
  * compared with llama-batched-bench. One JSON line a setting on stdout: output tokens over the whole
  * time (prefill and decode), the share that is not engine calls, the calls of the engine and the
- * passes of the model.
+ * passes of the model; on an accelerator the bytes of its memory that the weights, the KV cache and all
+ * together take.
  *
  * usage: engine_throughput MODEL PROMPT_TOKENS OUTPUT_TOKENS THREADS BATCH SEQUENCES...
  * Lengths are N, or LOW-HIGH to draw each request's from: answers then end one by one, as natural
@@ -88,13 +89,16 @@ static int measure(const struct engine_opts *opts, struct lengths len, struct er
         struct engine_info info;
         engine_get_info(g, &info);
         double seconds = clock_ns_to_s(stats.end_ns - stats.begin_ns);
-        printf(
-            "{\"sequences\": %d, \"seconds\": %.6f, \"output_tokens_per_s\": %.3f, "
-            "\"harness_fraction\": %.6f, \"steps\": %lld, \"passes\": %lld, \"prefill_s\": %.4f}\n",
-            opts->n_seq_max, seconds, (double)n_output / seconds,
-            1 - clock_ns_to_s(stats.engine_ns) / seconds, (long long)stats.steps,
-            (long long)stats.passes,
-            clock_ns_to_s(last_first_token_ns(results, n) - stats.begin_ns));
+        printf("{\"sequences\": %d, \"seconds\": %.6f, \"output_tokens_per_s\": %.3f, "
+               "\"harness_fraction\": %.6f, \"steps\": %lld, \"passes\": %lld, "
+               "\"prefill_s\": %.4f, \"weights_bytes\": %lld, \"kv_bytes\": %lld, "
+               "\"device_bytes\": %lld}\n",
+               opts->n_seq_max, seconds, (double)n_output / seconds,
+               1 - clock_ns_to_s(stats.engine_ns) / seconds, (long long)stats.steps,
+               (long long)stats.passes,
+               clock_ns_to_s(last_first_token_ns(results, n) - stats.begin_ns),
+               (long long)(info.weights_bytes - info.host_weights_bytes), (long long)info.kv_bytes,
+               (long long)info.device_taken_bytes);
         fflush(stdout);
     }
     arena_release(&a);

@@ -102,6 +102,12 @@ class Bench:
         return found
 
 
+def density(ours, n):
+    """Tokens a second for each GB of device memory; None without a device."""
+    taken = ours[0][n]["device_bytes"]
+    return taken and round(statistics.median(r[n]["output_tokens_per_s"] for r in ours) / (taken / 1e9), 1) or None
+
+
 def ratio_row(n, ours, theirs):
     mine = [r[n]["output_tokens_per_s"] for r in ours]
     peer = [r[n] for r in theirs]
@@ -110,6 +116,8 @@ def ratio_row(n, ours, theirs):
             "ours_tokens_per_s": round(statistics.median(mine), 1),
             "batched_bench_tokens_per_s": round(statistics.median(peer), 1),
             "harness_fraction": statistics.median(r[n]["harness_fraction"] for r in ours),
+            "weights_bytes": ours[0][n]["weights_bytes"], "kv_bytes": ours[0][n]["kv_bytes"],
+            "device_bytes": ours[0][n]["device_bytes"], "rho_sys_tokens_per_s_per_gb": density(ours, n),
             "prefill_s": statistics.median(r[n]["prefill_s"] for r in ours),
             "ours": [round(v, 1) for v in mine], "batched_bench": [round(v, 1) for v in peer]}
 
