@@ -247,7 +247,8 @@ static void pick_greedily(struct run *r) {
     for (int i = 0; i < r->work->concurrency; i++) {
         if (r->places[i].output_row >= 0) {
             const float *logits = llama_get_logits_ith(r->g->ctx, r->places[i].output_row);
-            r->rows[n++] = (struct argmax_row){.x = logits, .n = logits ? r->g->n_vocab : 0};
+            r->rows[n] = (struct argmax_row){.x = logits, .n = logits ? r->g->n_vocab : 0};
+            n++;
         }
     }
     argmax_pool_run(r->pool, r->rows, n);

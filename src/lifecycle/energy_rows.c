@@ -66,22 +66,22 @@ int stage_on_window(const struct meter_reading *reading, void *ctx, struct err *
     return energy_rows_put(rows->run->store, rows->stage_id, reading, e);
 }
 
-int stage_on_gpu(const char *window, const char *component, const struct gpu_looks *g, void *ctx,
-                 struct err *e) {
+int stage_on_gpu(const char *window, const char *component, const struct gpu_looks *looks,
+                 void *ctx, struct err *e) {
     const struct stage_rows *rows = ctx;
     char throttle[64];
-    meter_throttle_text(g->throttle, throttle, sizeof(throttle));
+    meter_throttle_text(looks->throttle, throttle, sizeof(throttle));
     const struct store_gpu_look row = {
         .window = window,
         .component = component,
-        .looks = g->n,
-        .throttled_share = g->n_told ? (double)g->n_throttled / g->n_told : (double)NAN,
+        .looks = looks->n,
+        .throttled_share = looks->n_told ? (double)looks->n_throttled / looks->n_told : (double)NAN,
         .throttle = throttle[0] ? throttle : NULL,
-        .other_processes = g->others_told ? g->most_others : (double)NAN,
-        .busy = g->n_busy ? g->busy_sum / g->n_busy : (double)NAN,
-        .max_temperature_c = g->max_temperature_c,
-        .min_sm_mhz = g->min_sm_mhz,
-        .max_sm_mhz = g->max_sm_mhz,
+        .other_processes = looks->others_told ? looks->most_others : (double)NAN,
+        .busy = looks->n_busy ? looks->busy_sum / looks->n_busy : (double)NAN,
+        .max_temperature_c = looks->max_temperature_c,
+        .min_sm_mhz = looks->min_sm_mhz,
+        .max_sm_mhz = looks->max_sm_mhz,
     };
     return store_gpu_look_put(rows->run->store, rows->stage_id, &row, e);
 }
