@@ -13,7 +13,7 @@ CTEST     := ctest --output-on-failure --no-tests=error -j$(JOBS) --test-dir
 
 # The thread sanitizer looks at what runs several threads on purpose.
 TSAN_TESTS := $(basename $(notdir $(wildcard tests/test_meter*.c tests/test_sensor_wall.c tests/test_process.c tests/test_channel.c \
-    tests/test_load.c)))
+    tests/test_load.c tests/test_argmax.c)))
 
 .PHONY: build all deps demo test check check-asan check-tsan check-e2e lint format install dist clean help FORCE
 .NOTPARALLEL:
