@@ -317,13 +317,13 @@ SHAPES = {
 def checked(args):
     """Losses and gradient norms of the first steps, against the CPU's kernels in F32."""
     rows = args.dir / "rows.jsonl"
-    write_rows(rows, 24, 60)
-    options = ["--batch", "4", "--max-steps", "6", "--base", args.base]
+    write_rows(rows, 8 * int(args.steps), 60)
+    options = ["--batch", "4", "--max-steps", args.steps, "--base", args.base, "--threads", args.threads]
     want = adapt(args, args.model, rows, options)[0]["curve"]
     failed = False
     for compute, most in (("f32", 2e-3), ("bf16", 2e-2), ("f16", 1e-2)):
         for keep in ([], ["--no-recompute"]):
-            got = adapt(args, args.model, rows, [*options, "--device", "gpu", "--compute", compute,
+            got = adapt(args, args.model, rows, [*options, *args.device.split(), "--compute", compute,
                                                  *keep])[0]
             loss, norm = (max(abs(a[k] - b[k]) / b[k] for a, b in zip(got["curve"], want))
                           for k in ("loss", "grad_norm"))
@@ -345,6 +345,10 @@ def main():
         sub.add_argument("dir", type=pathlib.Path, metavar="DIR")
     check.add_argument("model", type=pathlib.Path, metavar="MODEL.gguf")
     check.add_argument("--base", default="q8_0", help="type of frozen matrices (q8_0)")
+    check.add_argument("--device", default="--device gpu",
+                       help="options that choose it (--device gpu); --device=--plain-ops rehearses on the CPU")
+    check.add_argument("--steps", default="6", help="to compare (6)")
+    check.add_argument("--threads", default="0", help="of the CPU (all)")
     check.set_defaults(run=checked)
     clock.add_argument("shape", choices=sorted(SHAPES))
     clock.add_argument("--only", help="rows to run, of: " + ", ".join([*OURS, *THEIRS]))

@@ -2,10 +2,13 @@
 
 import json
 import signal
+import subprocess
+import sys
 import unittest
 
 import gguf
-from harness import FAILED, OK, PATIENCE_S, USAGE, Case, f16_model, tiny_model, wait_until
+from harness import (FAILED, OK, PATIENCE_S, PROGRAM, SOURCE, USAGE, Case, environment, f16_model, tiny_model,
+                     wait_until)  # fmt: skip
 
 
 def rows(n, words=12):
@@ -102,6 +105,20 @@ class Adapt(Case):
         done = self.edge_eval("adapt", "gemma.gguf", "--task", "summ", "--data", "rows.jsonl", "--out", "g.gguf",
                               code=FAILED)
         self.assertSays(done.err, 'of the architecture "gemma"; llama and qwen2 can be adapted')
+
+
+    def test_the_gpu_script_compares_with_the_cpu(self):
+        """A rehearsal of scripts/gpu-adapt.py: ggml's operations on the CPU stand for the GPU's."""
+        command = (sys.executable, SOURCE / "scripts" / "gpu-adapt.py", "check", PROGRAM, self.dir, self.model,
+                   *THREADS)  # fmt: skip
+        done = subprocess.run([*command, "--steps", "2", "--device=--plain-ops"], capture_output=True, text=True, env=environment())
+        self.assertEqual(done.returncode, 0, done)
+        self.assertEqual([line.split()[:2] for line in done.stdout.splitlines()],
+                         [["ok", c] for c in ("f32", "f32", "bf16", "bf16", "f16", "f16")])
+        done = subprocess.run([*command, "--steps", "1", "--device=--plain-ops --loss all"], capture_output=True, text=True,
+                              env=environment())
+        self.assertEqual(done.returncode, 1, done)
+        self.assertIn("FAILED  f32", done.stdout)
 
 
 if __name__ == "__main__":
