@@ -103,6 +103,9 @@ static struct ggml_tensor *linear_back(struct ops *o, const struct linear *l, st
                                        const struct linear_tape *tape, struct ggml_tensor *dy,
                                        struct ggml_tensor *sum, bool want_dx) {
     struct ggml_tensor *du = NULL;
+    if (sum) { /* so that the two sums at the end are neighbours, which a device may make one */
+        ggml_build_forward_expand(o->graph, sum);
+    }
     if (l->a) {
         du = ggml_scale(o->ctx, transposed_product(o, l->b, dy), l->scale);
         struct ggml_tensor *kept = tape->masked ? tape->masked : masked(o, l, x);
@@ -116,7 +119,7 @@ static struct ggml_tensor *linear_back(struct ops *o, const struct linear *l, st
     if (l->a) {
         dx = ggml_add(o->ctx, dx, masked(o, l, transposed_product(o, l->a, du)));
     }
-    return sum ? ggml_add(o->ctx, sum, dx) : dx;
+    return sum ? ggml_add(o->ctx, dx, sum) : dx;
 }
 
 /* --- Attention, one segment at a time --------------------------------------------------------- */
@@ -138,6 +141,14 @@ static struct ggml_tensor *append(struct ops *o, struct ggml_tensor *all, struct
     return all ? ggml_concat(o->ctx, all, part, 2) : part;
 }
 
+/* 0 where a token may look and -inf elsewhere, for one head: all of them share it, so that the scores
+ * are not gone through once more for it. */
+static struct ggml_tensor *causal_mask(struct ops *o, struct ggml_tensor *scores) {
+    struct ggml_tensor *one = ggml_view_2d(o->ctx, scores, scores->ne[0], scores->ne[1],
+                                           scores->nb[1], 0);
+    return ggml_diag_mask_inf(o->ctx, ggml_fill(o->ctx, one, 0), 0);
+}
+
 static struct ggml_tensor *attention(struct ops *o, struct attention *at) {
     struct ggml_tensor *out = NULL;
     at->probs = arena_array(o->arena, (size_t)at->n_segments, sizeof(struct ggml_tensor *));
@@ -148,8 +159,8 @@ static struct ggml_tensor *attention(struct ops *o, struct attention *at) {
         struct ggml_tensor *q = segment_of(o, at->q, at->segments[i]);
         struct ggml_tensor *k = segment_of(o, at->k, at->segments[i]);
         struct ggml_tensor *v = segment_of(o, at->v, at->segments[i]);
-        struct ggml_tensor *scores = ggml_diag_mask_inf(o->ctx, product(o, k, q), 0);
-        at->probs[i] = ggml_soft_max_ext(o->ctx, scores, NULL, at->scale, 0);
+        struct ggml_tensor *scores = product(o, k, q);
+        at->probs[i] = ggml_soft_max_ext(o->ctx, scores, causal_mask(o, scores), at->scale, 0);
         out = append(o, out, product(o, contiguous_transpose(o, v), at->probs[i]));
     }
     return ggml_reshape_2d(o->ctx, out, at->q->ne[0] * at->q->ne[1], at->q->ne[2]);
@@ -186,11 +197,9 @@ static void attention_back(struct ops *o, const struct attention *at, struct ggm
         struct ggml_tensor *dscores = ggml_soft_max_ext_back(o->ctx, dprobs, at->probs[i],
                                                              at->scale, 0);
         *dq = append(o, *dq, product(o, contiguous_transpose(o, k), dscores));
-        struct ggml_tensor *dk_heads = product(o, contiguous_transpose(o, q),
-                                               contiguous_transpose(o, dscores));
+        struct ggml_tensor *dk_heads = ggml_out_prod(o->ctx, q, dscores);
         *dk = append(o, *dk, sum_groups(o, dk_heads, n_head_kv));
-        struct ggml_tensor *dv_heads = product(o, contiguous_transpose(o, d),
-                                               contiguous_transpose(o, at->probs[i]));
+        struct ggml_tensor *dv_heads = ggml_out_prod(o->ctx, d, at->probs[i]);
         *dv = append(o, *dv, sum_groups(o, dv_heads, n_head_kv));
     }
 }
@@ -234,7 +243,7 @@ static void swiglu_back(struct ops *o, struct ggml_tensor *gate, struct ggml_ten
                         struct ggml_tensor *dy, struct ggml_tensor **dgate,
                         struct ggml_tensor **d_up) {
     *dgate = ggml_silu_back(o->ctx, ggml_mul(o->ctx, dy, up), gate);
-    *d_up = ggml_mul(o->ctx, dy, ggml_silu(o->ctx, gate));
+    *d_up = ggml_swiglu_split(o->ctx, gate, dy); /* silu(gate) * dy */
 }
 
 const struct ops_kind ops_plain = {.linear = linear,
