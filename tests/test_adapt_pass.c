@@ -228,13 +228,16 @@ static void compute_types_are_checked(void **state) {
     struct err e = ERR_INIT;
     struct device d;
     OK(device_open("cpu", 1, false, &d, &e));
-    OK(device_set_compute(&d, NULL, &e));
+    OK(device_set_compute(&d, NULL, false, &e));
     assert_int_equal(d.compute, GGML_TYPE_F32);
-    OK(device_set_compute(&d, "f32", &e));
-    assert_int_equal(device_set_compute(&d, "bf16", &e), EE_UNSUPPORTED);
+    OK(device_set_compute(&d, "f32", false, &e));
+    assert_int_equal(device_set_compute(&d, "bf16", true, &e), EE_UNSUPPORTED);
     assert_non_null(strstr(e.msg, "bf16"));
-    assert_int_equal(device_set_compute(&d, "tf32", &e), EE_USAGE);
+    assert_int_equal(device_set_compute(&d, "tf32", false, &e), EE_USAGE);
     device_close(&d);
+    assert_int_equal(device_auto_compute(false, false), GGML_TYPE_BF16);
+    assert_int_equal(device_auto_compute(false, true), GGML_TYPE_F32);
+    assert_int_equal(device_auto_compute(true, false), GGML_TYPE_F32);
 }
 
 int main(void) {

@@ -63,7 +63,11 @@ int device_open(const char *name, int n_threads, bool plain_ops, struct device *
 
 const char *const compute_names[] = {"auto", "f32", "bf16", "f16", NULL};
 
-int device_set_compute(struct device *d, const char *name, struct err *e) {
+enum ggml_type device_auto_compute(bool is_cpu, bool in_blocks) {
+    return is_cpu || in_blocks ? GGML_TYPE_F32 : GGML_TYPE_BF16;
+}
+
+int device_set_compute(struct device *d, const char *name, bool in_blocks, struct err *e) {
     static const enum ggml_type types[] = {GGML_TYPE_COUNT, GGML_TYPE_F32, GGML_TYPE_BF16,
                                            GGML_TYPE_F16};
     ggml_backend_dev_t dev = ggml_backend_get_device(d->backend);
@@ -76,7 +80,7 @@ int device_set_compute(struct device *d, const char *name, struct err *e) {
         return err_set(e, EE_USAGE,
                        "unknown compute type \"%.40s\"; there are: auto, f32, bf16, f16", name);
     }
-    d->compute = i > 0 ? types[i] : is_cpu ? GGML_TYPE_F32 : GGML_TYPE_BF16;
+    d->compute = i > 0 ? types[i] : device_auto_compute(is_cpu, in_blocks);
     if (d->own_kernels && d->compute != GGML_TYPE_F32) {
         return err_set(e, EE_UNSUPPORTED,
                        "the CPU computes in f32 here, not in %s; --plain-ops does, slowly", name);

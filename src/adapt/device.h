@@ -32,10 +32,14 @@ void device_close(struct device *d);
 extern const char *const compute_names[];
 /*
  * What both factors of products with frozen matrices are rounded to before they are multiplied, as
- * mixed-precision training does: F32 after device_open. NULL or "auto": F32 on a CPU, BF16 on an
- * accelerator. Our kernels know F32 alone; other types are refused where they serve.
+ * mixed-precision training does: F32 after device_open. NULL or "auto": see device_auto_compute. Our
+ * kernels know F32 alone; other types are refused where they serve. in_blocks: the base is quantized.
  */
-int device_set_compute(struct device *d, const char *name, struct err *e) EE_MUST_CHECK;
+int device_set_compute(struct device *d, const char *name, bool in_blocks,
+                       struct err *e) EE_MUST_CHECK;
+/* F32 on a CPU, and for a base in blocks, which becomes F32 on the way in any case: to round and to turn
+ * that over once more costs an H100 more than its faster products save. Else BF16. */
+enum ggml_type device_auto_compute(bool is_cpu, bool in_blocks);
 
 /* Makes the tensors of ctx look allocated, so that graphs over them can be measured; nothing may read
  * or write them. */

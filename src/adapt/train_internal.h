@@ -29,7 +29,8 @@ struct trainer {
     enum schedule schedule;
     unsigned modules;
     enum ggml_type matrices;
-    json_t *settings; /* with what the inputs were: two trainings with equal ones are equal */
+    bool base_in_blocks; /* as it will be held */
+    json_t *settings;    /* with what the inputs were: two trainings with equal ones are equal */
 
     struct train_rows rows;
     size_t *train_rows;

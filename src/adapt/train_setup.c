@@ -297,11 +297,12 @@ static int check_out(const struct trainer *t, struct err *e) {
 }
 
 /* The header tells what can be told of a model before its rows are looked at. */
-static int check_model(const struct trainer *t, struct err *e) {
+static int check_model(struct trainer *t, struct err *e) {
     struct base_model m;
     int rc = base_model_declare(t->opts->model_path, t->matrices, GGML_TYPE_F32, &m, e);
     if (!rc) {
         rc = lora_check(&m.shape, t->opts->rank, t->modules, e);
+        t->base_in_blocks = ggml_is_quantized(m.layers[0].w[MODULE_Q]->type);
         base_model_release(&m);
     }
     return rc;
@@ -336,7 +337,7 @@ int trainer_open(struct trainer *t, const struct train_opts *o, struct train_res
     rc = rc ? rc : count_steps(t, e);
     rc = rc ? rc : make_settings(t, e);
     rc = rc ? rc : device_open(o->device, o->n_threads, o->plain_ops, &t->device, e);
-    rc = rc ? rc : device_set_compute(&t->device, o->compute, e);
+    rc = rc ? rc : device_set_compute(&t->device, o->compute, t->base_in_blocks, e);
     rc = rc ? rc : forecast_memory(t, e);
     rc = rc ? rc : open_model(t, e);
     rc = rc ? rc : resume(t, e);

@@ -62,7 +62,7 @@ void rig_open(struct adapt_rig *r, struct scratch *dir, const struct gguf_make *
     *r = (struct adapt_rig){0};
     gguf_make_file(path, m);
     OK(device_open(NULL, o->n_threads, o->plain_ops, &r->device, &e));
-    OK(device_set_compute(&r->device, o->compute, &e));
+    OK(device_set_compute(&r->device, o->compute, false, &e));
     OK(base_model_load(path, &r->device, o->matrices, &r->model, &e));
     OK(lora_init(&r->model.shape, &r->device, RANK, 2 * RANK, ALL_MODULES, 3, &r->lora, &e));
     fill_params(&r->lora);
