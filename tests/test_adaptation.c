@@ -99,6 +99,25 @@ static void missing_joules_are_refused_by_name(void **state) {
     check_lines(variants, 2, due, 3);
 }
 
+/* Tokens count over all processes, windows in the last one alone. */
+static void a_resumed_training_has_no_joules_a_token(void **state) {
+    (void)state;
+    struct store_energy windows[] = {window("adapt", 100, "counter"),
+                                     window("adapt/steps", 80, "counter")};
+    const struct report_stage lora = stage("{\"tokens\": 1000, \"resumed_from\": 20}", windows, 2);
+    struct report_variant variants[] = {variant("lora", "fp16", &lora)};
+    const struct report_run run = {.variants = variants, .n_variants = 1};
+    struct arena a = ARENA_INIT;
+    struct err e = ERR_INIT;
+    const char **lines = NULL;
+    size_t n = 0;
+    OK(adaptation_lines(&run, &a, &lines, &n, &e));
+    assert_int_equal(n, 1);
+    assert_non_null(strstr(lines[0], "no joules (it was resumed, and its first steps are in no "
+                                     "window) a token"));
+    arena_release(&a);
+}
+
 static void without_training_there_is_nothing_to_say(void **state) {
     (void)state;
     struct report_stage failed = stage(NULL, NULL, 0);
@@ -112,6 +131,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(both_methods_are_compared),
         cmocka_unit_test(missing_joules_are_refused_by_name),
+        cmocka_unit_test(a_resumed_training_has_no_joules_a_token),
         cmocka_unit_test(without_training_there_is_nothing_to_say),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
