@@ -113,8 +113,8 @@ static void a_resumed_training_has_no_joules_a_token(void **state) {
     size_t n = 0;
     OK(adaptation_lines(&run, &a, &lines, &n, &e));
     assert_int_equal(n, 1);
-    assert_non_null(strstr(lines[0], "no joules (it was resumed, and its first steps are in no "
-                                     "window) a token"));
+    assert_non_null(strstr(lines[0], "no joules (the training was resumed, and its first steps are "
+                                     "in no window) a token"));
     arena_release(&a);
 }
 

@@ -30,13 +30,10 @@ static struct joules joules_of(const struct report_stage *st, const char *window
     return (struct joules){.j = NAN, .gap = "the stage has no such window"};
 }
 
-/* The joules of a whole training: a process that was stopped took its windows with it. */
-static struct joules whole_joules_of(const struct report_stage *st, const json_t *result,
-                                     const char *window) {
+/* The joules of a whole training. */
+static struct joules whole_joules_of(const struct report_stage *st, const char *window) {
     struct joules j = joules_of(st, window);
-    if (!j.gap && json_int_or(result, "resumed_from", 0) > 0) {
-        j.gap = "it was resumed, and its first steps are in no window";
-    }
+    j.gap = j.gap ? j.gap : inputs_resumed(st);
     return j;
 }
 
@@ -107,7 +104,7 @@ static void add_training(struct buf *b, const struct report_variant *v, const js
     const struct report_stage *st = v->stages[REPORT_ADAPT];
     const double tokens = json_num_or(result, "tokens", (double)NAN);
     const struct joules all = joules_of(st, "adapt");
-    const struct joules steps = whole_joules_of(st, result, "adapt/steps");
+    const struct joules steps = whole_joules_of(st, "adapt/steps");
     buf_addf(b, "%s %s: ", v->v.task, v->v.method);
     if (!(tokens > 0)) {
         add_joules(b, &all);
@@ -163,8 +160,8 @@ static void add_comparison(struct buf *b, const struct report_variant *q,
                            const struct report_variant *l) {
     json_t *rq = inputs_result(q->stages[REPORT_ADAPT]);
     json_t *rl = inputs_result(l->stages[REPORT_ADAPT]);
-    const struct joules jq = whole_joules_of(q->stages[REPORT_ADAPT], rq, "adapt");
-    const struct joules jl = whole_joules_of(l->stages[REPORT_ADAPT], rl, "adapt");
+    const struct joules jq = whole_joules_of(q->stages[REPORT_ADAPT], "adapt");
+    const struct joules jl = whole_joules_of(l->stages[REPORT_ADAPT], "adapt");
     buf_addf(b, "%s, QLoRA against LoRA: ", q->v.task);
     add_ratio(b, json_num_or(rq, "peak_bytes", (double)NAN),
               json_num_or(rl, "peak_bytes", (double)NAN), "of the memory, ");

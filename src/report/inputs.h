@@ -54,6 +54,8 @@ struct inputs_rows inputs_adapt_rows(const struct report_stage *st);
 #define INPUTS_ROWS_WINDOW "adapt/rows"
 /* True when the model file already had the precision asked for, so that nothing was converted. */
 bool inputs_used_as_is(const struct report_stage *st);
+/* Why an adapt stage's windows and seconds are not all that it took; NULL when they are. */
+const char *inputs_resumed(const struct report_stage *st);
 /* Why a stage has no figures, in *why: NULL when it is there and done. */
 int inputs_stage_gap(struct arena *a, const struct report_variant *v, enum report_kind kind,
                      const char **why, struct err *e) EE_MUST_CHECK;

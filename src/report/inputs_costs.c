@@ -154,6 +154,11 @@ static void fill_once(struct metrics_input *in, const struct report_variant *v) 
             *seconds = in->prepare_j;
             return;
         }
+        const char *resumed = st && kinds[i] == REPORT_ADAPT ? inputs_resumed(st) : NULL;
+        if (resumed) {
+            *seconds = quantity_missing(resumed);
+            return;
+        }
         if (st && !inputs_used_as_is(st)) {
             seconds->value += st->s.wall_s + window_s(st, "quantize/source") +
                               window_s(st, INPUTS_ROWS_WINDOW) * inputs_adapt_rows(st).factor;

@@ -119,6 +119,14 @@ bool inputs_used_as_is(const struct report_stage *st) {
     return as_is;
 }
 
+/* A worker that was killed took its windows with it; the next one went on from its checkpoint. */
+const char *inputs_resumed(const struct report_stage *st) {
+    json_t *result = inputs_result(st);
+    bool resumed = json_int_or(result, "resumed_from", 0) > 0;
+    json_decref(result);
+    return resumed ? "the training was resumed, and its first steps are in no window" : NULL;
+}
+
 /* Whether a stage that is not there leaves the sum unknown. What was served without having been
  * quantized had nothing to quantize. */
 static bool is_needed(const struct report_variant *v, enum report_kind kind) {
@@ -157,6 +165,7 @@ static int fill_prepare(struct arena *a, struct report_variant *v, struct err *e
             sum_windows(st, "quantize/source", false, &sum);
         } else if (kinds[i] == REPORT_ADAPT) {
             add_rows(st, &sum);
+            sum.gap = sum.gap ? sum.gap : inputs_resumed(st);
         }
         if (sum.n == before || sum.gap) {
             *q = inputs_missing(a, "%s: %s", report_kind_name(kinds[i]),

@@ -67,6 +67,13 @@ class Adapted(Case):
         hashes = [r.rows("SELECT title, hash FROM artifact JOIN stage USING (stage_id) WHERE artifact.kind = 'adapter'"
                          " ORDER BY 1") for r in (run, whole)]
         self.assertEqual(*hashes)
+        prepare = {r["variant_id"]: r for r in run.metrics() if r["metric"] == "prepare_j"}
+        resumed = run.rows("SELECT title, json_extract(result_json, '$.resumed_from') > 0 FROM stage"
+                           " WHERE kind = 'adapt'")  # fmt: skip
+        for title, went_on in resumed:
+            row = prepare[f"tiny.{title.split()[-1]}.rag.int4"]
+            self.assertEqual("the training was resumed" in row["reason"], bool(went_on), row)
+            self.assertEqual(row["value"] == "", bool(went_on), "what a killed process spent is in no window")
 
     def test_a_changed_setting_trains_again_and_nothing_else(self):
         run, _ = self.measure(self.content())
