@@ -4,6 +4,7 @@ import contextlib
 import http.server
 import json
 import re
+import ssl
 import threading
 import time
 
@@ -11,15 +12,21 @@ MODEL = "scripted-judge-1"
 
 
 class Judge(http.server.ThreadingHTTPServer):
-    """fault: name -> how many requests it hits (None: all); the rest are graded.
+    """fault: the name of one, which hits so many requests (None: all); the rest are graded.
 
-    Controls are answered rightly unless a fault hits them too (faults_controls).
+    Controls are answered rightly unless a fault hits them too (faults_controls). tls: certificate and key.
     """
 
     daemon_threads = True
 
-    def __init__(self, fault=None, hits=None, faults_controls=False, key=None, grades=(7, 9), better=None):
+    def __init__(self, fault=None, hits=None, faults_controls=False, key=None, grades=(7, 9), better=None,
+                 tls=None):  # fmt: skip
         super().__init__(("127.0.0.1", 0), Handler)
+        self.scheme = "https" if tls else "http"
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*tls)
+            self.socket = context.wrap_socket(self.socket, server_side=True)
         self.fault, self.left, self.faults_controls, self.key = fault, hits, faults_controls, key
         self.grades, self.better = grades, better
         self.requests = []  # (headers, body)
@@ -27,7 +34,7 @@ class Judge(http.server.ThreadingHTTPServer):
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+        return f"{self.scheme}://127.0.0.1:{self.server_address[1]}/v1"
 
     def take_fault(self, is_control):
         with self.lock:

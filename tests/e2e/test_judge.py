@@ -3,7 +3,9 @@
 import contextlib
 import json
 import pathlib
+import shutil
 import socket
+import subprocess
 import unittest
 import unittest.mock
 
@@ -228,6 +230,22 @@ class Service(Judged):
             done = self.edge_eval("run", write_plan(self.dir, content), "--out", "other", code=FAILED)
             self.assertSays(done.err, "auth_env should be the name of an environment variable")
             self.assertNotIn(KEY, done.out + done.err)
+
+    @unittest.skipUnless(shutil.which("openssl"), "openssl makes the certificate")
+    def test_certificates_are_checked(self):
+        cert, key = self.dir / "cert.pem", self.dir / "key.pem"
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
+             "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", cert],
+            check=True, capture_output=True,
+        )  # fmt: skip
+        with judge_server.serving(tls=(cert, key)) as judge:
+            settings = self.settings(judge, timeout_s=60, concurrency=2)
+            run, _ = self.measure(self.plan({**settings, "ca_file": "cert.pem"}))
+            self.assertEqual(len(self.scores(run, "helpfulness")), 3)
+            _, done = self.measure(self.plan(settings), out="unknown", code=FAILED)
+            self.assertSays(done.err, "gave no verdict on 9 questions: unreachable 9", "certificate")
+            self.assertEqual(len(judge.requests), 9, "nothing was asked of a server that nobody vouches for")
 
     def test_a_key_that_others_can_read_is_told(self):
         for url, told in (("http://judge.invalid/v1", True), ("https://judge.invalid/v1", False),
