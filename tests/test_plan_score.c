@@ -142,7 +142,8 @@ static void judges(void **state) {
     check(*state,
           START
           "score: {also: [preference], judge: {url: 'https://api.example.com/v1', model: big, "
-          "auth_env: JUDGE_KEY_2, passes: 3, temperature: 0.7, output: json, timeout_s: 9}}\n",
+          "auth_env: JUDGE_KEY_2, passes: 3, temperature: 0.7, output: json, timeout_s: 9, "
+          "price: {input: 2.5, output: 10}}}\n",
           &a, &p);
     assert_string_equal(p.score.judge.model, "big");
     assert_string_equal(p.score.judge.url, "https://api.example.com/v1");
@@ -150,6 +151,8 @@ static void judges(void **state) {
     assert_int_equal(p.score.judge.passes, 3);
     assert_int_equal(p.score.judge.output, JUDGE_OUTPUT_JSON);
     assert_int_equal(p.score.judge.timeout_s, 9);
+    assert_true(p.score.judge.has_price && p.score.judge.usd_per_mtok_in == 2.5);
+    assert_true(p.score.judge.usd_per_mtok_out == 10);
     assert_true(p.score.judge.has_temperature && p.score.judge.temperature == 0.7);
     assert_true(plan_wants_scorer(&p, scorer_find("preference")));
     arena_release(&a);
@@ -177,6 +180,8 @@ static void mistakes_about_judges_are_named(void **state) {
          "3:42: the passes of a judge repeat each other with greedy decoding; set its temperature"},
         {"{model: own.gguf, passes: 0}",
          "3:42: passes is \"0\"; it should be a whole number from 1 to 100"},
+        {"{url: 'http://h/v1', model: m, price: {input: 1}}",
+         "3:54: price needs input and output: $ per million tokens"},
         {"{url: 'http://h/v1', model: m, output: xml}",
          "3:55: output is \"xml\"; allowed: schema, json, text"},
     };

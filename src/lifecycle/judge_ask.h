@@ -36,6 +36,8 @@ struct judge_session {
     size_t n_done;
     size_t n_verdicts;
     int64_t n_tries;
+    int64_t n_replies;     /* that took tokens */
+    int64_t n_counted;     /* of them, those whose tokens are known */
     int64_t prompt_tokens; /* as the service counts, or as computed here */
     int64_t output_tokens;
     const char *served_by; /* the model's name by the service; NULL: it said none */

@@ -44,6 +44,8 @@ static int settle(struct judge_model *m, struct judge_question *q, const struct 
         judge_settle_failed(s, q, fits ? "not_computed" : "too_long",
                             arena_strdup(s->arena, res->error));
     } else {
+        s->n_replies++;
+        s->n_counted++;
         s->prompt_tokens += (int64_t)r->n_prompt;
         s->output_tokens += (int64_t)res->n_tokens;
         rc = engine_answer_text(m->engine, res, &said, e);

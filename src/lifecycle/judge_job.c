@@ -8,6 +8,7 @@
 #include "lifecycle/judge_ask.h"
 #include "lifecycle/score_job.h"
 
+#include <math.h>
 #include <string.h>
 
 struct judging {
@@ -161,15 +162,34 @@ static int send_values(struct judging *j, struct err *e) {
     return rc;
 }
 
+/* What judging took: its tokens where every reply had them counted, and their price where the plan
+ * knows it. Tries that brought no reply are not in it. */
+static void add_cost(const struct judge_session *s, json_t *v) {
+    const json_t *price = json_object_get(json_object_get(s->args, "judge"), "price");
+    if (s->n_counted < s->n_replies) {
+        json_object_set_new(v, "uncounted",
+                            json_integer((json_int_t)(s->n_replies - s->n_counted)));
+        return;
+    }
+    json_object_set_new(v, "prompt_tokens", json_integer((json_int_t)s->prompt_tokens));
+    json_object_set_new(v, "output_tokens", json_integer((json_int_t)s->output_tokens));
+    if (price) {
+        const double usd = (json_num_or(price, "input", NAN) * (double)s->prompt_tokens +
+                            json_num_or(price, "output", NAN) * (double)s->output_tokens) /
+                           1e6;
+        json_object_set_new(v, "usd", json_real(usd));
+    }
+}
+
 static json_t *result_json(const struct judging *j, const char *name, const char *url) {
     const struct judge_session *s = &j->session;
-    json_t *v = json_pack("{s:s, s:{s:I, s:I}, s:I, s:I, s:O, s:O, s:I, s:I, s:I, s:I}", "name",
-                          name, "controls", "right", (json_int_t)j->n_controls_right, "of",
+    json_t *v = json_pack("{s:s, s:{s:I, s:I}, s:I, s:I, s:O, s:O, s:I, s:I}", "name", name,
+                          "controls", "right", (json_int_t)j->n_controls_right, "of",
                           (json_int_t)n_judge_controls, "questions", (json_int_t)s->n, "verdicts",
                           (json_int_t)s->n_verdicts, "failed", j->job.failed, "examples",
                           j->examples, "answers_without", (json_int_t)j->n_without, "requests",
-                          (json_int_t)s->n_tries, "prompt_tokens", (json_int_t)s->prompt_tokens,
-                          "output_tokens", (json_int_t)s->output_tokens);
+                          (json_int_t)s->n_tries);
+    add_cost(s, v);
     if (url) {
         json_object_set_new(v, "url", json_string(url));
     }

@@ -149,8 +149,14 @@ static void count_tokens(const struct service *v, const json_t *body) {
     struct judge_session *s = v->session;
     const json_t *usage = json_object_get(body, "usage");
     const char *model = json_str_or(body, "model", NULL);
-    s->prompt_tokens += json_int_or(usage, "prompt_tokens", 0);
-    s->output_tokens += json_int_or(usage, "completion_tokens", 0);
+    int64_t n_prompt = json_int_or(usage, "prompt_tokens", -1);
+    int64_t n_output = json_int_or(usage, "completion_tokens", -1);
+    s->n_replies++;
+    if (n_prompt >= 0 && n_output >= 0) {
+        s->n_counted++;
+        s->prompt_tokens += n_prompt;
+        s->output_tokens += n_output;
+    }
     if (model && !s->served_by) {
         s->served_by = quotable(v, model);
     }
@@ -163,13 +169,13 @@ static bool read_completion(struct service *v, struct judge_question *q, const j
     const char *finish = json_str_or(choice, "finish_reason", "");
     const char *refusal = json_str_or(message, "refusal", NULL);
     const char *content = json_str_or(message, "content", NULL);
-    count_tokens(v, body);
     if (!body) {
         return fail(v, q, "not_json", "its answer is no JSON");
     }
     if (json_object_get(body, "error") && !json_is_null(json_object_get(body, "error"))) {
         return fail(v, q, "error_body", error_message(body));
     }
+    count_tokens(v, body);
     if (refusal || strcmp(finish, "content_filter") == 0) {
         return fail(v, q, "refused", refusal ? refusal : "its content filter");
     }

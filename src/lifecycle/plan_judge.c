@@ -72,9 +72,24 @@ static int read_url(struct ynode n, struct arena *a, const char **out, struct er
     return rc;
 }
 
+static int read_price(struct ynode n, struct plan_judge *j, struct err *e) {
+    static const char *const keys[] = {"input", "output", NULL};
+    j->has_price = ynode_present(n);
+    if (!j->has_price) {
+        return 0;
+    }
+    int rc = ymap_check(n, "price", keys, e);
+    if (!rc && (!ynode_present(ymap_get(n, "input")) || !ynode_present(ymap_get(n, "output")))) {
+        rc = ynode_fail(n, e, "price needs input and output: $ per million tokens");
+    }
+    rc = rc ? rc : ynode_num(ymap_get(n, "input"), "input", 0, 1e6, &j->usd_per_mtok_in, e);
+    return rc ? rc : ynode_num(ymap_get(n, "output"), "output", 0, 1e6, &j->usd_per_mtok_out, e);
+}
+
 /* What only a service has. */
 static int check_service(struct ynode n, const struct plan_judge *j, struct err *e) {
-    static const char *const keys[] = {"auth_env", "ca_file", "output", "max_tokens", "timeout_s"};
+    static const char *const keys[] = {"auth_env",   "ca_file",   "output",
+                                       "max_tokens", "timeout_s", "price"};
     for (size_t i = 0; !j->url && i < sizeof(keys) / sizeof(keys[0]); i++) {
         struct ynode key = ymap_get(n, keys[i]);
         if (ynode_present(key)) {
@@ -98,6 +113,7 @@ static int read_settings(struct ynode n, const char *plan_dir, struct arena *a,
     rc = rc ? rc
             : ynode_int(ymap_get(n, "timeout_s"), "timeout_s", 1, MOST_TIMEOUT_S, &j->timeout_s, e);
     rc = rc ? rc : ynode_enum(ymap_get(n, "output"), "output", judge_output_names, &j->output, e);
+    rc = rc ? rc : read_price(ymap_get(n, "price"), j, e);
     rc = rc ? rc : plan_file_read(ymap_get(n, "ca_file"), "ca_file", plan_dir, a, &j->ca_file, e);
     if (!rc && j->passes > 1 && !(j->temperature > 0)) {
         rc = ynode_fail(ymap_get(n, "passes"), e,
@@ -111,7 +127,7 @@ int plan_judge_read(struct ynode n, const char *plan_dir, struct arena *a, struc
                     struct err *e) {
     static const char *const keys[] = {"model",      "url",         "auth_env", "ca_file",
                                        "passes",     "temperature", "output",   "concurrency",
-                                       "max_tokens", "timeout_s",   NULL};
+                                       "max_tokens", "timeout_s",   "price",    NULL};
     *out = (struct plan_judge){
         .passes = 1, .concurrency = DEFAULT_CONCURRENCY, .timeout_s = DEFAULT_TIMEOUT_S};
     if (!ynode_present(n)) {

@@ -32,6 +32,9 @@ struct plan_judge {
     int64_t concurrency;
     int64_t max_tokens; /* of a verdict by url; 0: not said */
     int64_t timeout_s;  /* of a question to url, tries included */
+    bool has_price;     /* of url's tokens, $ per million */
+    double usd_per_mtok_in;
+    double usd_per_mtok_out;
 };
 
 /* Reads n, which may be absent; paths are relative to plan_dir. */

@@ -71,6 +71,11 @@ static void judge_args(const struct run *r, const struct variant *v, json_t *arg
     json_t *j = judge_json(r);
     json_object_set_new(j, "concurrency", json_integer((json_int_t)p->concurrency));
     json_object_set_new(j, "timeout_s", json_integer((json_int_t)p->timeout_s));
+    if (p->has_price) {
+        json_object_set_new(
+            j, "price",
+            json_pack("{s:f, s:f}", "input", p->usd_per_mtok_in, "output", p->usd_per_mtok_out));
+    }
     if (p->auth_env) {
         json_object_set_new(j, "auth_env", json_string(p->auth_env));
     }

@@ -12,6 +12,7 @@
 #include "lifecycle/serve_job.h"
 #include "lifecycle/served.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -285,6 +286,20 @@ static void note_failed(const struct scoring *s, const struct score_source *sour
     buf_release(&kinds);
 }
 
+/* What a service took for it, which is no cost of the deployment. */
+static void note_cost(const struct scoring *s, const struct score_source *source,
+                      const json_t *result) {
+    double usd = json_num_or(result, "usd", NAN);
+    if (isfinite(usd)) {
+        char words[48];
+        variant_title_words(s->variant, words, sizeof(words));
+        run_note(s->stage.run, "%s %s %s: $%.4g for %lld input and %lld output tokens",
+                 source->window, s->variant->task->name, words, usd,
+                 (long long)json_int_or(result, "prompt_tokens", 0),
+                 (long long)json_int_or(result, "output_tokens", 0));
+    }
+}
+
 /* The wanted scorers whose values are from the source. */
 static json_t *scorers_of(const struct scoring *s, const struct score_source *source) {
     json_t *ids = json_array();
@@ -318,6 +333,7 @@ static int score_by_model(struct scoring *s, const struct score_source *source, 
         json_object_set(results, source->job, out.result);
         note_controls(s, source, json_object_get(out.result, "controls"));
         note_failed(s, source, out.result);
+        note_cost(s, source, out.result);
     }
     json_decref(out.result);
     json_decref(args);

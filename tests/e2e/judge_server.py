@@ -9,6 +9,7 @@ import threading
 import time
 
 MODEL = "scripted-judge-1"
+USAGE = {"prompt_tokens": 100, "completion_tokens": 5}
 
 
 class Judge(http.server.ThreadingHTTPServer):
@@ -64,7 +65,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def say(self, content, finish="stop", **message):
-        self.reply(200, {"model": MODEL, "usage": {"prompt_tokens": 100, "completion_tokens": 5},
+        self.reply(200, {"model": MODEL, "usage": USAGE,
                          "choices": [{"index": 0, "finish_reason": finish,
                                       "message": {"role": "assistant", "content": content, **message}}]})  # fmt: skip
 

@@ -115,6 +115,20 @@ class Service(Judged):
                     self.assertEqual((body["max_tokens"], body["temperature"]), (50, 0))
                     self.assertNotIn("seed", body)
 
+    def test_what_judging_costs_stands_apart(self):
+        price = {"input": 2.5, "output": 10}
+        with judge_server.serving() as judge:
+            run, done = self.measure(self.plan(self.settings(judge, price=price)))
+            by = self.result(run)["models"]["judge"]
+            self.assertAlmostEqual(by["usd"], (900 * 2.5 + 45 * 10) / 1e6, places=12)
+            self.assertSays(done.err, "score/judge chat fp16: $0.0027 for 900 input and 45 output tokens")
+            with unittest.mock.patch.object(judge_server, "USAGE", {}):
+                run, done = self.measure(self.plan(self.settings(judge, price=price)), out="uncounted")
+            by = self.result(run)["models"]["judge"]
+            self.assertEqual(by["uncounted"], 9)
+            for unknown in ("usd", "prompt_tokens", "output_tokens"):
+                self.assertNotIn(unknown, by, "what nobody counted is missing, not 0")
+
     def test_passes_are_averaged(self):
         with judge_server.serving() as judge:
             grades = iter([(4, 10), (5, 10), (6, 10), (7, 10), (5, 9), (6, 8)])
