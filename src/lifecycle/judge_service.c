@@ -128,11 +128,11 @@ static bool failed_status(struct service *v, struct judge_question *q, const str
     buf_addf(&why, "HTTP status %d", r->status);
     if (strcmp(kind, "unauthorized") == 0) {
         /* Services quote a part of a wrong key here: theirs is not repeated. */
-        buf_addf(&why, "; %s%s",
-                 v->key ? "it does not accept the key in "
-                        : "it wants a key: name its "
-                          "variable in auth_env",
-                 v->key ? v->auth_env : "");
+        if (v->key) {
+            buf_addf(&why, "; it does not accept the key in %s", v->auth_env);
+        } else {
+            buf_addstr(&why, "; it wants a key: name its variable in auth_env");
+        }
     } else {
         const char *message = error_message(body);
         buf_addf(&why, "%s%s", *message ? ": " : "", message);
