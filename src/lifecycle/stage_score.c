@@ -286,6 +286,19 @@ static void note_failed(const struct scoring *s, const struct score_source *sour
     buf_release(&kinds);
 }
 
+/* A judge that says another thing in the other order sees the order, not the answers. */
+static void note_orders(const struct scoring *s, const struct score_source *source,
+                        const json_t *orders) {
+    int64_t pairs = json_int_or(orders, "pairs", 0);
+    int64_t consistent = json_int_or(orders, "consistent", 0);
+    if (2 * consistent < pairs) {
+        run_note(s->stage.run,
+                 "%s %s: of %lld pairs the judge said the same in both orders for %lld; its "
+                 "preferences go by position",
+                 source->window, s->variant->task->name, (long long)pairs, (long long)consistent);
+    }
+}
+
 /* What a service took for it, which is no cost of the deployment. */
 static void note_cost(const struct scoring *s, const struct score_source *source,
                       const json_t *result) {
@@ -333,6 +346,7 @@ static int score_by_model(struct scoring *s, const struct score_source *source, 
         json_object_set(results, source->job, out.result);
         note_controls(s, source, json_object_get(out.result, "controls"));
         note_failed(s, source, out.result);
+        note_orders(s, source, json_object_get(out.result, "orders"));
         note_cost(s, source, out.result);
     }
     json_decref(out.result);

@@ -147,7 +147,9 @@ class Service(Judged):
         theirs = lambda user: "A" if "Reference" in judge_server.answer_in(user, "A") else "B"  # noqa: E731
         for name, better, value, consistent in (("first", first, 0.5, 0), ("ours", ours, 1, 3), ("theirs", theirs, 0, 3)):
             with self.subTest(name=name), judge_server.serving(better=better) as judge:
-                run, _ = self.measure(self.plan(judge, score={"also": ["preference"]}), out=name)
+                run, done = self.measure(self.plan(judge, score={"also": ["preference"]}), out=name)
+                told = "of 3 pairs the judge said the same in both orders for 0; its preferences go by position"
+                self.assertEqual(told in done.err, name == "first", done.err)
                 self.assertEqual({v for v, _ in self.scores(run, "preference").values()}, {value})
                 by = self.result(run)["models"]["judge"]
                 self.assertEqual(by["orders"], {"pairs": 3, "consistent": consistent})
