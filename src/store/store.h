@@ -52,7 +52,7 @@ struct store_variant {
     const char *family;
     const char *size;      /* label, "135M" */
     const char *method;    /* none, lora, qlora */
-    const char *task;      /* rag, summ, chat */
+    const char *task;      /* rag, summ, chat, choice */
     const char *precision; /* fp16, int8, int4 */
     const char *engine;
     const char *device;
