@@ -15,6 +15,7 @@ static const char *const usage[] = {
     "fidelity BASE.gguf OTHER.gguf --text FILE [--context N] [--windows N] [--json]",
     "fidelity BASE.gguf OTHER.gguf --text FILE --compat llama-perplexity [--json]",
     "fidelity BASE.gguf OTHER.gguf --task rag|summ|chat [--data FILE] [--json]",
+    "fidelity BASE.gguf OTHER.gguf --text FILE --into RUN",
     NULL,
 };
 
@@ -28,6 +29,7 @@ struct args {
     const char *task;
     const char *data;
     const char *compat;
+    const char *into;
     int64_t context;
     int64_t windows;
     int64_t items;
@@ -49,6 +51,9 @@ static int check_args(const struct args *a, struct err *e) {
         return err_set(e, EE_USAGE,
                        "--compat llama-perplexity compares texts, in windows of %d tokens",
                        DEFAULT_CONTEXT);
+    }
+    if (a->compat && a->into) {
+        return err_set(e, EE_USAGE, "--into keeps the exact figures; leave --compat out");
     }
     if ((a->context && a->context < MIN_CONTEXT) || a->context > INT32_MAX || a->windows < 0 ||
         a->items < 0 || a->threads < 0 || a->gpu_layers < ENGINE_ALL_GPU_LAYERS) {
@@ -216,6 +221,7 @@ static int compare(const struct args *a, const struct fidelity_opts *given, stru
     if (shown) {
         fputs("\r\033[K", stderr);
     }
+    rc = rc || !a->into ? rc : fidelity_keep(a->into, &o, v, e);
     if (!rc) {
         rc = a->json ? print_json(&o, v, e) : print_text(&o, v);
     }
@@ -238,6 +244,8 @@ int cmd_fidelity(int argc, char **argv) {
         {OPT_INT, 0, "windows", &a.windows, "N", "the first N windows (default: all)", NULL},
         {OPT_CHOICE, 0, "compat", &a.compat, "TOOL",
          "the figures of llama-perplexity, with its roundings", compat_names},
+        {OPT_STR, 0, "into", &a.into, "RUN",
+         "keep the result with the run that these files are of, for its reports", NULL},
         {OPT_INT, 0, "threads", &a.threads, "N", "threads (default: all this process may use)",
          NULL},
         {OPT_INT, 0, "gpu-layers", &a.gpu_layers, "N", "layers on the accelerator (default: all)",

@@ -5,6 +5,7 @@
 #ifndef LIFECYCLE_FIDELITY_H
 #define LIFECYCLE_FIDELITY_H
 
+#include "base/buf.h"
 #include "base/err.h"
 
 #include <jansson.h>
@@ -36,5 +37,14 @@ struct fidelity_opts {
  */
 int fidelity_measure(const struct fidelity_opts *opts, json_t **result,
                      struct err *e) EE_MUST_CHECK;
+
+/*
+ * Keeps the result of method "exact" with the run whose model files the two are, told by their
+ * content; a file that no stage of the run made is refused. A later result of the same two replaces it.
+ */
+int fidelity_keep(const char *run_dir, const struct fidelity_opts *opts, const json_t *result,
+                  struct err *e) EE_MUST_CHECK;
+/* Appends the name by which a run's facts hold the result of two files of these hashes. */
+void fidelity_key(const char *base_hash, const char *other_hash, struct buf *out);
 
 #endif

@@ -101,6 +101,9 @@ struct metrics_input {
     struct quantity e2e_p50_s;
     struct quantity e2e_p95_s;
 
+    /* What edge-eval fidelity told of this model file against the fp16 one; not of fp16 itself. */
+    struct quantity kl_to_fp16, same_top_token, perplexity_ratio;
+
     struct quantity file_bytes;
     struct quantity weights_bytes;
     struct quantity kv_bytes;

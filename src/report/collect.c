@@ -223,7 +223,7 @@ static int load_variants(struct store *s, struct report_run *run, struct err *e)
         rc = rc ? rc : link_stages(s, run, r, rows[i].variant_id, e);
         rc = rc ? rc : inputs_fill(s, run, r, e);
     }
-    return rc ? rc : inputs_fill_fp16(a, run->variants, run->n_variants, e);
+    return rc ? rc : inputs_fill_fp16(s, run, e);
 }
 
 static int compute_metrics(struct report_run *run, struct err *e) {

@@ -303,14 +303,15 @@ static bool same_but_precision(const struct store_variant *x, const struct store
     return true;
 }
 
-int inputs_fill_fp16(struct arena *a, struct report_variant *variants, size_t n, struct err *e) {
-    for (size_t i = 0; i < n; i++) {
-        struct report_variant *v = &variants[i];
+int inputs_fill_fp16(struct store *s, struct report_run *run, struct err *e) {
+    struct arena *a = &run->arena;
+    for (size_t i = 0; i < run->n_variants; i++) {
+        struct report_variant *v = &run->variants[i];
         const struct report_variant *base = NULL;
-        for (size_t j = 0; j < n; j++) {
-            if (strcmp(variants[j].v.precision, "fp16") == 0 &&
-                same_but_precision(&v->v, &variants[j].v)) {
-                base = &variants[j];
+        for (size_t j = 0; j < run->n_variants; j++) {
+            if (strcmp(run->variants[j].v.precision, "fp16") == 0 &&
+                same_but_precision(&v->v, &run->variants[j].v)) {
+                base = &run->variants[j];
             }
         }
         if (base) {
@@ -321,6 +322,10 @@ int inputs_fill_fp16(struct arena *a, struct report_variant *variants, size_t n,
                                                     v->v.task, v->v.method);
         if (!v->input.score_fp16.present && !v->input.score_fp16.reason) {
             return out_of_memory(e);
+        }
+        int rc = inputs_fidelity(s, a, v, base, e);
+        if (rc) {
+            return rc;
         }
     }
     return 0;

@@ -13,9 +13,8 @@
  * inputs_costs fills. Needs the run's costing. */
 int inputs_fill(struct store *s, struct report_run *run, struct report_variant *v,
                 struct err *e) EE_MUST_CHECK;
-/* Fills score_fp16 of all variants. */
-int inputs_fill_fp16(struct arena *a, struct report_variant *variants, size_t n,
-                     struct err *e) EE_MUST_CHECK;
+/* Fills what compares with the fp16 variant, of all variants. */
+int inputs_fill_fp16(struct store *s, struct report_run *run, struct err *e) EE_MUST_CHECK;
 
 /* Fills what costs and intervals are made of, once all variants are there. */
 int inputs_costs(struct report_run *run, struct err *e) EE_MUST_CHECK;
@@ -35,6 +34,10 @@ int inputs_load(struct store *s, struct arena *a, struct report_variant *v,
                 struct err *e) EE_MUST_CHECK;
 /* Needs the run's machines: how far each sensor may be off. */
 int inputs_spread(struct report_run *run, struct report_variant *v, struct err *e) EE_MUST_CHECK;
+
+/* fp16: the variant's, itself perhaps; NULL where the run has none. */
+int inputs_fidelity(struct store *s, struct arena *a, struct report_variant *v,
+                    const struct report_variant *fp16, struct err *e) EE_MUST_CHECK;
 
 /* The mean of x with its interval, where it has one. */
 struct quantity inputs_mean(const double *x, size_t n);

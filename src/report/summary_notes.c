@@ -1,4 +1,5 @@
 /* The sentences below a table. */
+#include "report/fmt.h"
 #include "report/note_list.h"
 #include "report/summary.h"
 
@@ -309,6 +310,48 @@ static void note_columns(struct notes *t) {
     }
 }
 
+/* Tasks share model files. */
+static bool is_file_before(const struct report_run *run, size_t variant) {
+    for (size_t i = 0; i < variant; i++) {
+        if (run->variants[i].stages[REPORT_QUANTIZE] ==
+            run->variants[variant].stages[REPORT_QUANTIZE]) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* "beside Q_ret, tiny none int4: KL divergence 0.031 nats/token (...), ...", where it was measured. */
+static void note_fidelity(struct notes *t) {
+    static const char *const ids[] = {"kl_to_fp16", "same_top_token", "perplexity_ratio"};
+    for (size_t i = 0; t->profile == SUMMARY_FULL && i < t->run->n_variants; i++) {
+        const struct report_variant *v = &t->run->variants[i];
+        const struct metric_row *first = report_row_in(v, ids[0], "measured");
+        struct buf b;
+        buf_init(&b);
+        buf_addf(&b, "beside Q_ret, %s %s %s", v->v.model_id, v->v.method, v->v.precision);
+        for (size_t k = 0; k < sizeof(ids) / sizeof(ids[0]); k++) {
+            const struct metric_row *row = report_row_in(v, ids[k], "measured");
+            buf_addf(&b, "%s%s ", k ? ", " : ": ", row->metric->name);
+            fmt_num(&b, row->value);
+            buf_addf(&b, "%s%s", strcmp(row->metric->unit, "1") ? " " : "",
+                     strcmp(row->metric->unit, "1") ? row->metric->unit : "");
+            if (isfinite(row->low) && isfinite(row->high)) {
+                buf_addstr(&b, " (");
+                fmt_num(&b, row->low);
+                buf_addstr(&b, " to ");
+                fmt_num(&b, row->high);
+                buf_addch(&b, ')');
+            }
+        }
+        buf_addf(&b, "; %s", first->label ? first->label : "");
+        if (!metric_refused(first) && !is_file_before(t->run, i)) {
+            note_list_add(&t->list, &b);
+        }
+        buf_release(&b);
+    }
+}
+
 int summary_notes(const struct report_run *run, enum summary_profile profile, struct arena *a,
                   const char ***notes, size_t *n, struct err *e) {
     struct notes t = {.run = run, .profile = profile, .list = {.a = a}};
@@ -322,6 +365,7 @@ int summary_notes(const struct report_run *run, enum summary_profile profile, st
         if (profile == SUMMARY_FULL) {
             note_phases(&t);
         }
+        note_fidelity(&t);
         note_reasons(&t);
         note_variants(&t);
     }

@@ -1,5 +1,7 @@
 """edge-eval fidelity: two models on the same text, exact and as llama-perplexity prints it."""
 
+import csv
+import io
 import json
 import os
 import pathlib
@@ -9,7 +11,9 @@ import time
 import unittest
 
 import gguf
-from harness import CACHE, DATA, FAILED, MODEL, USAGE, Case, f16_model, is_alive, tiny_model, wait_until, workers_of
+from harness import (
+    CACHE, DATA, FAILED, MODEL, USAGE, Case, f16_model, is_alive, plan, tiny_model, wait_until, workers_of,
+)  # fmt: skip
 
 TOOL = pathlib.Path(os.environ.get("LLAMA_PERPLEXITY") or f"{CACHE}/peers/build/bin/llama-perplexity")
 
@@ -71,6 +75,28 @@ class Tiny(Case):
         n = large["tokens"] + large["windows"]
         self.assertEqual(small["tokens"], n - small["windows"])
         self.assertEqual(small["windows"], -(-n // 32))
+
+    def test_a_run_keeps_it_beside_its_fidelity(self):
+        model = {"path": str(self.base), "id": "tiny"}
+        run, _ = self.measure(plan(model, tasks={"rag": {"items": 2, "max_tokens": 4}, "summ": {"items": 2, "max_tokens": 4}}))
+        files = {p.name.split(".")[-2]: p for p in (run.path / "artifacts").glob("*.gguf")}
+        two = (files.get("fp16", self.base), files["int4"], "--text", "text.txt", "--windows", "2", "--threads", 1, "--into", run.path)
+        told = json.loads(self.edge_eval("fidelity", *two, "--json").out)
+        rows = {(r["precision"], r["metric"]): r for r in csv.DictReader(io.StringIO(
+            self.edge_eval("report", run.path, "--format", "csv").out))}  # fmt: skip
+        self.assertEqual(float(rows["int4", "kl_to_fp16"]["value"]), told["kl"]["mean"]["value"])
+        self.assertEqual(float(rows["int4", "same_top_token"]["value"]), 100 * told["same_top"]["value"])
+        self.assertEqual(float(rows["int4", "perplexity_ratio"]["low"]), told["ppl_ratio"]["low"])
+        self.assertEqual(rows["int4", "kl_to_fp16"]["label"], f"{told['tokens']} positions of text.txt")
+        self.assertSays(rows["fp16", "kl_to_fp16"]["reason"], "the baseline itself")
+        text = self.edge_eval("report", run.path).out
+        self.assertEqual(text.count("beside Q_ret, tiny none int4: KL divergence from fp16"), 1)
+        self.edge_eval("quantize", self.base, "eight.gguf", "--type", "Q8_0", "--threads", "1")
+        done = self.edge_eval("fidelity", two[0], "eight.gguf", *two[2:], code=USAGE)
+        self.assertSays(done.err, "eight.gguf is none of the model files of")
+        done = self.edge_eval("fidelity", *two, "--compat", "llama-perplexity", code=USAGE)
+        self.assertSays(done.err, "--into keeps the exact figures")
+        self.edge_eval("fidelity", *two[:-1], self.dir / "none", code=FAILED)
 
     def test_prompts_of_a_task(self):
         v = self.compare_json("--task", "rag", "--items", 4)
