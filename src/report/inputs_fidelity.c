@@ -73,7 +73,7 @@ int inputs_fidelity(struct store *s, struct arena *a, struct report_variant *v,
     char *kept = NULL;
     int rc = fp16 ? file_hash(s, a, fp16, &base, e) : 0;
     rc = rc ? rc : file_hash(s, a, v, &own, e);
-    if (v == fp16) {
+    if (fp16 && v == fp16) {
         set_missing(&v->input, "fp16 is the baseline itself");
         return rc;
     }
