@@ -64,9 +64,12 @@ static void intervals_and_counts_say_what_they_rest_on(void **state) {
     const struct report_fixture *f = *state;
     const struct metric_row *score = row(f, "v-fp16", "score");
     assert_int_equal(score->n, 10); /* items; passes are no items */
-    assert_true(score->low < 0.4 && score->high > 0.4);
+    assert_true(score->low >= 0 && score->low < 0.4 && score->high > 0.4 && score->high <= 1);
+    assert_non_null(strstr(score->label, "of a mean within the score's range"));
     assert_non_null(strstr(score->label, "scorer f1"));
-    assert_true(isnan(row(f, "v-int4", "score")->low)); /* no spread, no interval */
+    const struct metric_row *equal = row(f, "v-int4", "score"); /* no spread, and yet not certain */
+    assert_true(equal->low <= equal->value && equal->value <= equal->high);
+    assert_true(equal->low < equal->high);
     const struct metric_row *joules = row(f, "v-fp16", "joules_per_request");
     assert_true(fabs(joules->low - 6) < 1e-12 && fabs(joules->high - 14) < 1e-12);
     assert_non_null(strstr(joules->label, "instrument error only"));

@@ -43,8 +43,7 @@ static void check_width(const struct buf *text, size_t width) {
 static void the_text_table_fits_a_terminal(void **state) {
     struct buf text;
     format(*state, "text", &text);
-    check_has(&text, "rag  none   fp16  0.400 \xC2\xB1"
-                     "0.151");
+    check_has(&text, "rag  none   fp16  0.400 \xC2\xB1");
     check_has(&text, "~0.0960");
     check_has(&text, "~never");
     check_has(&text, "failed: quantize: cannot write");
@@ -74,8 +73,8 @@ static void the_text_table_fits_narrower_terminals(void **state) {
         buf_init(&text);
         OK(report_format(dirs, 1, "text", &opts, &text, &err));
         check_width(&text, width < 100 ? width : 100);
-        static const char *const whole[] = {
-            "0.400 \302\2610.151", "~0.0960", "rho_sys", "Q_ret", "~never", " not run\n"};
+        static const char *const whole[] = {"0.400 \302\261", "~0.0960", "rho_sys",
+                                            "Q_ret",          "~never",  " not run\n"};
         for (size_t i = 0; i < sizeof(whole) / sizeof(whole[0]); i++) {
             check_has(&text, whole[i]);
         }

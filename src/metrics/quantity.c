@@ -28,6 +28,7 @@ static const struct {
     {QUANTITY_NOT_EQUIVALENT, "not equivalent"},
     {QUANTITY_INSTRUMENT, "interval: instrument error only"},
     {QUANTITY_T_INTERVAL, "interval: 95 % Student t"},
+    {QUANTITY_IN_RANGE, "interval: 95 %, of a mean within the score's range"},
     {QUANTITY_AT_LEAST, "at least: the largest seen, too few to bound this percentile"},
 };
 

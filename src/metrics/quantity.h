@@ -36,8 +36,12 @@ enum quantity_flag {
     QUANTITY_INSTRUMENT = 1 << 10,
     QUANTITY_T_INTERVAL = 1 << 11,
     QUANTITY_AT_LEAST = 1 << 12,
+    QUANTITY_IN_RANGE = 1 << 21,
 };
-enum { QUANTITY_OF_INTERVAL = QUANTITY_INSTRUMENT | QUANTITY_T_INTERVAL | QUANTITY_AT_LEAST };
+enum {
+    QUANTITY_OF_INTERVAL = QUANTITY_INSTRUMENT | QUANTITY_T_INTERVAL | QUANTITY_AT_LEAST |
+                           QUANTITY_IN_RANGE
+};
 
 struct quantity {
     bool present;

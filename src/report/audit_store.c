@@ -338,8 +338,9 @@ static int read_score(struct reader *r, const struct report_variant *v,
     row->x[AUDIT_SCORE_MEAN] = q->value;
     row->x[AUDIT_SCORE_MAX] = v->input.score_max;
     row->x[AUDIT_ITEMS] = (double)q->n;
-    if (q->n > 1 && (q->flags & QUANTITY_T_INTERVAL)) {
-        row->x[AUDIT_SCORE_SE] = (q->high - q->low) / 2 / stats_t_quantile(0.975, (double)q->n - 1);
+    double sd = stats_sd(v->input.items.scores, v->input.items.n);
+    if (sd > 0) {
+        row->x[AUDIT_SCORE_SE] = sd / sqrt((double)q->n);
     }
     return 0;
 }

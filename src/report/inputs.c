@@ -1,5 +1,6 @@
 #include "report/inputs.h"
 
+#include "stats/choose.h"
 #include "stats/stats.h"
 #include "quality/score.h"
 #include "report/fmt.h"
@@ -129,6 +130,33 @@ static size_t item_means(const struct store_score *rows, size_t n, const char **
 }
 
 /* by: the model whose word it is; NULL where texts were compared. */
+/* The mean over items. A score has a range, and so has its interval; without one it is Student's t. */
+static int score_mean(struct arena *a, const double *x, size_t n, const struct scorer *scorer,
+                      struct quantity *out, struct err *e) {
+    *out = inputs_mean(x, n);
+    double range = scorer ? scorer->high - scorer->low : (double)NAN;
+    if (!(range > 0) || !isfinite(range)) {
+        return 0;
+    }
+    const struct stats_opts opts = {.confidence = CONFIDENCE, .use = "score", .bound = 1};
+    struct stats_interval i;
+    double *share = arena_array(a, n, sizeof(*share));
+    if (!share) {
+        return out_of_memory(e);
+    }
+    for (size_t k = 0; k < n; k++) {
+        share[k] = (x[k] - scorer->low) / range;
+    }
+    int rc = stats_mean_of(share, n, &opts, &i, e);
+    if (!rc) {
+        *out = quantity_of(out->value, n);
+        out->low = i.method ? scorer->low + range * i.low : (double)NAN;
+        out->high = i.method ? scorer->low + range * i.high : (double)NAN;
+        out->flags |= i.method ? QUANTITY_IN_RANGE : 0;
+    }
+    return rc;
+}
+
 static const char *scorer_note(struct arena *a, const char *scorer, const char *by) {
     struct buf b;
     buf_init(&b);
@@ -193,11 +221,14 @@ static int fill_score(struct store *s, struct arena *a, struct report_variant *v
         return out_of_memory(e);
     }
     size_t n_items = item_means(rows, n, ids, means);
-    in->score = inputs_mean(means, n_items);
+    const struct scorer *scorer = scorer_find(rows[0].scorer);
+    rc = score_mean(a, means, n_items, scorer, &in->score, e);
+    if (rc) {
+        return rc;
+    }
     in->score.note = note;
     in->score.flags |= has_unscored ? QUANTITY_UNSCORED : 0u;
     in->items = (struct metrics_items){ids, means, n_items};
-    const struct scorer *scorer = scorer_find(rows[0].scorer);
     in->score_max = scorer ? scorer->high : NAN;
     in->score_min = scorer ? scorer->low : NAN;
     return in->score.note ? 0 : out_of_memory(e);

@@ -98,7 +98,7 @@ void summary_cell(const struct report_variant *v, const struct summary_column *c
     if (strcmp(c->metric, "score") == 0) {
         buf_addf(out, "%.3f", row->value);
         if (isfinite(row->low) && isfinite(row->high)) {
-            buf_addf(out, " \xC2\xB1%.3f", (row->high - row->low) / 2);
+            buf_addf(out, " \xC2\xB1%.3f", fmax(row->high - row->value, row->value - row->low));
         }
         return;
     }

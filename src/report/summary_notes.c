@@ -296,7 +296,7 @@ static void note_columns(struct notes *t) {
     if (scorers.len > 0) {
         buf_addf(
             &b,
-            "score: mean of the task's primary scorer (%s); \xC2\xB1 half of its 95 %% Student t "
+            "score: mean of the task's primary scorer (%s); \xC2\xB1 the longer side of its 95 %% "
             "interval over items",
             scorers.data);
         note_list_add(&t->list, &b);
