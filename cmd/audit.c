@@ -44,7 +44,7 @@ static int audit(const struct audit_args *args, char **sources, int n, struct bu
     }
     rc = rc ? rc
             : audit_report_format((const char *const *)sources, (size_t)n, data_dir,
-                                  args->as_json ? AUDIT_JSON : AUDIT_TEXT, out, e);
+                                  args->as_json ? AUDIT_JSON : AUDIT_TEXT, cmd_columns(), out, e);
     free(published);
     free(data_dir);
     return rc;

@@ -708,7 +708,7 @@ static int use_audit(void *ctx, struct err *e) {
     const struct audit_use *use = ctx;
     struct buf out;
     buf_init(&out);
-    int rc = audit_report_format(&use->csv, 1, use->data_dir, use->as_json, &out, e);
+    int rc = audit_report_format(&use->csv, 1, use->data_dir, use->as_json, 0, &out, e);
     if (!rc && (!strstr(out.data, "energy-mismatch") || !strstr(out.data, "column power_mean_w"))) {
         rc = WRONG_RESULT;
     }

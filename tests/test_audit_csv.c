@@ -41,7 +41,7 @@ static json_t *audit_json(const char *const *sources, size_t n) {
     json_t *doc = NULL;
     char *data = source_path("data");
     buf_init(&out);
-    OK(audit_report_format(sources, n, data, AUDIT_JSON, &out, &e));
+    OK(audit_report_format(sources, n, data, AUDIT_JSON, 0, &out, &e));
     OK(json_parse(out.data, out.len, "audit", &doc, &e));
     buf_release(&out);
     free(data);
@@ -305,12 +305,12 @@ static void refused_sources(void **state) {
     buf_init(&out);
     char *data = source_path("data");
     const char *source = scratch_path(*state, "none");
-    REFUSED_WITH(audit_report_format(&source, 1, data, AUDIT_TEXT, &out, &e), EE_MISSING,
+    REFUSED_WITH(audit_report_format(&source, 1, data, AUDIT_TEXT, 0, &out, &e), EE_MISSING,
                  "there is no run directory and no CSV file");
     source = ((struct scratch *)*state)->dir;
-    REFUSED_WITH(audit_report_format(&source, 1, data, AUDIT_TEXT, &out, &e), EE_MISSING,
+    REFUSED_WITH(audit_report_format(&source, 1, data, AUDIT_TEXT, 0, &out, &e), EE_MISSING,
                  "neither a run directory (it has no run.db) nor a folder with CSV files");
-    REFUSED_WITH(audit_report_format(&source, 1, source, AUDIT_TEXT, &out, &e), EE_MISSING,
+    REFUSED_WITH(audit_report_format(&source, 1, source, AUDIT_TEXT, 0, &out, &e), EE_MISSING,
                  "devices/boards.yaml");
     free(data);
     buf_release(&out);

@@ -8,11 +8,12 @@
 
 #include <dirent.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-enum { WIDTH = 100, ROWS_SHOWN = 6 };
+enum { ROWS_SHOWN = 6 };
 
 /* --- Sources -------------------------------------------------------------------------------------- */
 
@@ -76,8 +77,9 @@ static struct totals count(const struct audit_result *r) {
     return t;
 }
 
-static void add_paragraph(struct buf *out, const char *start, const struct buf *text) {
-    fmt_wrap_buf(out, start, text, WIDTH);
+static void add_paragraph(const struct audit_set *s, struct buf *out, const char *start,
+                          const struct buf *text) {
+    fmt_wrap_buf(out, start, text, s->width);
 }
 
 static void add_rows(const struct audit_set *s, const struct audit_finding *f, struct buf *text) {
@@ -96,21 +98,25 @@ static void add_rows(const struct audit_set *s, const struct audit_finding *f, s
 static void add_finding(const struct audit_set *s, const struct audit_finding *f, struct buf *out) {
     struct buf text;
     buf_init(&text);
-    buf_addf(out, "\n%-8s %s: ", audit_severity_name(f->severity), f->rule->id);
-    buf_addf(out, "%s\n", f->rule->title);
+    char start[16];
+    snprintf(start, sizeof(start), "%-8s ", audit_severity_name(f->severity));
+    buf_addch(out, '\n');
+    buf_addf(&text, "%s: %s", f->rule->id, f->rule->title);
+    add_paragraph(s, out, start, &text);
+    buf_clear(&text);
     buf_addf(&text, "%s.", f->text);
-    add_paragraph(out, "         ", &text);
+    add_paragraph(s, out, "         ", &text);
     buf_clear(&text);
     if (f->n_rows) {
         add_rows(s, f, &text);
-        add_paragraph(out, "   rows  ", &text);
+        add_paragraph(s, out, "   rows  ", &text);
         buf_clear(&text);
     }
     buf_addstr(&text, f->rule->why);
-    add_paragraph(out, "   why   ", &text);
+    add_paragraph(s, out, "   why   ", &text);
     buf_clear(&text);
     buf_addstr(&text, f->rule->advice);
-    add_paragraph(out, "   do    ", &text);
+    add_paragraph(s, out, "   do    ", &text);
     buf_release(&text);
 }
 
@@ -119,11 +125,11 @@ static void add_more(const struct audit_set *s, const struct audit_finding *f, s
     struct buf text;
     buf_init(&text);
     buf_addf(&text, "%s.", f->text);
-    add_paragraph(out, "   also  ", &text);
+    add_paragraph(s, out, "   also  ", &text);
     buf_clear(&text);
     if (f->n_rows) {
         add_rows(s, f, &text);
-        add_paragraph(out, "   rows  ", &text);
+        add_paragraph(s, out, "   rows  ", &text);
     }
     buf_release(&text);
 }
@@ -145,24 +151,24 @@ static void list_clean(const struct audit_result *r, struct buf *text) {
     }
 }
 
-static void add_refused(const struct audit_result *r, struct buf *out) {
+static void add_refused(const struct audit_set *s, const struct audit_result *r, struct buf *out) {
     struct buf text;
     buf_init(&text);
     list_refused(r, &text);
     if (text.len || text.failed) {
         buf_addch(out, '\n');
-        add_paragraph(out, "could not look: ", &text);
+        add_paragraph(s, out, "could not look: ", &text);
     }
     buf_release(&text);
 }
 
-static void add_clean(const struct audit_result *r, struct buf *out) {
+static void add_clean(const struct audit_set *s, const struct audit_result *r, struct buf *out) {
     struct buf text;
     buf_init(&text);
     list_clean(r, &text);
     if (text.len || text.failed) {
         buf_addch(out, '\n');
-        add_paragraph(out, "nothing found:  ", &text);
+        add_paragraph(s, out, "nothing found:  ", &text);
     }
     buf_release(&text);
 }
@@ -175,7 +181,7 @@ static void add_ignored(const struct audit_set *s, struct buf *out) {
     }
     if (text.len || text.failed) {
         buf_addch(out, '\n');
-        add_paragraph(out, "columns that no rule reads: ", &text);
+        add_paragraph(s, out, "columns that no rule reads: ", &text);
     }
     buf_release(&text);
 }
@@ -193,8 +199,11 @@ static void add_totals(const struct audit_set *s, const struct audit_result *r, 
 static int write_text(const struct audit_set *s, const struct audit_result *r, struct buf *out,
                       struct err *e) {
     (void)e;
-    add_totals(s, r, out);
-    buf_addch(out, '\n');
+    struct buf totals;
+    buf_init(&totals);
+    add_totals(s, r, &totals);
+    add_paragraph(s, out, "", &totals);
+    buf_release(&totals);
     for (size_t i = 0; i < r->n_findings; i++) {
         const struct audit_finding *f = &r->findings[i];
         if (i && r->findings[i - 1].rule == f->rule && r->findings[i - 1].severity == f->severity) {
@@ -203,8 +212,8 @@ static int write_text(const struct audit_set *s, const struct audit_result *r, s
             add_finding(s, f, out);
         }
     }
-    add_clean(r, out);
-    add_refused(r, out);
+    add_clean(s, r, out);
+    add_refused(s, r, out);
     add_ignored(s, out);
     return 0;
 }
@@ -367,9 +376,12 @@ static int write_audit(struct audit_set *s, enum audit_format format, struct buf
 }
 
 int audit_report_format(const char *const *sources, size_t n, const char *data_dir,
-                        enum audit_format format, struct buf *out, struct err *e) {
+                        enum audit_format format, size_t width, struct buf *out, struct err *e) {
     struct audit_set *s = NULL;
     int rc = audit_set_new(data_dir, &s, e);
+    if (!rc) {
+        s->width = report_width(width);
+    }
     for (size_t i = 0; !rc && i < n; i++) {
         rc = read_source(s, sources[i], e);
     }

@@ -19,10 +19,12 @@ enum audit_format {
 
 /*
  * Audits the sources together: run directories, CSV files, or folders of CSV files. data_dir holds
- * devices/boards.yaml; without it (NULL) no board's power limit is known.
+ * devices/boards.yaml; without it (NULL) no board's power limit is known. width: columns of the text,
+ * as report_width has it.
  */
 int audit_report_format(const char *const *sources, size_t n, const char *data_dir,
-                        enum audit_format format, struct buf *out, struct err *e) EE_MUST_CHECK;
+                        enum audit_format format, size_t width, struct buf *out,
+                        struct err *e) EE_MUST_CHECK;
 /* The same of runs that are loaded already. */
 int audit_report_runs(const struct report_run *const *runs, size_t n, const char *data_dir,
                       enum audit_format format, struct buf *out, struct err *e) EE_MUST_CHECK;

@@ -64,6 +64,7 @@ int audit_set_new(const char *data_dir, struct audit_set **out, struct err *e) {
     if (!s) {
         return out_of_memory(e);
     }
+    s->width = REPORT_WIDTH;
     int rc = data_dir ? load_boards(s, data_dir, e) : 0;
     if (rc) {
         audit_set_free(s);

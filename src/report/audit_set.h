@@ -15,6 +15,7 @@
 /* Everything lies in the arena until audit_set_free. */
 struct audit_set {
     struct arena arena;
+    size_t width; /* columns of text about it */
     struct audit_table table;
     size_t cap_rows;
     struct audit_bad_cell *bad_cells; /* the table's */

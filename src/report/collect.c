@@ -308,10 +308,14 @@ int report_run_load_as(const char *run_dir, const struct report_what_if *what_if
     return 0;
 }
 
+size_t report_width(size_t columns) {
+    return columns == 0 || columns > REPORT_WIDTH ? REPORT_WIDTH
+           : columns < REPORT_MIN_WIDTH           ? REPORT_MIN_WIDTH
+                                                  : columns;
+}
+
 void report_run_set_width(struct report_run *run, size_t width) {
-    run->width = width == 0 || width > REPORT_WIDTH ? REPORT_WIDTH
-                 : width < REPORT_MIN_WIDTH         ? REPORT_MIN_WIDTH
-                                                    : width;
+    run->width = report_width(width);
 }
 
 void report_run_free(struct report_run *run) {

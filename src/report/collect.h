@@ -115,7 +115,9 @@ struct report_run {
     uint64_t seed;
 };
 
-/* Asks for text of that many columns, as far as tables can be that narrow; 0: REPORT_WIDTH. */
+/* The columns that text takes on a terminal of so many; 0: REPORT_WIDTH. */
+size_t report_width(size_t columns);
+/* Asks for text for a terminal of that many columns. */
 void report_run_set_width(struct report_run *run, size_t width);
 
 /* Reads run_dir/run.db without changing it. */

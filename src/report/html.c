@@ -293,7 +293,7 @@ static int add_audit(const struct html_page *page, struct buf *out, struct err *
         return 0;
     }
     return first->published
-               ? audit_report_format(&first->dir, 1, first->data_dir, AUDIT_SECTION, out, e)
+               ? audit_report_format(&first->dir, 1, first->data_dir, AUDIT_SECTION, 0, out, e)
                : audit_report_runs(page->runs, page->n, first->data_dir, AUDIT_SECTION, out, e);
 }
 

@@ -63,13 +63,13 @@ class Terminal(harness.Case):
                 self.assertEqual(any("\u2591" in line for line in lines), columns >= 80, shown)
                 self.assertTrue(any(re.search(r"[1-9]\d* MB", line) for line in lines) or columns < 80, shown)
                 self.assertIn("\x1b[32mdone", shown)
-        for command in ("report", "metrics", "compare"):
+        for command in ("report", "metrics", "compare", "audit"):
             for columns in (60, 80, 100, 140):
                 with self.subTest(command=command, columns=columns):
                     shown, status = self.on_terminal(columns, "stdout", command, "out-80")
                     self.assertEqual(status, 0, shown)
                     self.assertLessEqual(max(map(len, shown.splitlines())), min(columns, 100), shown)
-                    self.assertIn("memory" if command == "compare" else "Q_ret", shown)
+                    self.assertIn({"compare": "memory", "audit": "rules"}.get(command, "Q_ret"), shown)
 
     def test_no_color_and_quiet(self):
         shown, status = self.watch(100, "plain", NO_COLOR="1")
