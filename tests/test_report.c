@@ -1,4 +1,8 @@
 /* From what a run stored to its metrics: values, labels, and what is refused. */
+#include "store/store.h"
+
+#include "base/fs.h"
+
 #include "support/report_run.h"
 
 #include <math.h>
@@ -112,12 +116,59 @@ static void what_is_missing_is_refused(void **state) {
     assert_non_null(strstr(never->reason, "never"));
 }
 
+/* What is kept of the files of v-fp16 and v-int8; the run, loaded anew. */
+static struct report_run *with_fidelity(const struct report_fixture *f, const char *kept) {
+    static const char *const ids[] = {"v-fp16", "v-int8"};
+    struct store *s = NULL;
+    struct report_run *run = NULL;
+    struct arena a = ARENA_INIT;
+    char *path = fs_join(f->dir, "run.db");
+    OK(store_open(path, false, &s, &err));
+    for (size_t i = 0; i < 2; i++) {
+        struct store_stage st;
+        struct store_artifact *files = NULL;
+        size_t n = 0;
+        OK(store_variant_stage(s, ids[i], "quantize", &a, &st, &err));
+        OK(store_artifacts(s, st.stage_id, &a, &files, &n, &err));
+        const struct store_artifact file = {
+            .path = ids[i], .kind = "gguf", .bytes = 1, .hash = ids[i], .detail_json = "{}"};
+        OK(n ? 0 : store_artifact_put(s, st.stage_id, &file, &err));
+    }
+    OK(store_meta_set(s, "fidelity/v-fp16/v-int8", kept, &err));
+    store_close(s);
+    arena_release(&a);
+    free(path);
+    OK(report_run_load(f->dir, &run, &err));
+    return run;
+}
+
+static void fidelity_stands_beside_the_scores(void **state) {
+    struct report_fixture f = *(const struct report_fixture *)*state;
+    f.run = with_fidelity(&f, "{\"tokens\": 510, \"windows\": 2, \"on\": \"a.txt\","
+                              " \"kl\": {\"mean\": {\"value\": 0.25, \"low\": 0.2, \"high\": 0.3}},"
+                              " \"same_top\": {\"value\": 0.5, \"low\": null, \"high\": null}}");
+    check_value(&f, "v-int8", "kl_to_fp16", 0.25);
+    const struct metric_row *kl = row(&f, "v-int8", "kl_to_fp16");
+    assert_true(kl->low == 0.2 && kl->high == 0.3 && kl->n == 2);
+    assert_string_equal(kl->label, "510 positions of a.txt");
+    check_value(&f, "v-int8", "same_top_token", 50);
+    assert_true(isnan(row(&f, "v-int8", "same_top_token")->low));
+    check_refused(&f, "v-int8", "perplexity_ratio", "no number");
+    check_refused(&f, "v-fp16", "kl_to_fp16", "the baseline itself");
+    check_refused(&f, "v-int4", "kl_to_fp16", "not measured: edge-eval fidelity");
+    report_run_free(f.run);
+    f.run = with_fidelity(&f, "{\"kl\": ");
+    check_refused(&f, "v-int8", "kl_to_fp16", "cannot be read");
+    report_run_free(f.run);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stored_measurements_become_metrics),
         cmocka_unit_test(intervals_and_counts_say_what_they_rest_on),
         cmocka_unit_test(labels_reach_the_metrics),
         cmocka_unit_test(what_is_missing_is_refused),
+        cmocka_unit_test(fidelity_stands_beside_the_scores),
     };
     return cmocka_run_group_tests(tests, report_run_setup, report_run_teardown);
 }
