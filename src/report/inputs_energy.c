@@ -107,7 +107,8 @@ static struct quantity sum_quantity(const struct window_sum *sum) {
     if (isfinite(sum->low_j) && isfinite(sum->high_j)) {
         q.low = sum->low_j;
         q.high = sum->high_j;
-        q.flags |= QUANTITY_INSTRUMENT;
+        /* What is extrapolated has the spread of its steps in the bounds too. */
+        q.flags |= sum->flags & QUANTITY_EXTRAPOLATED ? 0 : QUANTITY_INSTRUMENT;
     }
     return q;
 }
