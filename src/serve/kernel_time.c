@@ -21,7 +21,7 @@ void kernel_time_ask(int fd) {
     setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on));
 }
 
-ssize_t kernel_time_recv(int fd, char *buf, size_t size, int64_t apart_ns, int64_t *now_ns,
+ssize_t kernel_time_recv(int fd, void *buf, size_t size, int64_t apart_ns, int64_t *now_ns,
                          int64_t *wait_ns) {
     union {
         char bytes[CMSG_SPACE(sizeof(struct timespec)) + 64];

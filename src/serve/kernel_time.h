@@ -14,7 +14,7 @@ void kernel_time_ask(int fd);
  * recv at *now_ns (CLOCK_MONOTONIC). *wait_ns: since the last of the bytes came; -1 where the kernel
  * does not tell.
  */
-ssize_t kernel_time_recv(int fd, char *buf, size_t size, int64_t apart_ns, int64_t *now_ns,
+ssize_t kernel_time_recv(int fd, void *buf, size_t size, int64_t apart_ns, int64_t *now_ns,
                          int64_t *wait_ns);
 
 #endif
