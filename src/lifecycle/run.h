@@ -21,7 +21,7 @@
 struct run_progress {
     int64_t done;
     int64_t total;
-    int64_t tokens; /* -1 where the stage makes none */
+    int64_t tokens;        /* -1 where the stage makes none */
     uint64_t memory_bytes; /* resident in the stage's worker now; 0 where that is not known */
     double elapsed_s;
     bool energy_known; /* else watts and joules mean nothing */

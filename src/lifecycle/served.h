@@ -23,7 +23,7 @@ struct served {
     char *model; /* its name in requests */
     char *log_path;
     char version[80]; /* as the server tells it; "" where it does not */
-    pid_t watched; /* by the meter; 0: none. It outlives a server that ends by itself */
+    pid_t watched;    /* by the meter; 0: none. It outlives a server that ends by itself */
     uint64_t gpu_before_bytes;
     int64_t deadline_ns; /* of the stage */
     volatile sig_atomic_t stop;
