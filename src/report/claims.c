@@ -124,10 +124,13 @@ static void intelligence(struct check *c) {
     double large = mean_ipw(c, "Llama", "7B");
     c->claim->found = small / large;
     c->claim->verdict = c->claim->found >= c->claim->stated ? VERDICT_HOLDS : VERDICT_FAILS;
-    buf_addf(c->detail,
-             "means of the int4 variants: Llama %.4f / %.4f = %.2f times, Qwen %.2f times; score "
-             "per joule, though called per watt",
-             small, large, c->claim->found, mean_ipw(c, "Qwen", "1B") / mean_ipw(c, "Qwen", "7B"));
+    buf_addf(c->detail, "means of the int4 variants: Llama %.4f / %.4f = %.2f times", small, large,
+             c->claim->found);
+    double qwen = mean_ipw(c, "Qwen", "1B") / mean_ipw(c, "Qwen", "7B");
+    if (isfinite(qwen)) {
+        buf_addf(c->detail, ", Qwen %.2f times", qwen);
+    }
+    buf_addstr(c->detail, "; score per joule, though called per watt");
 }
 
 static const struct published_training *find_training(const struct published *p,
