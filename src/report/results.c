@@ -281,9 +281,15 @@ static int as_published(const struct results *r, struct published *out, struct e
 }
 
 /* On other hardware a figure may also be better than claimed, or an upper limit be far away. */
-static const char *verdict_here(const struct claim *c) {
+static const char *verdict_here(const struct results *r, const struct claim *c) {
     if (isnan(c->found)) {
         return "not measured";
+    }
+    bool is_quality = strcmp(c->id, "q_ret") == 0;
+    for (size_t i = 0; is_quality && i < r->theirs->n_variants; i++) {
+        if (r->ours[i] && r->ours[i]->input.score.flags & QUANTITY_PUBLISHED) {
+            return "not measured: the published scores again";
+        }
     }
     if (strcmp(c->id, "n_break") == 0 && c->verdict != VERDICT_HOLDS) {
         return c->found < c->stated ? "sooner here" : "later here";
@@ -313,7 +319,8 @@ static int add_claims(const struct results *r, struct buf *out, struct err *e) {
         results_number(out, claims[i].stated);
         results_number(out, claims[i].found);
         results_number(out, published[i].found);
-        buf_addf(out, " %s | %s |\n", verdict_here(&claims[i]), verdict_name(published[i].verdict));
+        buf_addf(out, " %s | %s |\n", verdict_here(r, &claims[i]),
+                 verdict_name(published[i].verdict));
     }
     for (size_t i = 0; !rc && i < n; i++) {
         buf_addf(out, "%s- %s: ", i ? "" : "\nOn our rows:\n\n", claims[i].id);
