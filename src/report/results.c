@@ -361,6 +361,8 @@ static void add_head(const struct results *r, struct buf *out) {
         "(docs/plan.md). Rows are this project's, 183 to 273 tokens long.\n"
         "- Merging, quantizing and starts depend on the shape alone and were measured once a "
         "model and precision; serving once a model, precision and task.\n"
+        "- Joules beside published ones are the accelerators' own, or the whole machine's where the run "
+        "has no sensor of an accelerator.\n"
         "- `-` is not measured, or refused for the reason that `edge-eval report` gives.\n");
 }
 
@@ -405,8 +407,8 @@ static int write_csv(const struct results *r, struct buf *out, struct err *e) {
     (void)e;
     buf_addstr(out,
                "family,size,method,task,precision,device,requests,output_tokens_per_s,"
-               "serve_gpu_j_per_request,serve_j_per_request,load_s,ttft_mean_s,itl_mean_s,"
-               "weights_bytes,kv_bytes,compute_bytes,adapt_rows,adapt_gpu_j,prepare_j,labels\n");
+               "serve_device_j_per_request,serve_j_per_request,load_s,ttft_mean_s,itl_mean_s,"
+               "weights_bytes,kv_bytes,compute_bytes,adapt_rows,adapt_device_j,prepare_j,labels\n");
     for (size_t i = 0; i < r->theirs->n_variants; i++) {
         const struct published_variant *p = &r->theirs->variants[i];
         const struct report_variant *v = r->ours[i];
