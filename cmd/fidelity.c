@@ -245,7 +245,7 @@ int cmd_fidelity(int argc, char **argv) {
         {OPT_CHOICE, 0, "compat", &a.compat, "TOOL",
          "the figures of llama-perplexity, with its roundings", compat_names},
         {OPT_STR, 0, "into", &a.into, "RUN",
-         "keep the result with the run that these files are of, for its reports", NULL},
+         "keep the result in the run of these files, for its reports", NULL},
         {OPT_INT, 0, "threads", &a.threads, "N", "threads (default: all this process may use)",
          NULL},
         {OPT_INT, 0, "gpu-layers", &a.gpu_layers, "N", "layers on the accelerator (default: all)",
