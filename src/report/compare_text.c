@@ -9,7 +9,7 @@
 
 /* The last column tells frontier from dominated. */
 enum { LONGEST_NAME = 30, STATE = COMPARE_AXES, N_COLUMNS };
-static const size_t widths[N_COLUMNS] = {13, 9, 9, 8, 9, 10};
+static const size_t widths[N_COLUMNS] = {13, 9, 9, 9, 9, 10};
 
 static size_t width_of(const struct compare_set *s) {
     return s->n_runs ? s->runs[0]->width : REPORT_WIDTH;

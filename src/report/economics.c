@@ -102,7 +102,8 @@ static void add_figure(const struct metric_row *row, double factor, struct buf *
     }
 }
 
-static void add_cells(const struct report_variant *v, size_t from, size_t end, struct buf *out) {
+static void add_cells(const struct report_variant *v, const size_t *widths, size_t from, size_t end,
+                      struct buf *out) {
     struct buf cell;
     buf_init(&cell);
     text_keys(v, out);
@@ -110,28 +111,43 @@ static void add_cells(const struct report_variant *v, size_t from, size_t end, s
         buf_clear(&cell);
         add_figure(full(v, columns[c].metric), columns[c].factor, &cell);
         buf_addch(out, ' ');
-        fmt_cell(out, cell.data, columns[c].width, true);
+        fmt_cell(out, cell.data, widths[c], true);
     }
     buf_addch(out, '\n');
     buf_release(&cell);
 }
 
-void economics_table(const struct report_run *run, struct buf *out) {
-    size_t widths[N_COLUMNS];
+static void fit_columns(const struct report_run *run, size_t *widths) {
+    size_t needed[N_COLUMNS];
+    struct buf cell;
+    buf_init(&cell);
     for (size_t c = 0; c < N_COLUMNS; c++) {
         widths[c] = columns[c].width;
+        needed[c] = strlen(columns[c].title);
+        for (size_t i = 0; i < run->n_variants; i++) {
+            buf_clear(&cell);
+            add_figure(full(&run->variants[i], columns[c].metric), columns[c].factor, &cell);
+            needed[c] = cell.len > needed[c] ? cell.len : needed[c];
+        }
     }
+    buf_release(&cell);
+    text_fit_widths(run, needed, widths, N_COLUMNS);
+}
+
+void economics_table(const struct report_run *run, struct buf *out) {
+    size_t widths[N_COLUMNS];
+    fit_columns(run, widths);
     for (size_t from = 0, end; from < N_COLUMNS; from = end) {
         end = text_part_end(run, widths, N_COLUMNS, from);
         buf_addstr(out, from ? "\n" : "");
         text_key_titles(out);
         for (size_t c = from; c < end; c++) {
             buf_addch(out, ' ');
-            fmt_cell(out, columns[c].title, columns[c].width, true);
+            fmt_cell(out, columns[c].title, widths[c], true);
         }
         buf_addch(out, '\n');
         for (size_t i = 0; i < run->n_variants; i++) {
-            add_cells(&run->variants[i], from, end, out);
+            add_cells(&run->variants[i], widths, from, end, out);
         }
     }
 }
@@ -266,7 +282,7 @@ static void add_tornado(const struct report_run *run, const struct econ *x, stru
 
 static void add_curve(const struct report_run *run, const struct econ *x, struct buf *out) {
     static const char *const titles[] = {"requests/h", "R", "here $/h", "API $/h", "N_break"};
-    static const size_t wide[] = {12, 8, 13, 13, 13}, narrow[] = {10, 4, 9, 9, 11};
+    static const size_t wide[] = {12, 8, 13, 13, 13}, narrow[] = {10, 7, 8, 8, 9};
     enum { N = sizeof(wide) / sizeof(wide[0]), WIDE = 80 };
     const size_t *widths = run->width < WIDE ? narrow : wide;
     struct economics_point points[ECONOMICS_POINTS];

@@ -55,6 +55,15 @@ void text_keys(const struct report_variant *v, struct buf *out) {
     }
 }
 
+void text_fit_widths(const struct report_run *run, const size_t *needed, size_t *widths, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        widths[i] = needed[i] > widths[i] ? needed[i] : widths[i];
+    }
+    if (text_part_end(run, widths, n, 0) < n) {
+        memcpy(widths, needed, n * sizeof(*widths));
+    }
+}
+
 size_t text_part_end(const struct report_run *run, const size_t *widths, size_t n, size_t from) {
     size_t used = 0;
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
@@ -71,6 +80,7 @@ size_t text_part_end(const struct report_run *run, const size_t *widths, size_t 
 struct part {
     enum summary_profile profile;
     size_t from, end;
+    size_t widths[SUMMARY_MAX_COLUMNS];
 };
 
 static void add_titles(const struct part *p, struct buf *out) {
@@ -78,7 +88,7 @@ static void add_titles(const struct part *p, struct buf *out) {
     for (size_t i = p->from; i < p->end; i++) {
         const struct summary_column *c = summary_column_at(p->profile, i);
         buf_addch(out, ' ');
-        fmt_cell(out, c->title, c->width, true);
+        fmt_cell(out, c->title, p->widths[i], true);
     }
     buf_addch(out, '\n');
 }
@@ -91,7 +101,7 @@ static void add_figures(const struct report_variant *v, const struct part *p, st
         buf_clear(&cell);
         summary_cell(v, c, &cell);
         buf_addch(out, ' ');
-        fmt_cell(out, cell.data, c->width, true);
+        fmt_cell(out, cell.data, p->widths[i], true);
     }
     buf_release(&cell);
     buf_addch(out, '\n');
@@ -133,15 +143,30 @@ static void add_variant(const struct report_run *run, const struct report_varian
     buf_release(&start);
 }
 
+static void fit_group(const struct report_run *run, size_t first, size_t last, struct part *p) {
+    size_t needed[SUMMARY_MAX_COLUMNS] = {0};
+    struct buf cell;
+    buf_init(&cell);
+    for (size_t c = 0; c < summary_n_columns(); c++) {
+        const struct summary_column *column = summary_column_at(p->profile, c);
+        p->widths[c] = column->width;
+        needed[c] = fmt_columns(column->title);
+        for (size_t i = first; i <= last; i++) {
+            buf_clear(&cell);
+            summary_cell(&run->variants[i], column, &cell);
+            size_t columns = fmt_columns(cell.data);
+            needed[c] = columns > needed[c] ? columns : needed[c];
+        }
+    }
+    buf_release(&cell);
+    text_fit_widths(run, needed, p->widths, summary_n_columns());
+}
+
 /* Variants first to last of one model on one engine and device. */
 static void add_group(const struct report_run *run, size_t first, size_t last,
                       enum summary_profile profile, struct buf *out) {
     const struct store_variant *v = &run->variants[first].v;
     struct buf b;
-    size_t widths[SUMMARY_MAX_COLUMNS] = {0};
-    for (size_t i = 0; i < summary_n_columns(); i++) {
-        widths[i] = summary_column_at(profile, i)->width;
-    }
     buf_init(&b);
     buf_addf(&b, "%s (%s%s%s) on %s %s", v->model_id, v->family, v->size[0] ? " " : "", v->size,
              v->engine, v->device);
@@ -149,8 +174,9 @@ static void add_group(const struct report_run *run, size_t first, size_t last,
     add_line(run, out, "", &b);
     buf_release(&b);
     struct part p = {.profile = profile};
+    fit_group(run, first, last, &p);
     for (; p.from < summary_n_columns(); p.from = p.end) {
-        p.end = text_part_end(run, widths, summary_n_columns(), p.from);
+        p.end = text_part_end(run, p.widths, summary_n_columns(), p.from);
         buf_addch(out, '\n');
         add_titles(&p, out);
         for (size_t i = first; i <= last; i++) {

@@ -18,6 +18,11 @@ int text_table(const struct report_run *run, enum summary_profile profile, struc
  * stand beside the keys, each after a space: those before the index returned, at least one.
  */
 size_t text_part_end(const struct report_run *run, const size_t *widths, size_t n, size_t from);
+/*
+ * No figure is cut: usual widths grow to what the cells need; where the table is then wider than the
+ * terminal, every column takes no more than that.
+ */
+void text_fit_widths(const struct report_run *run, const size_t *needed, size_t *widths, size_t n);
 /* A variant's task, method and precision in cells, as tables begin their lines. */
 void text_keys(const struct report_variant *v, struct buf *out);
 /* Score and energy of each variant as bars with intervals; nothing where no variant has either. */

@@ -111,6 +111,15 @@ class Metrics(Case):
         one = self.metrics("--variant", "tiny.none.rag.fp16").out
         self.assertIn("(tiny.none.rag.fp16)", one)
 
+    def test_no_figure_of_a_table_is_cut(self):
+        sets = ("traffic=2e10/h", "peak=3e10/h", "pue=1.2", "carbon=germany", "idle_w=5")
+        args = [word for each in sets for word in ("--set", each)]
+        text = self.metrics(*args, "--profile", "full").out
+        self.assertNotIn("\u2026", text)
+        row = self.rows(*args)["replicas", "full"]
+        self.assertGreater(float(row["value"]), 9999)
+        self.assertRegex(text, rf"int4 +{int(float(row['value']))} ")
+
     def test_wrong_usage(self):
         for args, said in (
             (["--set", "traffic=500"], 'traffic is "500"; it should be a rate'),
