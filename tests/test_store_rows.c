@@ -242,6 +242,7 @@ struct seen_times {
     size_t n;
     int64_t first_ns[4], done_ns[4];
     bool ok[4];
+    uint32_t last_us[4];
 };
 
 static int see_times(const struct store_request_times *row, void *ctx, struct err *e) {
@@ -251,6 +252,7 @@ static int see_times(const struct store_request_times *row, void *ctx, struct er
     }
     seen->first_ns[seen->n] = row->first_token_ns;
     seen->done_ns[seen->n] = row->done_ns;
+    seen->last_us[seen->n] = store_event_us(row->events, row->events_bytes / 4 - 1);
     seen->ok[seen->n++] = row->is_ok;
     return 0;
 }
@@ -261,11 +263,14 @@ static void request_times_come_one_by_one(void **state) {
     size_t n = 9;
     OK(store_count_requests(f->s, f->stage, &n, &e));
     assert_int_equal(n, 0);
+    const unsigned char events[] = {1, 0, 0, 0, 4, 3, 2, 1};
     for (int i = 2; i >= 0; i--) {
         struct store_request row = a_request;
         row.ordinal = i;
         row.first_token_ns = 100 + i;
         row.done_ns = 900 + i;
+        row.events = events;
+        row.events_bytes = sizeof(events);
         row.status = i == 1 ? "failed" : "ok";
         OK(store_request_put(f->s, f->stage, &row, &e));
     }
@@ -278,6 +283,7 @@ static void request_times_come_one_by_one(void **state) {
         assert_int_equal(seen.first_ns[i], 100 + i);
         assert_int_equal(seen.done_ns[i], 900 + i);
         assert_int_equal(seen.ok[i], i != 1);
+        assert_int_equal(seen.last_us[i], 0x01020304);
     }
     REFUSED(store_each_request_times(f->s, f->stage, see_times, &seen, &e), EE_STOPPED, "enough");
 }

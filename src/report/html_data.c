@@ -185,15 +185,16 @@ static void add_variants(struct data *d, const struct report_run *run, size_t r,
         append(d, all,
                json_pack(
                    "{s:I, s:s?, s:o, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s?, s:o, s:o, "
-                   "s:o, s:o, s:o, s:o, s:o}",
+                   "s:o, s:o, s:o, s:o, s:o, s:o}",
                    "run", (json_int_t)r, "scope", v->input.serve_j.scope, "score_max",
                    number(v->input.score_max), "id", v->v.variant_id, "model", v->v.model_id,
                    "family", v->v.family, "size", v->v.size, "task", v->v.task, "method",
                    v->v.method, "precision", v->v.precision, "engine", v->v.engine, "device",
                    v->v.device, "note", v->v.note, "rows", rows_json(d, v), "ttft",
-                   curve_json(d, &v->ttft), "tpot", curve_json(d, &v->tpot), "e2e",
-                   curve_json(d, &v->e2e), "starts", starts_json(d, v), "stages",
-                   stage_ids_json(d, v, base), "econ", econ_json(d, v)));
+                   curve_json(d, &v->ttft), "tpot", curve_json(d, &v->tpot), "itl",
+                   curve_json(d, &v->itl), "e2e", curve_json(d, &v->e2e), "starts",
+                   starts_json(d, v), "stages", stage_ids_json(d, v, base), "econ",
+                   econ_json(d, v)));
     }
 }
 

@@ -1,9 +1,11 @@
 /*
  * The requests of a serve stage, read once and one by one, since there may be a million: 24 bytes of
- * each are kept until their percentiles are known, and nothing after that.
+ * each are kept until their percentiles are known, and nothing after that. The gaps between their
+ * tokens are counted only.
  */
 #include "report/inputs.h"
 
+#include "stats/histogram.h"
 #include "stats/stats.h"
 
 #include "base/clock.h"
@@ -24,6 +26,7 @@ struct sample {
 struct reading {
     const struct costing *costing;
     struct sample ttft, tpot, e2e;
+    struct histogram *gaps_us;
     int64_t gap_ns; /* between output tokens, all requests together */
     int64_t n_gaps;
     size_t n_within_slo;
@@ -90,6 +93,20 @@ static void add_to_repeat(struct report_repeat *s, const struct store_request_ti
     s->slowest_s = fmax(s->slowest_s, clock_ns_to_s(q->last_token_ns - q->queued_ns));
 }
 
+/* Where the times of single tokens were not stored there are none. */
+static void add_gaps(struct reading *l, const struct store_request_times *r) {
+    uint32_t before = 0;
+    for (size_t i = 0; i < r->events_bytes / 4; i++) {
+        uint32_t us = store_event_us(r->events, i);
+        if (us < before) {
+            l->wrong = "a request's tokens are not in the order of their times";
+            return;
+        }
+        histogram_add(l->gaps_us, us - before);
+        before = us;
+    }
+}
+
 static void add_latencies(struct reading *l, const struct store_request_times *r) {
     if (l->wrong || r->output_tokens < 1) {
         return; /* no first token to time */
@@ -106,6 +123,7 @@ static void add_latencies(struct reading *l, const struct store_request_times *r
         l->tpot.values[l->tpot.n++] = clock_ns_to_s(stream_ns) / gaps;
         l->gap_ns += stream_ns;
         l->n_gaps += r->output_tokens - 1;
+        add_gaps(l, r);
     }
 }
 
@@ -131,6 +149,14 @@ static struct report_curve curve_of(struct sample *s) {
     stats_sort(s->values, s->n);
     for (int i = 0; i < REPORT_CURVE_POINTS; i++) {
         c.q[i] = stats_quantile(s->values, s->n, i / (REPORT_CURVE_POINTS - 1.0));
+    }
+    return c;
+}
+
+static struct report_curve gap_curve(const struct histogram *us) {
+    struct report_curve c = {.n = (size_t)histogram_count(us)};
+    for (int i = 0; i < REPORT_CURVE_POINTS; i++) {
+        c.q[i] = 1e-6 * histogram_quantile(us, i / (REPORT_CURVE_POINTS - 1.0));
     }
     return c;
 }
@@ -173,6 +199,7 @@ static void fill_latencies(struct report_variant *v, struct reading *l) {
     v->ttft = curve_of(&l->ttft);
     v->tpot = curve_of(&l->tpot);
     v->e2e = curve_of(&l->e2e);
+    v->itl = gap_curve(l->gaps_us);
     in->ttft_mean_s = sample_mean(&l->ttft);
     in->ttft_p50_s = sample_percentile(&l->ttft, 0.5);
     in->ttft_p95_s = sample_percentile(&l->ttft, 0.95);
@@ -202,10 +229,10 @@ static int keep_repeats(struct arena *a, struct report_variant *v, const struct 
 int inputs_requests(struct store *s, struct report_run *run, struct report_variant *v,
                     struct err *e) {
     const int64_t stage_id = v->stages[REPORT_SERVE]->s.stage_id;
-    struct reading l = {.costing = &run->costing};
+    struct reading l = {.costing = &run->costing, .gaps_us = histogram_new()};
     struct sample *samples[] = {&l.ttft, &l.tpot, &l.e2e};
     size_t n = 0;
-    int rc = store_count_requests(s, stage_id, &n, e);
+    int rc = l.gaps_us ? store_count_requests(s, stage_id, &n, e) : out_of_memory(e);
     for (size_t i = 0; !rc && i < sizeof(samples) / sizeof(samples[0]); i++) {
         samples[i]->values = malloc((n + 1) * sizeof(double));
         rc = samples[i]->values ? 0 : out_of_memory(e);
@@ -218,6 +245,7 @@ int inputs_requests(struct store *s, struct report_run *run, struct report_varia
     for (size_t i = 0; i < sizeof(samples) / sizeof(samples[0]); i++) {
         free(samples[i]->values);
     }
+    histogram_free(l.gaps_us);
     free(l.repeats);
     return rc;
 }

@@ -154,20 +154,23 @@ int store_each_request_times(struct store *s, int64_t stage_id,
     sqlite3_stmt *st = NULL;
     int rc = store_prepare(s, &st, e,
                            "SELECT repeat, status = 'ok', output_tokens, queued_ns, first_token_ns,"
-                           " last_token_ns, done_ns FROM request WHERE stage_id = ?"
+                           " last_token_ns, done_ns, events FROM request WHERE stage_id = ?"
                            " ORDER BY repeat, ordinal",
                            "i", stage_id);
     if (rc) {
         return rc;
     }
     while ((rc = store_step(s, st, e)) > 0) {
-        const struct store_request_times row = {.repeat = sqlite3_column_int(st, 0),
-                                                .is_ok = sqlite3_column_int(st, 1) != 0,
-                                                .output_tokens = sqlite3_column_int64(st, 2),
-                                                .queued_ns = sqlite3_column_int64(st, 3),
-                                                .first_token_ns = sqlite3_column_int64(st, 4),
-                                                .last_token_ns = sqlite3_column_int64(st, 5),
-                                                .done_ns = sqlite3_column_int64(st, 6)};
+        const struct store_request_times row = {
+            .repeat = sqlite3_column_int(st, 0),
+            .is_ok = sqlite3_column_int(st, 1) != 0,
+            .output_tokens = sqlite3_column_int64(st, 2),
+            .queued_ns = sqlite3_column_int64(st, 3),
+            .first_token_ns = sqlite3_column_int64(st, 4),
+            .last_token_ns = sqlite3_column_int64(st, 5),
+            .done_ns = sqlite3_column_int64(st, 6),
+            .events = sqlite3_column_blob(st, 7),
+            .events_bytes = (size_t)sqlite3_column_bytes(st, 7)};
         rc = on_row(&row, ctx, e);
         if (rc) {
             break;
@@ -205,6 +208,15 @@ int store_pack_events(struct arena *a, const int64_t *token_ns, size_t n_tokens,
     return 0;
 }
 
+uint32_t store_event_us(const void *blob, size_t i) {
+    const unsigned char *in = (const unsigned char *)blob + 4 * i;
+    uint32_t us = 0;
+    for (int k = 0; k < 4; k++) {
+        us |= (uint32_t)in[k] << (8 * k);
+    }
+    return us;
+}
+
 int store_unpack_events(struct arena *a, const void *blob, size_t bytes, int64_t first_token_ns,
                         int64_t **token_ns, size_t *n_tokens, struct err *e) {
     *token_ns = NULL;
@@ -218,13 +230,8 @@ int store_unpack_events(struct arena *a, const void *blob, size_t bytes, int64_t
         return err_set(e, EE_NOMEM, "token times: out of memory");
     }
     (*token_ns)[0] = first_token_ns;
-    const unsigned char *in = blob;
     for (size_t i = 1; i < *n_tokens; i++) {
-        uint32_t us = 0;
-        for (int k = 0; k < 4; k++) {
-            us |= (uint32_t)in[(i - 1) * 4 + (size_t)k] << (8 * k);
-        }
-        (*token_ns)[i] = first_token_ns + (int64_t)us * 1000;
+        (*token_ns)[i] = first_token_ns + (int64_t)store_event_us(blob, i - 1) * 1000;
     }
     return 0;
 }

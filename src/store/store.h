@@ -200,6 +200,8 @@ struct store_request_times {
     int64_t first_token_ns;
     int64_t last_token_ns;
     int64_t done_ns;
+    const void *events; /* packed token times while on_row has them; NULL where none are stored */
+    size_t events_bytes;
 };
 /* Calls on_row for each request in the order of repeat and ordinal; its error ends the reading. */
 int store_each_request_times(struct store *s, int64_t stage_id,
@@ -214,6 +216,8 @@ int store_count_requests(struct store *s, int64_t stage_id, size_t *n, struct er
  */
 int store_pack_events(struct arena *a, const int64_t *token_ns, size_t n_tokens, const void **blob,
                       size_t *bytes, struct err *e) EE_MUST_CHECK;
+/* The i-th of them. */
+uint32_t store_event_us(const void *blob, size_t i);
 /* The inverse: n_tokens times starting with first_token_ns. */
 int store_unpack_events(struct arena *a, const void *blob, size_t bytes, int64_t first_token_ns,
                         int64_t **token_ns, size_t *n_tokens, struct err *e) EE_MUST_CHECK;

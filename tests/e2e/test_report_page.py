@@ -66,6 +66,27 @@ class WholeReport(Page):
                 note = b.run(f"return document.querySelectorAll('#{part} .chart .note').length")
                 self.assertEqual(note, 0, part)
 
+    def test_every_latency_can_be_charted(self):
+        with sqlite3.connect(self.shared / "out" / "run.db") as db:
+            stored = db.execute("SELECT sum(length(events)) / 4 FROM request WHERE status = 'ok' AND output_tokens > 1").fetchone()[0]
+        with browser.Browser() as b:
+            b.open(self.page)
+            gaps = "v.itl.n * v.itl.q.reduce((a, q) => a + q, 0) / 101"
+            stream = "v.tpot.n * v.tpot.q.reduce((a, q) => a + q, 0) / 101"
+            n, mean, tpot = b.run(
+                "const vs = page.variants, sum = (f) => vs.reduce((a, v) => a + f(v), 0);"
+                f"return [sum((v) => v.itl.n), sum((v) => {gaps}) / sum((v) => v.itl.n), sum((v) => {stream}) / sum((v) => v.tpot.n)]"
+            )
+            self.assertEqual(n, stored)
+            self.assertTrue(0.1 < mean / tpot < 10, (mean, tpot))
+            for kind in ("ttft", "itl", "tpot", "e2e"):
+                lines = b.run(
+                    f"const s = document.querySelector('#latency-kind'); s.value = '{kind}';"
+                    "s.dispatchEvent(new Event('change', { bubbles: true }));"
+                    "return document.querySelectorAll('#latency .chart svg path').length"
+                )
+                self.assertGreater(lines, 1, kind)
+
     def test_every_metric_can_be_charted(self):
         with browser.Browser() as b:
             b.open(self.page)

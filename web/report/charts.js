@@ -294,7 +294,12 @@ function powerChart(width) {
 
 // --- Latency
 
-const latencies = { ttft: "time to first token", tpot: "time per output token", e2e: "whole request" };
+const latencies = {
+  ttft: "time to first token",
+  itl: "between two tokens (every gap)",
+  tpot: "time per output token (a request's mean)",
+  e2e: "whole request",
+};
 
 // How many pixels each of the labels at these values moves so that none is nearer than gap to the next.
 function apart(values, pixelsPerUnit, gap) {
@@ -321,7 +326,7 @@ function latencyChart(kind, task, width) {
   const dash = new Map([...new Set(shown.map(lineage))].map((l, i) => [l, ["none", "6,3", "2,3", "8,3,2,3"][i % 4]]));
   return chart({
     width, height: 320, grid: true, marginLeft: 56, marginRight: 110,
-    ariaLabel: `${latencies[kind]} of ${task} by percentile; at least ${n} requests a variant`,
+    ariaLabel: `${latencies[kind]} of ${task} by percentile; at least ${n} ${kind === "itl" ? "gaps" : "requests"} a variant`,
     x: { label: "percentile", domain: [0, 100] }, y: { label: "seconds", zero: true, nice: true },
     marks: shown.map((v) => {
       const own = points.filter((q) => q.name === `${lineage(v)} ${v.precision}`);
