@@ -10,10 +10,12 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <libgen.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 static const char *const usage[] = {
     "meter [OPTIONS] -- COMMAND [ARGUMENT...]",
@@ -264,13 +266,31 @@ static int command_status(const struct meter_args *a, const struct measurement *
     return EXIT_OK;
 }
 
+/* Told before the command runs and not after hours of it. */
+static int check_writable(const char *path, struct err *e) {
+    if (!path) {
+        return 0;
+    }
+    char *copy = strdup(path);
+    if (!copy) {
+        return err_set(e, EE_NOMEM, "out of memory");
+    }
+    int rc = access(dirname(copy), W_OK | X_OK) == 0
+                 ? 0
+                 : err_set(e, EE_IO, "cannot write %s: %s", path, strerror(errno));
+    free(copy);
+    return rc;
+}
+
 static int run(const struct meter_args *a, struct meter_job *job, struct measurement *m,
                struct err *e) {
     const struct meter_opts opts = {.period_ms = (int)a->interval_ms,
                                     .source = a->source,
                                     .gpus = a->gpus,
                                     .stop = meter_job_stop_flag()};
-    int rc = meter_start(&job->meter, &opts, e);
+    int rc = check_writable(a->output, e);
+    rc = rc ? rc : check_writable(a->openmetrics, e);
+    rc = rc ? rc : meter_start(&job->meter, &opts, e);
     if (rc) {
         return rc;
     }

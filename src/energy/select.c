@@ -168,5 +168,12 @@ int meter_select(struct meter *m, const struct meter_opts *opts, struct err *e) 
             return rc;
         }
     }
+    if (opts->gpus && !in_use(m, sensor_find("nvml", strlen("nvml")))) {
+        return err_set(
+            e, EE_MISSING,
+            "GPUs were asked for (%.80s), and no NVIDIA GPU is among the energy sources: "
+            "edge-eval doctor says why",
+            opts->gpus);
+    }
     return 0;
 }

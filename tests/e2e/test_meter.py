@@ -276,8 +276,15 @@ class Results(Meter):
 
     def test_files_that_cannot_be_written(self):
         for option in ("--csv", "--output", "--openmetrics"):
-            done = self.meter(option, "nowhere/file", "--", "true", code=FAILED)
+            done = self.meter(option, "nowhere/file", "--", "echo", "ran", code=FAILED)
             self.assertIn("nowhere/file", done.err)
+            self.assertEqual(done.out, "", "told before the command runs")
+
+    def test_gpus_that_are_not_there(self):
+        for source in ("auto", "model"):
+            done = self.edge_eval("meter", "--source", source, "--gpus", "gpu7", "--", "echo", "ran", code=FAILED)
+            self.assertRegex(done.err, "gpu7")
+            self.assertEqual(done.out, "")
 
     def test_wrong_usage(self):
         for args, part in [
