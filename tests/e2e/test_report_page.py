@@ -65,6 +65,13 @@ class WholeReport(Page):
                 self.assertGreater(marks, 3, part)
                 note = b.run(f"return document.querySelectorAll('#{part} .chart .note').length")
                 self.assertEqual(note, 0, part)
+            cut = b.run(
+                "return [...document.querySelectorAll('.chart svg text')].filter((t) => {"
+                "  const own = t.getBoundingClientRect(), all = t.ownerSVGElement.getBoundingClientRect();"
+                "  return own.width && (own.right > all.right + 1 || own.left < all.left - 1);"
+                "}).map((t) => t.textContent)"
+            )
+            self.assertEqual(cut, [], "labels that leave their chart")
 
     def test_every_latency_can_be_charted(self):
         with sqlite3.connect(self.shared / "out" / "run.db") as db:

@@ -371,7 +371,7 @@ function startChart(width) {
   const names = [...new Set(rows.map((r) => r.name))];
   const caches = new Set(rows.map((r) => r.cache)).size;
   return chart({
-    width, height: 76 + caches * (names.length * 22 + 14), marginLeft: 40 + 6.6 * d3.max(names, (n) => n.length), marginRight: 110,
+    width, height: 76 + caches * (names.length * 22 + 14), marginLeft: 40 + 6.6 * d3.max(names, (n) => n.length), marginRight: 130,
     ariaLabel: "Seconds from exec to the first token, by part of the start",
     x: { label: "seconds since exec, mean over starts", grid: true }, y: { domain: names, label: null }, fy: { label: null },
     color: { domain: startParts, range: ["#999999", "#56b4e9", "#0072b2", "#e69f00", "#009e73"], legend: true },
