@@ -73,6 +73,19 @@ class WholeReport(Page):
             )
             self.assertEqual(cut, [], "labels that leave their chart")
 
+    def test_hovering_tells_the_figures_with_their_intervals(self):
+        with browser.Browser() as b:
+            b.open(self.page)
+            said = b.run(
+                "const dot = document.querySelector('#frontier svg [aria-label=dot] path'), at = dot.getBoundingClientRect();"
+                "const event = { bubbles: true, pointerType: 'mouse', clientX: at.x + at.width / 2, clientY: at.y + at.height / 2 };"
+                "for (const kind of ['pointerenter', 'pointermove']) dot.ownerSVGElement.dispatchEvent(new PointerEvent(kind, event));"
+                "return new Promise((ok) => setTimeout(() => ok(document.querySelector('#frontier svg [aria-label=tip]').textContent), 300))"
+            )
+            for name in ("score", "break-even", "memory", "cold-start tax", "energy per request", "mind: "):
+                self.assertIn(name, said)
+            self.assertRegex(said, r"\d to \d")
+
     def test_every_latency_can_be_charted(self):
         with sqlite3.connect(self.shared / "out" / "run.db") as db:
             stored = db.execute("SELECT sum(length(events)) / 4 FROM request WHERE status = 'ok' AND output_tokens > 1").fetchone()[0]

@@ -58,9 +58,12 @@ function frontier(width) {
     }))
     .filter((p) => isNumber(p.x) && isNumber(p.y));
   if (!points.length) return "No variant has both a score and a cost: the frontier cannot be drawn.";
-  const ids = ["score", cost[0], "memory_peak_bytes", "output_tokens_per_s", "e2e_p95_s", "n_break"];
+  const ids = new Set([
+    "score", cost[0], "n_break", "q_ret", "ipj", "rho_sys", "c_tax", "joules_per_request", "output_tokens_per_s",
+    "ttft_p95_s", "e2e_p95_s", "memory_peak_bytes",
+  ]);
   for (const p of points) {
-    p.title = [variantName(p.v), ...ids.map((id) => figure(p.v, id)).filter(Boolean).map(sentence)].join("\n");
+    p.title = [variantName(p.v), ...sentences([...ids].map((id) => figure(p.v, id)).filter(Boolean))].join("\n");
   }
   const best = d3.sort(pareto(points), (p) => p.x);
   const left = page.variants.length - points.length;
@@ -68,7 +71,7 @@ function frontier(width) {
   for (const p of points) p.kin = `${origin(p.v)}${severalMethods ? p.v.method : ""}`.trim();
   const lineages = new Set(points.map((p) => p.kin));
   return chart({
-    width, height: 360, grid: true, marginLeft: 52, inset: 14,
+    width, height: 400, grid: true, marginLeft: 52, inset: 14,
     ariaLabel: `Score against ${cost[2]}, by task`,
     caption: left ? `${left} of ${page.variants.length} variants lack one of the two and are left out.` : undefined,
     facet: { data: points, x: "task" },
