@@ -186,13 +186,25 @@ static void add_ignored(const struct audit_set *s, struct buf *out) {
     buf_release(&text);
 }
 
+static void add_count(size_t n, const char *what, struct buf *out) {
+    buf_addf(out, "%zu %s%s", n, what, n == 1 ? "" : "s");
+}
+
 static void add_totals(const struct audit_set *s, const struct audit_result *r, struct buf *out) {
     struct totals t = count(r);
-    buf_addf(out, "%zu rows, %zu rules: %zu serious findings, %zu warnings, %zu notes", s->table.n,
-             r->n_checks, t.by_severity[AUDIT_SERIOUS], t.by_severity[AUDIT_WARNING],
-             t.by_severity[AUDIT_NOTE]);
+    add_count(s->table.n, "row", out);
+    buf_addstr(out, ", ");
+    add_count(r->n_checks, "rule", out);
+    buf_addstr(out, ": ");
+    add_count(t.by_severity[AUDIT_SERIOUS], "serious finding", out);
+    buf_addstr(out, ", ");
+    add_count(t.by_severity[AUDIT_WARNING], "warning", out);
+    buf_addstr(out, ", ");
+    add_count(t.by_severity[AUDIT_NOTE], "note", out);
     if (t.n_refused) {
-        buf_addf(out, "; %zu rules could not look", t.n_refused);
+        buf_addstr(out, "; ");
+        add_count(t.n_refused, "rule", out);
+        buf_addstr(out, " could not look");
     }
 }
 

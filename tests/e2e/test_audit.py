@@ -149,6 +149,12 @@ class CsvAudit(Audit):
                         'mine.csv:5: column n_requests is "many"')  # fmt: skip
         self.assertEqual([r["where"] for r in self.finding(doc, "coverage-gap")["rows"]], ["mine.csv:6"])
 
+    def test_counts_read_as_a_person_writes_them(self):
+        rows = clean_rows()
+        rows[1]["energy_j"] = "NaN"
+        text = self.edge_eval("audit", self.write(rows)).out
+        self.assertRegex(text, rf"^{len(rows)} rows, \d+ rules: 1 serious finding, \d+ ")
+
     def test_what_cannot_be_audited(self):
         empty = self.dir / "empty.csv"
         empty.write_text("")
