@@ -211,6 +211,7 @@ static void trim_is_as_in_python(void **state) {
         const char *got = text_trim(cases[i].text, &len);
         assert_int_equal(len, strlen(cases[i].want));
         assert_memory_equal(got, cases[i].want, len);
+        assert_int_equal(text_is_blank(cases[i].text), cases[i].want[0] == '\0');
     }
 }
 

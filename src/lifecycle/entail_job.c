@@ -182,8 +182,7 @@ static int judge(struct entailing *s, size_t i, struct err *e) {
     rc = rc ? rc : entail_ask(item, text, &hypothesis, &decided, &value, e);
     if (!rc && !decided) {
         struct entail_view view = {0, 0};
-        rc = s->classifier ? ask_classifier(s, item->source, hypothesis.data, &view, &fits, e)
-                           : ask_causal(s, item->source, hypothesis.data, &view, &fits, e);
+        rc = ask(s, item->source, hypothesis.data, &view, &fits, e);
         value = entail_value(item->kind, &view);
         s->n_asked++;
     }

@@ -92,12 +92,6 @@ static int gold_vectors(struct comparing *s, const struct task_item *item, const
     return rc;
 }
 
-static bool is_blank(const char *text) {
-    size_t len = strlen(text);
-    text_trim(text, &len);
-    return len == 0;
-}
-
 static int compare(struct comparing *s, size_t i, struct err *e) {
     const struct task_item *item = NULL;
     const char *text = NULL;
@@ -106,7 +100,7 @@ static int compare(struct comparing *s, size_t i, struct err *e) {
     double best = NAN;
     struct arena a = ARENA_INIT;
     int rc = score_job_answer(&s->job, i, &item, &text, e);
-    if (!rc && is_blank(text)) {
+    if (!rc && text_is_blank(text)) {
         score_job_fail(&s->job, "empty"); /* the vector of no text means nothing */
         return 0;
     }

@@ -43,21 +43,15 @@ int entail_check_labels(const struct entail_labels *l, enum task_kind kind, cons
     return 0;
 }
 
-static bool is_blank(const char *s) {
-    size_t len = strlen(s);
-    text_trim(s, &len);
-    return len == 0;
-}
-
 int entail_ask(const struct task_item *item, const char *answer, struct buf *hypothesis,
                bool *decided, double *value, struct err *e) {
     *decided = false;
-    if (item->kind == TASK_RAG && (is_blank(answer) || score_is_no_answer(TASK_RAG, answer))) {
+    if (item->kind == TASK_RAG && (text_is_blank(answer) || score_is_no_answer(TASK_RAG, answer))) {
         *decided = true;
         *value = item->unanswerable ? 1 : 0;
     } else if (item->kind == TASK_RAG) {
         buf_addf(hypothesis, "%s %s", item->question, answer);
-    } else if (item->kind == TASK_SUMM && is_blank(answer)) {
+    } else if (item->kind == TASK_SUMM && text_is_blank(answer)) {
         *decided = true;
         *value = 0;
     } else if (item->kind == TASK_SUMM) {

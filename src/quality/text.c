@@ -1,5 +1,6 @@
 #include "quality/text.h"
 
+#include <string.h>
 #include <utf8proc.h>
 
 enum {
@@ -221,4 +222,10 @@ const char *text_trim(const char *s, size_t *len) {
     }
     *len = end - first;
     return s + first;
+}
+
+bool text_is_blank(const char *s) {
+    size_t len = strlen(s);
+    text_trim(s, &len);
+    return len == 0;
 }

@@ -33,5 +33,7 @@ bool text_is_word(int32_t cp);
 void text_lower(const char *s, size_t len, struct buf *out);
 /* str.strip(): returns the first byte that stays and sets *len to how many do. */
 const char *text_trim(const char *s, size_t *len);
+/* Whether nothing would stay. */
+bool text_is_blank(const char *s);
 
 #endif
