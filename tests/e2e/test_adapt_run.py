@@ -5,7 +5,8 @@ import sys
 import unittest
 
 import gguf
-from harness import FAILED, Case, Run, plan, tiny_model, write_plan
+import hf
+from harness import FAILED, PROGRAM, Case, Run, plan, tiny_model, write_plan
 
 
 def rows(n):
@@ -92,6 +93,22 @@ class Adapted(Case):
         run, _ = self.measure({**content, "methods": ["lora"], "precisions": ["fp16"]})
         self.assertAllDone(run)
         self.assertIn("'rag'", (run.path / "logs" / "adapt-command.log").read_text())
+
+    def test_a_peft_trainer_leaves_what_import_takes(self):
+        """The recipe of docs/trainers.md, with a trainer that has learned already."""
+        checkpoint, peft = hf.checkpoint(self.dir / "checkpoint", "llama3"), hf.adapter(self.dir / "learned")
+        self.edge_eval("import", str(checkpoint), "imported.gguf", "--type", "F16")
+        self.model = {"path": "imported.gguf", "id": "imported"}
+        (self.dir / "train.sh").write_text(f"""set -e
+            cp -r '{peft}' "$3.peft"
+            '{PROGRAM}' import --adapter "$3.peft" "$1" "$3"
+            """)
+        content = self.content(command=["sh", str(self.dir / "train.sh"), "{model}", "{data}", "{out}"])
+        tasks = {"rag": {"items": 2, "max_tokens": 4, "data": "rows.jsonl"}}  # bytes are tokens: few fit
+        run, _ = self.measure({**content, "methods": ["lora"], "precisions": ["fp16"], "tasks": tasks})
+        self.assertAllDone(run)
+        (merged,) = run.rows("SELECT json_extract(result_json, '$.merged') FROM stage WHERE kind = 'merge'")
+        self.assertEqual(merged, (hf.LAYERS * len(hf.MODULES),))
 
     def test_a_trainer_that_fails_costs_its_variants(self):
         for script, part in (("import sys; sys.exit(3)", "ended with status 3"),
