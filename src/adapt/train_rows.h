@@ -31,9 +31,9 @@ struct train_rows {
 };
 
 /*
- * Loads a task file (its first limit rows; 0: all) and tokenizes it with the model's vocabulary. A row of more than max_tokens
- * (0: the model's context) is refused, naming the first such row and how many there are; with
- * skip_long it is left out and counted.
+ * Loads a task file (its first limit rows; 0: all) and tokenizes it with the model's vocabulary. A row
+ * of more than max_tokens (0: the model's context) is refused, naming the first such row and how many
+ * there are; with skip_long it is left out and counted.
  */
 int train_rows_load(const char *model_path, enum task_kind kind, const char *data_path,
                     size_t limit, int max_tokens, bool skip_long, struct train_rows *out,
