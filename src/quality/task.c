@@ -60,14 +60,9 @@ static int out_of_memory(struct err *e) {
     return err_set(e, EE_NOMEM, "out of memory while loading a task set");
 }
 
-static bool is_blank(const char *s, size_t len) {
-    text_trim(s, &len);
-    return len == 0;
-}
-
 static int want_text(const json_t *obj, const char *key, const char **out, struct err *e) {
     int rc = json_want_str(obj, key, out, e);
-    if (!rc && is_blank(*out, strlen(*out))) {
+    if (!rc && text_is_blank(*out)) {
         rc = err_set(e, EE_FORMAT, "\"%s\" is empty", key);
     }
     return rc;
@@ -126,7 +121,7 @@ static int answer_text(const json_t *answer, const char **out, struct err *e) {
         return err_set(e, EE_FORMAT, "an answer in \"answers\" is not a string");
     }
     *out = json_string_value(text);
-    if (is_blank(*out, strlen(*out))) {
+    if (text_is_blank(*out)) {
         return err_set(e, EE_FORMAT,
                        "an answer in \"answers\" is empty; a question without an "
                        "answer has an empty list");
@@ -296,7 +291,7 @@ static int read_choices(struct reader *r, const json_t *obj, struct task_item *i
     }
     for (size_t i = 0; i < n; i++) {
         const char *text = json_string_value(json_array_get(list, i));
-        if (!text || is_blank(text, strlen(text))) {
+        if (!text || text_is_blank(text)) {
             return err_set(e, EE_FORMAT, "\"choices\"[%zu] is no text", i);
         }
         int rc = copy_str(r, text, &choices[i], e);
@@ -456,7 +451,9 @@ static int parse_file(struct reader *r, const struct buf *file, const char *path
         const char *newline = memchr(at, '\n', (size_t)(end - at));
         size_t len = (size_t)((newline ? newline : end) - at);
         r->line++;
-        if (!is_blank(at, len)) {
+        size_t n_text = len;
+        text_trim(at, &n_text);
+        if (n_text > 0) {
             int rc = parse_line(r, at, len, &items[r->set->n_items], e);
             if (rc) {
                 return err_prefix(e, "%s:%zu", path, r->line);
