@@ -8,6 +8,7 @@
 #include "metrics/prices.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -192,7 +193,22 @@ static enum log_level log_level_wanted(void) {
     return LOG_WARN;
 }
 
+static void on_file_too_large(int sig) {
+    (void)sig;
+}
+
+/* A file at the user's size limit is then an error of the write like any other. A handler, because
+ * commands that are run start with the default again, which they would not after SIG_IGN. */
+static void survive_file_size_limit(void) {
+    struct sigaction act = {.sa_handler = on_file_too_large};
+    struct sigaction old;
+    if (sigaction(SIGXFSZ, NULL, &old) == 0 && old.sa_handler != SIG_IGN) {
+        sigaction(SIGXFSZ, &act, NULL);
+    }
+}
+
 int main(int argc, char **argv) {
+    survive_file_size_limit();
     log_set_sink(log_to_stderr, NULL, log_level_wanted());
     if (argc < 2) {
         print_overview(stderr);

@@ -2,13 +2,13 @@
 
 #include "base/fs.h"
 #include "base/machine.h"
+#include "base/parallel.h"
 #include "engine/gguf_info.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -357,61 +357,44 @@ static int read_at(struct loading *l, size_t offset, size_t len, struct err *e) 
 }
 
 /* Some rows of a chunk: those that one thread converts. */
-struct rows_part {
+struct conversion {
     const struct loading *l;
     enum ggml_type from, to;
-    int64_t first, end; /* rows */
-    int64_t row;        /* values in one */
+    int64_t row; /* values in one */
 };
 
-static void *convert_part(void *arg) {
-    const struct rows_part *p = arg;
-    const int64_t n = (p->end - p->first) * p->row;
-    const char *raw = (const char *)p->l->raw + (size_t)p->first * ggml_row_size(p->from, p->row);
-    char *held = (char *)p->l->held + (size_t)p->first * ggml_row_size(p->to, p->row);
+static void convert_rows(void *ctx, int thread, int64_t first, int64_t end) {
+    const struct conversion *c = ctx;
+    const int64_t n = (end - first) * c->row;
+    const char *raw = (const char *)c->l->raw + (size_t)first * ggml_row_size(c->from, c->row);
+    char *held = (char *)c->l->held + (size_t)first * ggml_row_size(c->to, c->row);
     const float *values = (const float *)(const void *)raw;
-    if (p->from != GGML_TYPE_F32) {
-        float *out = p->l->values + p->first * p->row;
-        ggml_get_type_traits(p->from)->to_float(raw, out, n);
+    (void)thread;
+    if (c->from != GGML_TYPE_F32) {
+        float *out = c->l->values + first * c->row;
+        ggml_get_type_traits(c->from)->to_float(raw, out, n);
         values = out;
     }
-    if (p->to == GGML_TYPE_F32) {
+    if (c->to == GGML_TYPE_F32) {
         memcpy(held, values, (size_t)n * sizeof(*values));
-    } else if (p->to == GGML_TYPE_IQ4_NL) {
+    } else if (c->to == GGML_TYPE_IQ4_NL) {
         /* ggml's other way tries fifteen scales a block: 13 times as long for 3 % less error. */
-        ggml_get_type_traits(p->to)->from_float_ref(values, held, n);
+        ggml_get_type_traits(c->to)->from_float_ref(values, held, n);
     } else {
-        ggml_quantize_chunk(p->to, values, held, 0, p->end - p->first, p->row, NULL);
+        ggml_quantize_chunk(c->to, values, held, 0, end - first, c->row, NULL);
     }
-    return NULL;
 }
 
 /* The chunk's rows in the type they are held in. Some four-bit types take long to choose their scales,
  * so all threads share the rows. */
 static const void *convert(struct loading *l, enum ggml_type from, enum ggml_type to, int64_t rows,
                            int64_t row) {
-    enum { MAX_THREADS = 64 };
+    struct conversion c = {l, from, to, row};
     if (from == to) {
         return l->raw;
     }
-    struct rows_part parts[MAX_THREADS];
-    pthread_t threads[MAX_THREADS];
-    bool started[MAX_THREADS] = {false};
-    int n = machine_hw_threads();
-    n = n < 1 ? 1 : n > MAX_THREADS ? MAX_THREADS : n;
     ggml_quantize_init(to);
-    for (int i = 0; i < n; i++) {
-        parts[i] = (struct rows_part){l, from, to, rows * i / n, rows * (i + 1) / n, row};
-        started[i] = i > 0 && parts[i].end > parts[i].first &&
-                     pthread_create(&threads[i], NULL, convert_part, &parts[i]) == 0;
-    }
-    for (int i = 0; i < n; i++) {
-        if (started[i]) {
-            pthread_join(threads[i], NULL);
-        } else if (parts[i].end > parts[i].first) {
-            convert_part(&parts[i]);
-        }
-    }
+    parallel_for(rows, machine_hw_threads(), convert_rows, &c);
     return l->held;
 }
 

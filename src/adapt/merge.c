@@ -4,16 +4,20 @@
 #include "adapt/cpu_kernels.h"
 #include "adapt/gguf_out.h"
 #include "base/fs.h"
+#include "base/machine.h"
+#include "base/parallel.h"
 #include "engine/gguf_info.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { CHUNK_BYTES = 8 << 20, FILE_TYPE_F16 = 1 };
+enum { CHUNK_BYTES = 32 << 20, MAX_THREADS = 16, FILE_TYPE_F16 = 1 };
 
 struct merging {
     const char *base_path;
@@ -118,7 +122,7 @@ static int make_header(struct merging *m, struct err *e) {
 
 /* --- Tensors --------------------------------------------------------------------------------- */
 
-/* Rows of one tensor on their way. */
+/* Some rows of one tensor on their way; the threads share them. */
 struct rows {
     char *raw;     /* as in the base */
     float *values; /* F32 */
@@ -126,67 +130,93 @@ struct rows {
     float *a;      /* the pair; NULL without */
     float *b;
     int64_t rank;
-    struct cpu_scratch scratch;
-    float *scratch_memory;
+    float *scratch; /* SCRATCH_VALUES a thread */
+
+    const struct merging *m;
+    const struct ggml_tensor *t;
+    size_t offset;         /* of the first of these rows in the base */
+    int64_t first;         /* its number in the tensor */
+    atomic_int read_error; /* errno of a thread that could not read; -1: the file is cut off */
 };
 
-static int read_base(const struct merging *m, void *to, size_t offset, size_t len, struct err *e) {
+enum {
+    PACK_VALUES = GEMM_KC * GEMM_NC,
+    SCRATCH_VALUES = PACK_VALUES + GEMM_MAX_PANEL * GEMM_KC,
+};
+
+/* 0, errno, or -1 where the file ends. */
+static int read_base(const struct merging *m, void *to, size_t offset, size_t len) {
     for (size_t done = 0; done < len;) {
         ssize_t n = pread(m->fd, (char *)to + done, len - done, (off_t)(offset + done));
         if (n <= 0) {
-            return n < 0 ? err_errno(e, errno, "cannot read %s", m->base_path)
-                         : err_set(e, EE_FORMAT, "%s is cut off", m->base_path);
+            return n < 0 ? errno : -1;
         }
         done += (size_t)n;
     }
     return 0;
 }
 
-/* values += alpha / rank * B A for rows [row, row + n). */
-static void add_pair(const struct merging *m, const struct rows *r, int64_t row, int64_t n,
-                     int64_t width) {
+/* values += alpha / rank * B A for n of the rows at hand. */
+static void add_pair(const struct rows *r, int thread, int64_t first, int64_t n) {
+    const int64_t width = r->t->ne[0];
+    float *scratch = r->scratch + (size_t)thread * SCRATCH_VALUES;
+    struct cpu_scratch memory = {.b = scratch, .rows = scratch + PACK_VALUES};
     const struct gemm g = {.m = n,
                            .n = width,
-                           .c = r->values,
+                           .c = r->values + first * width,
                            .c_row = width,
                            .add = true,
                            .n_terms = 1,
                            .terms = {{.k = r->rank,
-                                      .a = r->b + row * r->rank,
+                                      .a = r->b + (r->first + first) * r->rank,
                                       .a_row = r->rank,
                                       .a_col = 1,
                                       .b = r->a,
                                       .b_type = GGML_TYPE_F32,
                                       .b_row_bytes = (size_t)width * sizeof(float),
-                                      .alpha = m->adapter.alpha / (float)r->rank}}};
-    cpu_kernels_best()->gemm(&g, &r->scratch, 0, 1);
+                                      .alpha = r->m->adapter.alpha / (float)r->rank}}};
+    cpu_kernels_best()->gemm(&g, &memory, 0, 1);
 }
 
-static int write_rows(struct merging *m, struct rows *r, const struct ggml_tensor *t, int64_t row,
-                      int64_t n, size_t offset, struct err *e) {
+/* Rows [first, end) of those at hand, from the base to the type they are written in. */
+static void merge_rows(void *ctx, int thread, int64_t first, int64_t end) {
+    struct rows *r = ctx;
+    const struct ggml_tensor *t = r->t;
     const int64_t width = t->ne[0];
+    const int64_t n = (end - first) * width;
     const size_t row_bytes = ggml_row_size(t->type, width);
-    int rc = read_base(m, r->raw, offset + (size_t)row * row_bytes, (size_t)n * row_bytes, e);
+    char *raw = r->raw + (size_t)first * row_bytes;
+    float *values = r->values + first * width;
+    const size_t bytes = (size_t)(end - first) * row_bytes;
+    int rc = read_base(r->m, raw, r->offset + (size_t)first * row_bytes, bytes);
     if (rc) {
-        return rc;
+        r->read_error = rc;
+        return;
     }
     if (t->type == GGML_TYPE_F32) {
-        memcpy(r->values, r->raw, (size_t)n * row_bytes);
+        memcpy(values, raw, bytes);
     } else {
-        ggml_get_type_traits(t->type)->to_float(r->raw, r->values, n * width);
+        ggml_get_type_traits(t->type)->to_float(raw, values, n);
     }
     if (r->a) {
-        add_pair(m, r, row, n, width);
+        add_pair(r, thread, first, end - first);
     }
-    size_t bytes = (size_t)(n * width) * sizeof(float);
-    const void *out = r->values;
     if (out_type(t) == GGML_TYPE_F16) {
-        ggml_fp32_to_fp16_row(r->values, r->halves, n * width);
-        out = r->halves;
-        bytes /= 2;
+        ggml_fp32_to_fp16_row(values, (ggml_fp16_t *)r->halves + first * width, n);
     }
+}
+
+static int write_rows(struct merging *m, struct rows *r, int64_t n, int n_threads, struct err *e) {
+    r->read_error = 0;
+    parallel_for(n, n_threads, merge_rows, r);
+    if (r->read_error) {
+        return r->read_error > 0 ? err_errno(e, r->read_error, "cannot read %s", m->base_path)
+                                 : err_set(e, EE_FORMAT, "%s is cut off", m->base_path);
+    }
+    bool halved = out_type(r->t) == GGML_TYPE_F16;
+    size_t bytes = (size_t)(n * r->t->ne[0]) * (halved ? sizeof(ggml_fp16_t) : sizeof(float));
     m->done_bytes += (int64_t)bytes;
-    return gguf_out_write(&m->out, out, bytes, e);
+    return gguf_out_write(&m->out, halved ? r->halves : r->values, bytes, e);
 }
 
 static int read_pair(const struct merging *m, const struct ggml_tensor *t, struct rows *r,
@@ -203,33 +233,34 @@ static int read_pair(const struct merging *m, const struct ggml_tensor *t, struc
     return rc ? rc : adapter_file_values(&m->adapter, b, &r->b, e);
 }
 
-static int allocate_rows(struct rows *r, const struct ggml_tensor *t, int64_t n, struct err *e) {
-    const size_t pack = (size_t)GEMM_KC * GEMM_NC;
-    const size_t rows = (size_t)GEMM_MAX_PANEL * GEMM_KC;
+static int allocate_rows(struct rows *r, int64_t n, int n_threads, struct err *e) {
+    const struct ggml_tensor *t = r->t;
     size_t values = (size_t)(n * t->ne[0]);
     r->raw = malloc((size_t)n * ggml_row_size(t->type, t->ne[0]));
     r->values = malloc(values * sizeof(float));
     r->halves = malloc(values * sizeof(ggml_fp16_t));
-    r->scratch_memory = malloc((pack + rows) * sizeof(float));
-    if (!r->raw || !r->values || !r->halves || !r->scratch_memory) {
-        return err_set(e, EE_NOMEM, "merge: out of memory");
-    }
-    r->scratch = (struct cpu_scratch){.b = r->scratch_memory, .rows = r->scratch_memory + pack};
-    return 0;
+    r->scratch = malloc((size_t)n_threads * SCRATCH_VALUES * sizeof(float));
+    return r->raw && r->values && r->halves && r->scratch
+               ? 0
+               : err_set(e, EE_NOMEM, "merge: out of memory");
 }
 
 static int merge_tensor(struct merging *m, int64_t id, struct err *e) {
     const struct ggml_tensor *t = ggml_get_tensor(m->tensors, gguf_get_tensor_name(m->base, id));
     const size_t offset = gguf_get_data_offset(m->base) + gguf_get_tensor_offset(m->base, id);
     const int64_t n_rows = ggml_nrows(t);
+    int n_threads = machine_hw_threads();
+    n_threads = n_threads < MAX_THREADS ? n_threads : MAX_THREADS;
     int64_t at_once = CHUNK_BYTES / (t->ne[0] * (int64_t)sizeof(float));
     at_once = at_once < 1 ? 1 : at_once > n_rows ? n_rows : at_once;
-    struct rows r = {0};
-    int rc = allocate_rows(&r, t, at_once, e);
+    struct rows r = {.m = m, .t = t};
+    int rc = allocate_rows(&r, at_once, n_threads, e);
     rc = rc ? rc : read_pair(m, t, &r, e);
     for (int64_t row = 0; row < n_rows && !rc; row += at_once) {
         int64_t n = n_rows - row < at_once ? n_rows - row : at_once;
-        rc = write_rows(m, &r, t, row, n, offset, e);
+        r.first = row;
+        r.offset = offset + (size_t)row * ggml_row_size(t->type, t->ne[0]);
+        rc = write_rows(m, &r, n, n_threads, e);
         if (!rc && m->opts->progress) {
             m->opts->progress(m->opts->ctx, m->done_bytes, m->all_bytes);
         }
@@ -240,7 +271,7 @@ static int merge_tensor(struct merging *m, int64_t id, struct err *e) {
     free(r.raw);
     free(r.values);
     free(r.halves);
-    free(r.scratch_memory);
+    free(r.scratch);
     free(r.a);
     free(r.b);
     return rc ? rc : gguf_out_pad(&m->out, e);

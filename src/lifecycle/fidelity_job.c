@@ -6,6 +6,7 @@
 #include "base/fs.h"
 #include "base/json.h"
 #include "base/machine.h"
+#include "base/parallel.h"
 #include "base/utf8.h"
 #include "engine/engine.h"
 #include "engine/gguf_info.h"
@@ -16,12 +17,11 @@
 #include "quality/fidelity_compat.h"
 
 #include <math.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* Logits of a step, one model: the engine holds them twice, so both models take four times that. */
-enum { STEP_LOGITS_BYTES = 24 * 1024 * 1024, MIN_STEP = 16, MAX_THREADS = 64 };
+enum { STEP_LOGITS_BYTES = 24 * 1024 * 1024, MIN_STEP = 16 };
 
 /* Tokens that are computed on their own; positions from first on count, the last one never, because
  * nothing follows it. */
@@ -254,50 +254,28 @@ static int open_engines(struct comparing *c, const json_t *args, struct err *e) 
 
 /* ---- comparing ---- */
 
-/* The rows of a step, shared out among threads: thread k of n takes every n-th. */
+/* The rows of a step, shared out among threads. */
 struct share {
     const float *base;
     const float *other;
     const int32_t *next; /* the token after each row */
     size_t n_rows;
     size_t n_vocab;
-    size_t first;
-    size_t every;
     struct fidelity_row *exact; /* one of the two is NULL */
     struct compat_row *tool;
-    uint16_t *rounded; /* scratch of the tool's rows */
+    uint16_t *rounded; /* scratch of the tool's rows, of a vocabulary's size a thread */
 };
 
-static void *compare_share(void *arg) {
-    const struct share *s = arg;
-    for (size_t i = s->first; i < s->n_rows; i += s->every) {
+static void compare_share(void *ctx, int thread, int64_t first, int64_t end) {
+    const struct share *s = ctx;
+    for (size_t i = (size_t)first; i < (size_t)end; i++) {
         const float *base = s->base + i * s->n_vocab;
         const float *other = s->other + i * s->n_vocab;
         if (s->exact) {
             fidelity_compare(base, other, s->n_vocab, s->next[i], &s->exact[i]);
         } else {
-            compat_compare(base, other, s->n_vocab, s->next[i], s->rounded, &s->tool[i]);
-        }
-    }
-    return NULL;
-}
-
-static void compare_rows(const struct share *all, int n_threads, uint16_t *rounded) {
-    struct share shares[MAX_THREADS];
-    pthread_t threads[MAX_THREADS];
-    bool started[MAX_THREADS] = {false};
-    for (int k = 0; k < n_threads; k++) {
-        shares[k] = *all;
-        shares[k].first = (size_t)k;
-        shares[k].every = (size_t)n_threads;
-        shares[k].rounded = rounded ? rounded + (size_t)k * all->n_vocab : NULL;
-        started[k] = k > 0 && pthread_create(&threads[k], NULL, compare_share, &shares[k]) == 0;
-    }
-    for (int k = 0; k < n_threads; k++) {
-        if (started[k]) {
-            pthread_join(threads[k], NULL);
-        } else {
-            compare_share(&shares[k]);
+            compat_compare(base, other, s->n_vocab, s->next[i],
+                           s->rounded + (size_t)thread * s->n_vocab, &s->tool[i]);
         }
     }
 }
@@ -340,7 +318,8 @@ static int compare_step(struct comparing *c, const struct window *w, size_t at, 
     if (!rc && all.n_rows > 0) {
         all.exact = s->exact ? s->exact + *n_rows : NULL;
         all.tool = s->tool ? s->tool + *n_rows : NULL;
-        compare_rows(&all, c->n_threads, s->rounded);
+        all.rounded = s->rounded;
+        parallel_for((int64_t)all.n_rows, c->n_threads, compare_share, &all);
         *n_rows += all.n_rows;
     }
     return rc;
@@ -473,7 +452,7 @@ int fidelity_job(struct worker *w, const json_t *args, json_t **result, struct e
                           .compat = json_is_true(json_object_get(args, "compat"))};
     int64_t asked = json_int_or(json_object_get(args, "engine"), "threads", 0);
     c.n_threads = asked > 0 ? (int)asked : machine_hw_threads();
-    c.n_threads = c.n_threads < MAX_THREADS ? c.n_threads : MAX_THREADS;
+    c.n_threads = c.n_threads < PARALLEL_MAX_THREADS ? c.n_threads : PARALLEL_MAX_THREADS;
     int rc = json_want_str(args, "base", &c.paths[0], e);
     rc = rc ? rc : json_want_str(args, "other", &c.paths[1], e);
     rc = rc ? rc : choose_windows(&c, args, e);

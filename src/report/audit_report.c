@@ -192,6 +192,9 @@ static void add_count(size_t n, const char *what, struct buf *out) {
 
 static void add_totals(const struct audit_set *s, const struct audit_result *r, struct buf *out) {
     struct totals t = count(r);
+    if (s->table.n == 0) {
+        buf_addstr(out, "Nothing to look at: no stage that is done has figures. ");
+    }
     add_count(s->table.n, "row", out);
     buf_addstr(out, ", ");
     add_count(r->n_checks, "rule", out);

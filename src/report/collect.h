@@ -62,7 +62,7 @@ struct report_variant {
     const struct report_stage *stages[REPORT_KINDS]; /* NULL where the variant has none */
     struct metrics_input input;
     struct report_curve ttft, tpot, e2e;
-    struct report_curve itl; /* of all gaps between output tokens, all requests together */
+    struct report_curve itl;       /* of all gaps between output tokens, all requests together */
     struct report_repeat *repeats; /* by repeat */
     size_t n_repeats;
     size_t n_within_slo; /* requests; all that are ok where the plan sets no limit */

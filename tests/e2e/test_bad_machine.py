@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import unittest
 
@@ -196,6 +197,15 @@ class Disk(Machine):
             self.assertAllDone(moved)
             self.assertTrue((moved.path / "report.html").exists())
         self.assertGreaterEqual(failed, 2, "the disks were too large to fail")
+
+    def test_a_limit_on_the_size_of_files_is_an_error_like_any_other(self):
+        def limit():
+            resource.setrlimit(resource.RLIMIT_FSIZE, (MIB, MIB))
+
+        done = self.start("quantize", "tiny.gguf", "big.gguf", "--type", "F16", before_exec=limit).wait()
+        self.assertEqual(done.code, FAILED, done)
+        self.assertSays(done.err, "edge-eval: cannot convert tiny.gguf: ")
+        self.assertEqual([p.name for p in self.dir.glob("big*")], [], "nothing half written stays")
 
     def test_quantize_says_that_the_disk_is_full(self):
         script = """

@@ -121,6 +121,7 @@ class BadModels(Case):
         run, done = self.measure(content, code=FAILED)
         self.assertCountersHold(done.err)
         self.assertSays(done.out, "bad.gguf is not a GGUF file")
+        self.assertSays(self.edge_eval("audit", run.path).out, "Nothing to look at: no stage that is done has figures.")
         tiny_model(self.dir, "bad.gguf")
         run, _ = self.resume()
         self.assertAllDone(run)
