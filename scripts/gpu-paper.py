@@ -55,7 +55,8 @@ def prepare(args, run):
     if not (run / "run.db").exists() and args.come_from:
         run.mkdir(parents=True, exist_ok=True)
         with tarfile.open(args.come_from) as tar:
-            tar.extractall(run, filter="data")
+            # Python 3.11 as Debian 12 has it knows no filter yet.
+            tar.extractall(run, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     if (run / "run.db").exists():
         return ["run", "--resume", run, "--same-machine"]
     plan = args.plan
