@@ -73,6 +73,8 @@ for file in /etc/resolv.conf /etc/ssl/certs/ca-certificates.crt /etc/pip.conf /e
     mkdir -p "$(dirname "$target")"
     cp -L "$file" "$target"
 done
+# Every installed machine has this; a bare root does not, and browsers look the name up.
+printf '127.0.0.1 localhost\n::1 localhost\n' >"$run/etc/hosts"
 for file in /etc/apt/apt.conf.d/*; do
     if grep -qiE 'proxy|CaInfo' "$file" 2>/dev/null; then
         cp "$file" "$run/etc/apt/apt.conf.d/"
