@@ -97,7 +97,7 @@ class Browser:
             message = json.loads(entry["message"])["message"]
             if message["method"] == "Network.requestWillBeSent":
                 urls.append(message["params"]["request"]["url"])
-        return [u for u in urls if not u.startswith(("file:", "data:", "chrome:", "about:"))]
+        return [u for u in urls if not u.startswith(("file:", "data:", "chrome:", "chrome-untrusted:", "about:"))]
 
     def screenshot(self, path):
         pathlib.Path(path).write_bytes(base64.b64decode(self._call("GET", "/screenshot")))
