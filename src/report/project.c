@@ -41,6 +41,8 @@ struct point {
     double memory_bytes; /* that it takes */
     double to_s;         /* of a request or row there */
     double to_j;
+    double checked_s; /* the same on the published rows' machine */
+    double checked_j;
     double published_s;
     double published_j;
     const char *unfit; /* why it cannot run there; NULL */
@@ -67,6 +69,7 @@ struct projection {
     int n_devices;
     struct rates here;
     struct rates there;
+    struct rates published; /* the machine of the published rows */
     struct group groups[GROUPS];
 };
 
@@ -244,17 +247,23 @@ static void fit_rest(struct group *g, const struct rates *here) {
     g->intensity = intensity / (double)g->n_fitted;
 }
 
-static void carry(const struct projection *x, struct group *g) {
-    const struct rates *there = &x->there;
+/* Seconds and joules of a request or row on a device. */
+static void carry(const struct group *g, const struct point *p, const struct rates *there,
+                  double *seconds, double *joules) {
+    double roof = g->slowdown * roofline_s(p, there);
+    double unit_s = g->fixed_s + roof;
+    double share = fmin(g->intensity * roof / unit_s, 1);
+    double watts = there->idle_w + share * (there->limit_w - there->idle_w);
+    *seconds = unit_s * p->units;
+    *joules = watts * *seconds;
+}
+
+static void carry_group(const struct projection *x, struct group *g) {
     for (size_t i = 0; i < g->n; i++) {
         struct point *p = &g->points[i];
-        double roof = g->slowdown * roofline_s(p, there);
-        double unit_s = g->fixed_s + roof;
-        double share = fmin(g->intensity * roof / unit_s, 1);
-        double watts = there->idle_w + share * (there->limit_w - there->idle_w);
-        p->to_s = unit_s * p->units;
-        p->to_j = watts * p->to_s;
-        p->unfit = p->memory_bytes > there->memory_bytes ? "does not fit its memory" : NULL;
+        carry(g, p, &x->there, &p->to_s, &p->to_j);
+        carry(g, p, &x->published, &p->checked_s, &p->checked_j);
+        p->unfit = p->memory_bytes > x->there.memory_bytes ? "does not fit its memory" : NULL;
     }
 }
 
@@ -328,10 +337,6 @@ static void add_points(const struct projection *x, struct buf *out) {
 
 /* ---- against the published rows ---- */
 
-static bool is_published_hardware(const struct projection *x) {
-    return strcmp(x->to->id, "t4") == 0 && x->n_devices == 2;
-}
-
 static void add_error(const struct group *g, bool energy, struct buf *out) {
     enum { MOST = 512 };
     double ratios[MOST];
@@ -341,7 +346,8 @@ static void add_error(const struct group *g, bool energy, struct buf *out) {
     for (size_t i = 0; i < g->n && n < MOST; i++) {
         const struct point *p = &g->points[i];
         if (p->published) {
-            double ratio = energy ? p->to_j / p->published_j : p->to_s / p->published_s;
+            double ratio = energy ? p->checked_j / p->published_j
+                                  : p->checked_s / p->published_s;
             ratios[n++] = ratio;
             inside += ratio < factor && ratio > 1 / factor;
         }
@@ -356,8 +362,19 @@ static void add_error(const struct group *g, bool energy, struct buf *out) {
 }
 
 static void add_validation(const struct projection *x, struct buf *out) {
+    bool is_any = false;
+    for (size_t k = 0; k < GROUPS; k++) {
+        for (size_t i = 0; i < x->groups[k].n; i++) {
+            is_any = is_any || x->groups[k].points[i].published;
+        }
+    }
+    if (!is_any) {
+        buf_addstr(out, "\nNo variant of this run is published, so nothing tells how far off this "
+                        "is.\n");
+        return;
+    }
     buf_addstr(out,
-               "\nAgainst the published rows of two T4: projected over published, median (range), "
+               "\nHow far off: the same carried to two T4, over the published rows; median (range), "
                "and\nhow many published figures lie inside the interval\n");
     for (size_t k = 0; k < GROUPS; k++) {
         const struct group *g = &x->groups[k];
@@ -385,9 +402,7 @@ static int write_text(const struct projection *x, struct buf *out) {
         100 * transfer_time, 100 * transfer_power);
     add_fits(x, out);
     add_points(x, out);
-    if (is_published_hardware(x)) {
-        add_validation(x, out);
-    }
+    add_validation(x, out);
     return 0;
 }
 
@@ -455,6 +470,7 @@ static int choose_devices(struct projection *x, const char *data_dir, const char
         return rc;
     }
     x->to = devices_find(devices, n, to);
+    const struct known_device *published = devices_find(devices, n, "t4");
     x->from = devices_find(devices, n, here);
     struct buf ids;
     buf_init(&ids);
@@ -469,6 +485,12 @@ static int choose_devices(struct projection *x, const char *data_dir, const char
             "the run was measured on \"%.60s\", whose peaks data/devices.yaml does not have; "
             "only a run on one of these can be carried: %s",
             here, ids.data);
+    } else if (!published) {
+        rc = err_set(e, EE_FORMAT, "data/devices.yaml has no t4, the published rows' device");
+    } else {
+        x->here = rates_of(x->from, 1);
+        x->there = rates_of(x->to, x->n_devices);
+        x->published = rates_of(published, 2);
     }
     buf_release(&ids);
     return rc;
@@ -505,8 +527,6 @@ int project_format(const char *data_dir, const char *run_dir, const char *to, in
     int rc = results_open(&x.base, data_dir, &run_dir, 1, e);
     rc = rc ? rc : choose_devices(&x, data_dir, to, e);
     if (!rc) {
-        x.here = rates_of(x.from, 1);
-        x.there = rates_of(x.to, devices);
         take_idle(&x);
         rc = gather(&x, e);
     }
@@ -514,7 +534,7 @@ int project_format(const char *data_dir, const char *run_dir, const char *to, in
         if (x.groups[k].n) {
             fit_time(&x.groups[k], &x.here);
             fit_rest(&x.groups[k], &x.here);
-            carry(&x, &x.groups[k]);
+            carry_group(&x, &x.groups[k]);
         }
     }
     rc = rc ? rc : formats[f].write(&x, out);

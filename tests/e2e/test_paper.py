@@ -170,7 +170,11 @@ class Paper(Case):
             db.execute("UPDATE variant SET device = 'NVIDIA H100 80GB HBM3'")
             db.commit()
         said = self.edge_eval("project", "--from", "there", "--to", "t4", "--devices", "2").out
-        self.assertSays(said, "carried to 2 x Tesla T4", "Against the published rows of two T4", "serve int4")
+        how_far = "How far off: the same carried to two T4, over the published rows"
+        self.assertSays(said, "carried to 2 x Tesla T4", how_far, "serve int4")
+        elsewhere = self.edge_eval("project", "--from", "there", "--to", "l4").out
+        self.assertEqual(elsewhere.partition(how_far)[2], said.partition(how_far)[2])
+        self.assertRegex(elsewhere, r"(?s)How far off.*serve int4.*inside \d+ of 8")
         one, two = (
             list(csv.DictReader(io.StringIO(self.edge_eval(
                 "project", "--from", "there", "--to", "t4", "--devices", n, "--format", "csv").out)))
