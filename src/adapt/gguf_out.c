@@ -23,6 +23,27 @@ int gguf_out_write(struct gguf_out *o, const void *bytes, size_t len, struct err
     return 0;
 }
 
+int gguf_out_reserve(struct gguf_out *o, size_t len, size_t *offset, struct err *e) {
+    off_t end = lseek(o->fd, (off_t)len, SEEK_CUR);
+    if (end < 0) {
+        return err_errno(e, errno, "cannot write %s", o->path);
+    }
+    o->at += len;
+    *offset = (size_t)end - len;
+    return 0;
+}
+
+int gguf_out_write_at(const struct gguf_out *o, const void *bytes, size_t len, size_t offset) {
+    for (size_t done = 0; done < len;) {
+        ssize_t n = pwrite(o->fd, (const char *)bytes + done, len - done, (off_t)(offset + done));
+        if (n < 0 && errno != EINTR) {
+            return errno;
+        }
+        done += n > 0 ? (size_t)n : 0;
+    }
+    return 0;
+}
+
 int gguf_out_pad(struct gguf_out *o, struct err *e) {
     static const char zeros[GGUF_DEFAULT_ALIGNMENT];
     size_t over = o->at % GGUF_DEFAULT_ALIGNMENT;

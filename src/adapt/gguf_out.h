@@ -22,6 +22,10 @@ int gguf_out_begin(struct gguf_out *o, const char *path, const struct gguf_conte
                    struct err *e) EE_MUST_CHECK;
 /* Bytes of the current tensor; gguf_out_pad after its last. */
 int gguf_out_write(struct gguf_out *o, const void *bytes, size_t len, struct err *e) EE_MUST_CHECK;
+/* In place of gguf_out_write: leaves room for len bytes, *offset in the file, for gguf_out_write_at. */
+int gguf_out_reserve(struct gguf_out *o, size_t len, size_t *offset, struct err *e) EE_MUST_CHECK;
+/* From any thread; 0 or errno. */
+int gguf_out_write_at(const struct gguf_out *o, const void *bytes, size_t len, size_t offset);
 int gguf_out_pad(struct gguf_out *o, struct err *e) EE_MUST_CHECK;
 /* Syncs and renames; or, without, removes what was written. Either ends the writer. */
 int gguf_out_commit(struct gguf_out *o, struct err *e) EE_MUST_CHECK;

@@ -17,7 +17,9 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { CHUNK_BYTES = 32 << 20, MAX_THREADS = 16, FILE_TYPE_F16 = 1 };
+/* Between looks at stop, of F32 values; and what a thread has in hand, for its cache. */
+enum { CHUNK_BYTES = 256 << 20, BLOCK_BYTES = 1 << 20 };
+enum { MAX_THREADS = 16, FILE_TYPE_F16 = 1 };
 
 struct merging {
     const char *base_path;
@@ -122,21 +124,24 @@ static int make_header(struct merging *m, struct err *e) {
 
 /* --- Tensors --------------------------------------------------------------------------------- */
 
-/* Some rows of one tensor on their way; the threads share them. */
+/* Some rows of one tensor on their way; the threads share them, each a block of them at a time. */
 struct rows {
-    char *raw;     /* as in the base */
-    float *values; /* F32 */
-    void *halves;  /* F16 */
-    float *a;      /* the pair; NULL without */
+    char *raw;      /* as in the base, `block` rows a thread */
+    float *values;  /* F32 */
+    void *halves;   /* F16 */
+    float *scratch; /* SCRATCH_VALUES a thread */
+    int64_t block;
+    float *a; /* the pair; NULL without */
     float *b;
     int64_t rank;
-    float *scratch; /* SCRATCH_VALUES a thread */
 
     const struct merging *m;
     const struct ggml_tensor *t;
-    size_t offset;         /* of the first of these rows in the base */
-    int64_t first;         /* its number in the tensor */
-    atomic_int read_error; /* errno of a thread that could not read; -1: the file is cut off */
+    int64_t first;          /* of these rows, in the tensor */
+    size_t from;            /* its offset in the base */
+    size_t to;              /* and in the file that is written */
+    atomic_int read_error;  /* errno of a thread; -1: the file is cut off */
+    atomic_int write_error; /* errno */
 };
 
 enum {
@@ -156,19 +161,20 @@ static int read_base(const struct merging *m, void *to, size_t offset, size_t le
     return 0;
 }
 
-/* values += alpha / rank * B A for n of the rows at hand. */
+/* A thread's values += alpha / rank * B A, for n rows of the tensor from first on. */
 static void add_pair(const struct rows *r, int thread, int64_t first, int64_t n) {
     const int64_t width = r->t->ne[0];
+    float *values = r->values + thread * r->block * width;
     float *scratch = r->scratch + (size_t)thread * SCRATCH_VALUES;
     struct cpu_scratch memory = {.b = scratch, .rows = scratch + PACK_VALUES};
     const struct gemm g = {.m = n,
                            .n = width,
-                           .c = r->values + first * width,
+                           .c = values,
                            .c_row = width,
                            .add = true,
                            .n_terms = 1,
                            .terms = {{.k = r->rank,
-                                      .a = r->b + (r->first + first) * r->rank,
+                                      .a = r->b + first * r->rank,
                                       .a_row = r->rank,
                                       .a_col = 1,
                                       .b = r->a,
@@ -178,45 +184,62 @@ static void add_pair(const struct rows *r, int thread, int64_t first, int64_t n)
     cpu_kernels_best()->gemm(&g, &memory, 0, 1);
 }
 
-/* Rows [first, end) of those at hand, from the base to the type they are written in. */
-static void merge_rows(void *ctx, int thread, int64_t first, int64_t end) {
-    struct rows *r = ctx;
+static size_t out_row_bytes(const struct ggml_tensor *t) {
+    return ggml_row_size(out_type(t), t->ne[0]);
+}
+
+/* n rows, the first-th of those at hand on, from the base to where they are written. */
+static void merge_block(struct rows *r, int thread, int64_t first, int64_t n) {
     const struct ggml_tensor *t = r->t;
     const int64_t width = t->ne[0];
-    const int64_t n = (end - first) * width;
     const size_t row_bytes = ggml_row_size(t->type, width);
-    char *raw = r->raw + (size_t)first * row_bytes;
-    float *values = r->values + first * width;
-    const size_t bytes = (size_t)(end - first) * row_bytes;
-    int rc = read_base(r->m, raw, r->offset + (size_t)first * row_bytes, bytes);
+    char *raw = r->raw + (size_t)(thread * r->block) * row_bytes;
+    float *values = r->values + thread * r->block * width;
+    ggml_fp16_t *halves = (ggml_fp16_t *)r->halves + thread * r->block * width;
+    int rc = read_base(r->m, raw, r->from + (size_t)first * row_bytes, (size_t)n * row_bytes);
     if (rc) {
         r->read_error = rc;
         return;
     }
     if (t->type == GGML_TYPE_F32) {
-        memcpy(values, raw, bytes);
+        memcpy(values, raw, (size_t)n * row_bytes);
     } else {
-        ggml_get_type_traits(t->type)->to_float(raw, values, n);
+        ggml_get_type_traits(t->type)->to_float(raw, values, n * width);
     }
     if (r->a) {
-        add_pair(r, thread, first, end - first);
+        add_pair(r, thread, r->first + first, n);
     }
-    if (out_type(t) == GGML_TYPE_F16) {
-        ggml_fp32_to_fp16_row(values, (ggml_fp16_t *)r->halves + first * width, n);
+    bool halved = out_type(t) == GGML_TYPE_F16;
+    if (halved) {
+        ggml_fp32_to_fp16_row(values, halves, n * width);
+    }
+    rc = gguf_out_write_at(&r->m->out, halved ? (void *)halves : values,
+                           (size_t)n * out_row_bytes(t), r->to + (size_t)first * out_row_bytes(t));
+    if (rc) {
+        r->write_error = rc;
+    }
+}
+
+static void merge_rows(void *ctx, int thread, int64_t first, int64_t end) {
+    struct rows *r = ctx;
+    for (int64_t row = first; row < end && !r->read_error && !r->write_error; row += r->block) {
+        merge_block(r, thread, row, end - row < r->block ? end - row : r->block);
     }
 }
 
 static int write_rows(struct merging *m, struct rows *r, int64_t n, int n_threads, struct err *e) {
-    r->read_error = 0;
+    size_t bytes = (size_t)n * out_row_bytes(r->t);
+    int rc = gguf_out_reserve(&m->out, bytes, &r->to, e);
+    if (rc) {
+        return rc;
+    }
     parallel_for(n, n_threads, merge_rows, r);
+    m->done_bytes += (int64_t)bytes;
     if (r->read_error) {
         return r->read_error > 0 ? err_errno(e, r->read_error, "cannot read %s", m->base_path)
                                  : err_set(e, EE_FORMAT, "%s is cut off", m->base_path);
     }
-    bool halved = out_type(r->t) == GGML_TYPE_F16;
-    size_t bytes = (size_t)(n * r->t->ne[0]) * (halved ? sizeof(ggml_fp16_t) : sizeof(float));
-    m->done_bytes += (int64_t)bytes;
-    return gguf_out_write(&m->out, halved ? r->halves : r->values, bytes, e);
+    return r->write_error ? err_errno(e, r->write_error, "cannot write %s", m->out.path) : 0;
 }
 
 static int read_pair(const struct merging *m, const struct ggml_tensor *t, struct rows *r,
@@ -233,10 +256,11 @@ static int read_pair(const struct merging *m, const struct ggml_tensor *t, struc
     return rc ? rc : adapter_file_values(&m->adapter, b, &r->b, e);
 }
 
-static int allocate_rows(struct rows *r, int64_t n, int n_threads, struct err *e) {
+static int allocate_rows(struct rows *r, int n_threads, struct err *e) {
     const struct ggml_tensor *t = r->t;
-    size_t values = (size_t)(n * t->ne[0]);
-    r->raw = malloc((size_t)n * ggml_row_size(t->type, t->ne[0]));
+    size_t rows = (size_t)(n_threads * r->block);
+    size_t values = rows * (size_t)t->ne[0];
+    r->raw = malloc(rows * ggml_row_size(t->type, t->ne[0]));
     r->values = malloc(values * sizeof(float));
     r->halves = malloc(values * sizeof(ggml_fp16_t));
     r->scratch = malloc((size_t)n_threads * SCRATCH_VALUES * sizeof(float));
@@ -245,21 +269,26 @@ static int allocate_rows(struct rows *r, int64_t n, int n_threads, struct err *e
                : err_set(e, EE_NOMEM, "merge: out of memory");
 }
 
+/* Rows whose F32 values take so many bytes; at least one, at most n. */
+static int64_t rows_in(const struct ggml_tensor *t, int64_t bytes, int64_t n) {
+    int64_t rows = bytes / (t->ne[0] * (int64_t)sizeof(float));
+    return rows < 1 ? 1 : rows > n ? n : rows;
+}
+
 static int merge_tensor(struct merging *m, int64_t id, struct err *e) {
     const struct ggml_tensor *t = ggml_get_tensor(m->tensors, gguf_get_tensor_name(m->base, id));
     const size_t offset = gguf_get_data_offset(m->base) + gguf_get_tensor_offset(m->base, id);
     const int64_t n_rows = ggml_nrows(t);
     int n_threads = machine_hw_threads();
     n_threads = n_threads < MAX_THREADS ? n_threads : MAX_THREADS;
-    int64_t at_once = CHUNK_BYTES / (t->ne[0] * (int64_t)sizeof(float));
-    at_once = at_once < 1 ? 1 : at_once > n_rows ? n_rows : at_once;
-    struct rows r = {.m = m, .t = t};
-    int rc = allocate_rows(&r, at_once, n_threads, e);
+    const int64_t at_once = rows_in(t, CHUNK_BYTES, n_rows);
+    struct rows r = {.m = m, .t = t, .block = rows_in(t, BLOCK_BYTES, n_rows)};
+    int rc = allocate_rows(&r, n_threads, e);
     rc = rc ? rc : read_pair(m, t, &r, e);
     for (int64_t row = 0; row < n_rows && !rc; row += at_once) {
         int64_t n = n_rows - row < at_once ? n_rows - row : at_once;
         r.first = row;
-        r.offset = offset + (size_t)row * ggml_row_size(t->type, t->ne[0]);
+        r.from = offset + (size_t)row * ggml_row_size(t->type, t->ne[0]);
         rc = write_rows(m, &r, n, n_threads, e);
         if (!rc && m->opts->progress) {
             m->opts->progress(m->opts->ctx, m->done_bytes, m->all_bytes);

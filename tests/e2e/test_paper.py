@@ -174,7 +174,7 @@ class Paper(Case):
         self.assertSays(said, "carried to 2 x Tesla T4", how_far, "serve int4")
         elsewhere = self.edge_eval("project", "--from", "there", "--to", "l4").out
         self.assertEqual(elsewhere.partition(how_far)[2], said.partition(how_far)[2])
-        self.assertRegex(elsewhere, r"(?s)How far off.*serve int4.*inside \d+ of 8")
+        self.assertRegex(elsewhere, r"(?s)How far off.*serve int4.*inside \d+ of 4")
         one, two = (
             list(csv.DictReader(io.StringIO(self.edge_eval(
                 "project", "--from", "there", "--to", "t4", "--devices", n, "--format", "csv").out)))
