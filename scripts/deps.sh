@@ -82,6 +82,7 @@ libyaml-dev           lib:yaml-0.1
 libxxhash-dev         lib:libxxhash
 libutf8proc-dev       lib:libutf8proc
 libsqlite3-dev        lib:sqlite3
+zlib1g-dev            lib:zlib
 libcmocka-dev         lib:cmocka
 python3               cmd:python3
 python3-yaml          yaml:

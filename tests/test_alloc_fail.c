@@ -20,6 +20,7 @@
 #include "base/json.h"
 #include "base/machine.h"
 #include "base/opt.h"
+#include "base/pack.h"
 #include "base/page_cache.h"
 #include "base/process.h"
 #include "base/utf8.h"
@@ -408,6 +409,23 @@ static void opt_survives(void **state) {
     fail_one_after_another(use_opt, NULL, MAY_DO_WITHOUT);
 }
 
+static int use_pack(void *ctx, struct err *e) {
+    (void)ctx;
+    struct buf b;
+    buf_init(&b);
+    int rc = pack_base64("aaaaaaaaaaaaaaaaaaaaaaaa", 24, &b, e);
+    if (rc ? b.len != 0 : strncmp(b.data, "eN", 2) != 0 || b.len % 4 != 0) {
+        rc = WRONG_RESULT; /* a part must not look like the whole */
+    }
+    buf_release(&b);
+    return rc;
+}
+
+static void pack_survives(void **state) {
+    (void)state;
+    fail_one_after_another(use_pack, NULL, REPORTS_ALL);
+}
+
 static int use_process(void *ctx, struct err *e) {
     (void)ctx;
     static const char *const add[] = {"EE_TEST=1", NULL};
@@ -748,6 +766,7 @@ int main(void) {
         cmocka_unit_test(channel_survives),
         cmocka_unit_test(ydoc_survives),
         cmocka_unit_test(opt_survives),
+        cmocka_unit_test(pack_survives),
         cmocka_unit_test(process_survives),
         ON_FILES(creating_a_store_survives),
         ON_FILES(writing_to_a_store_survives),

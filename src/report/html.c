@@ -1,8 +1,9 @@
 /*
- * report.html: one page that holds everything and asks for nothing from anywhere. The tables are
- * plain HTML; the charts and the table of figures are drawn by the page's own scripts from its
- * data block (html_data). All stored text passes fmt_html or is inert JSON, and the page's policy
- * runs only scripts that carry its nonce, in case something slips through.
+ * report.html: one page that holds everything and asks for nothing from anywhere. What decides is
+ * plain HTML; the charts and the long tables are drawn by the page's own scripts from its data
+ * block (html_data). Scripts and data are packed, so that the page stays small enough for a mail:
+ * web/report/unpack.js puts them in place. All stored text passes fmt_html or is packed, and the
+ * page's policy runs only scripts that carry its nonce, in case something slips through.
  */
 #include "report/writers.h"
 
@@ -14,6 +15,7 @@
 #include "report_assets.h"
 
 #include "base/hash.h"
+#include "base/pack.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
@@ -172,9 +174,9 @@ static bool has_unlike_scopes(const struct html_page *page) {
 static void add_parts(const struct html_page *page, struct buf *out) {
     bool is_unlike = has_unlike_scopes(page);
     buf_addstr(out,
-               "<noscript><p class=\"error\">Charts and the table of all figures need scripts, "
-               "which this viewer does not run. metrics.csv and metrics.json beside this file "
-               "hold every figure.</p></noscript>\n");
+               "<noscript><p class=\"error\">Charts, the table of all figures and that of energy "
+               "windows need scripts, which this viewer does not run. metrics.csv and metrics.json "
+               "beside this file hold every figure.</p></noscript>\n");
     for (size_t i = 0; i < N_PARTS; i++) {
         if (!is_shown(page, &parts[i])) {
             continue;
@@ -245,29 +247,49 @@ static void add_contents(const struct html_page *page, struct buf *out) {
     buf_addstr(out, "</ul>\n</nav>\n");
 }
 
+/* Bytes that unpack.js makes a script element of that type of. */
+static int add_packed(const char *id, const char *type, const void *bytes, size_t len,
+                      struct buf *out, struct err *e) {
+    buf_addf(out, "<script type=\"text/plain\" id=\"%s\" data-packed=\"%s\">", id, type);
+    int rc = pack_base64(bytes, len, out, e);
+    buf_addstr(out, "</script>\n");
+    return rc;
+}
+
+static int add_data(const struct html_page *page, struct buf *out, struct err *e) {
+    struct buf json;
+    buf_init(&json);
+    int rc = html_data(page->runs, page->n, &json, e);
+    rc = rc ? rc : add_packed("data", "application/json", json.data, json.len, out, e);
+    buf_release(&json);
+    return rc;
+}
+
 static int add_scripts(const struct html_page *page, const char *nonce, struct buf *out,
                        struct err *e) {
     const struct {
+        const char *id;
         const unsigned char *bytes;
         size_t len;
     } scripts[] = {
-        {asset_d3_min_js, asset_d3_min_js_len},
-        {asset_plot_umd_min_js, asset_plot_umd_min_js_len},
-        {asset_data_js, asset_data_js_len},
-        {asset_charts_js, asset_charts_js_len},
-        {asset_econ_js, asset_econ_js_len},
-        {asset_whatif_js, asset_whatif_js_len},
-        {asset_figures_js, asset_figures_js_len},
-        {asset_main_js, asset_main_js_len},
+        {"script-d3", asset_d3_min_js, asset_d3_min_js_len},
+        {"script-plot", asset_plot_umd_min_js, asset_plot_umd_min_js_len},
+        {"script-data", asset_data_js, asset_data_js_len},
+        {"script-charts", asset_charts_js, asset_charts_js_len},
+        {"script-econ", asset_econ_js, asset_econ_js_len},
+        {"script-whatif", asset_whatif_js, asset_whatif_js_len},
+        {"script-figures", asset_figures_js, asset_figures_js_len},
+        {"script-windows", asset_windows_js, asset_windows_js_len},
+        {"script-variant", asset_variant_js, asset_variant_js_len},
+        {"script-main", asset_main_js, asset_main_js_len},
     };
-    buf_addf(out, "<script type=\"application/json\" id=\"data\" nonce=\"%s\">", nonce);
-    int rc = html_data(page->runs, page->n, out, e);
-    buf_addstr(out, "</script>\n");
-    for (size_t i = 0; i < sizeof(scripts) / sizeof(scripts[0]); i++) {
-        buf_addf(out, "<script nonce=\"%s\">\n", nonce);
-        buf_add(out, scripts[i].bytes, scripts[i].len);
-        buf_addstr(out, "</script>\n");
+    int rc = add_data(page, out, e);
+    for (size_t i = 0; !rc && i < sizeof(scripts) / sizeof(scripts[0]); i++) {
+        rc = add_packed(scripts[i].id, "text/javascript", scripts[i].bytes, scripts[i].len, out, e);
     }
+    buf_addf(out, "<script nonce=\"%s\">\n", nonce);
+    buf_add(out, asset_unpack_js, asset_unpack_js_len);
+    buf_addstr(out, "</script>\n");
     return rc;
 }
 

@@ -1,7 +1,8 @@
 /*
- * The data block of report.html: what its charts and its table of figures are drawn from. Compact,
+ * The data block of report.html: what its charts and its long tables are drawn from. Compact,
  * because a page of 72 variants has to fit a mail: texts are stored once and rows are arrays in the
- * order of the registry of metrics.
+ * order of the registry of metrics. Figures that the page computes with or hands on have all their
+ * digits, those that it only draws have five.
  */
 #include "report/html_parts.h"
 
@@ -21,10 +22,12 @@ struct data {
 };
 
 static json_t *number(double x) {
-    return isfinite(x) ? json_real(x) : isinf(x) ? json_string("inf") : json_null();
+    return isfinite(x) ? json_real(x)
+           : isnan(x)  ? json_null()
+                       : json_string(x > 0 ? "inf" : "-inf");
 }
 
-/* Latencies need no more than five digits to be drawn. */
+/* What is only drawn or shown needs no more than five digits. */
 static json_t *coarse(double x) {
     char text[32];
     snprintf(text, sizeof(text), "%.5g", x);
@@ -198,15 +201,35 @@ static void add_variants(struct data *d, const struct report_run *run, size_t r,
     }
 }
 
-/* One row a window and component: [window, component, seconds, J, above idle J, mean W, quality]. */
+/* What to know of a window's reading beside its quality: "short; covers 97 %: why". */
+static json_t *window_note(struct data *d, const struct store_energy *g) {
+    struct buf note;
+    buf_init(&note);
+    buf_addstr(&note, g->is_short ? "; short" : "");
+    if (isfinite(g->joules) && isfinite(g->coverage) && g->coverage < 0.995) {
+        buf_addf(&note, "; covers %.0f %%", 100 * g->coverage);
+    }
+    if (isnan(g->joules) && g->reason) {
+        buf_addf(&note, ": %s", g->reason);
+    }
+    json_t *ref = note.len ? text_ref(d, note.data) : json_null();
+    d->failed = d->failed || note.failed;
+    buf_release(&note);
+    return ref;
+}
+
+/* One row a window and component: [window, component, seconds, J, above idle J, mean W, quality,
+ * low J, high J, peak W, note]. */
 static json_t *windows_json(struct data *d, const struct report_stage *st) {
     json_t *all = json_array();
     for (size_t i = 0; i < st->n_energies; i++) {
         const struct store_energy *g = &st->energies[i];
         append(d, all,
-               json_pack("[o, o, o, o, o, o, o]", text_ref(d, g->window), text_ref(d, g->component),
-                         coarse((g->end_ns - g->start_ns) / 1e9), number(g->joules),
-                         number(g->above_idle_j), coarse(g->mean_w), text_ref(d, g->quality)));
+               json_pack("[o, o, o, o, o, o, o, o, o, o, o]", text_ref(d, g->window),
+                         text_ref(d, g->component), coarse((g->end_ns - g->start_ns) / 1e9),
+                         coarse(g->joules), coarse(g->above_idle_j), coarse(g->mean_w),
+                         text_ref(d, g->quality), coarse(g->low_j), coarse(g->high_j),
+                         coarse(g->peak_w), window_note(d, g)));
     }
     return all;
 }
@@ -262,27 +285,17 @@ static json_t *training_json(struct data *d, const struct report_stage *st) {
     return json_pack("{s:o, s:o}", "loss", loss, "validation", validation);
 }
 
-static void add_stages(struct data *d, const struct report_run *run, json_int_t base, json_t *all) {
+static void add_stages(struct data *d, const struct report_run *run, size_t r, json_int_t base,
+                       json_t *all) {
     for (size_t i = 0; i < run->n_stages; i++) {
         const struct report_stage *st = &run->stages[i];
         append(d, all,
-               json_pack("{s:I, s:s, s:s, s:b, s:s, s:o, s:o, s:o, s:o}", "id",
-                         base + (json_int_t)st->s.stage_id, "kind", st->s.kind, "title",
+               json_pack("{s:I, s:I, s:s, s:s, s:b, s:s, s:o, s:o, s:o, s:o}", "run", (json_int_t)r,
+                         "id", base + (json_int_t)st->s.stage_id, "kind", st->s.kind, "title",
                          st->s.title, "failed", report_stage_failed(st), "started",
                          st->s.started_utc, "wall_s", coarse(st->s.wall_s), "windows",
                          windows_json(d, st), "power", powers_json(d, st), "training",
                          training_json(d, st)));
-    }
-}
-
-/* In a script element nothing but "</" and "<!--" has a meaning, so no "<" is left. */
-static void add_inert(struct buf *out, const char *json) {
-    for (const char *p = json; *p; p++) {
-        if (*p == '<') {
-            buf_addstr(out, "\\u003c");
-        } else {
-            buf_addch(out, *p);
-        }
     }
 }
 
@@ -313,20 +326,14 @@ int html_data(const struct report_run *const *runs, size_t n, struct buf *out, s
     json_t *stages = json_array();
     for (size_t r = 0; r < n; r++) {
         add_variants(&d, runs[r], r, stage_base(runs, r), variants);
-        add_stages(&d, runs[r], stage_base(runs, r), stages);
+        add_stages(&d, runs[r], r, stage_base(runs, r), stages);
     }
     json_t *all = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:O}", "runs", names_json(&d, runs, n),
                             "metrics", metrics, "econ_fields", econ_fields_json(&d), "prices",
                             prices_json(&d, runs[0]), "variants", variants, "stages", stages,
                             "texts", d.texts);
-    struct buf text;
-    buf_init(&text);
     int rc = d.failed || !all ? err_set(e, EE_NOMEM, "report.html: out of memory")
-                              : json_write(all, &text, e);
-    if (!rc) {
-        add_inert(out, text.data);
-    }
-    buf_release(&text);
+                              : json_write(all, out, e);
     json_decref(all);
     json_decref(d.texts);
     json_decref(d.index);

@@ -17,9 +17,7 @@ void html_number(struct buf *out, double x) {
         buf_addstr(out, "<td class=\"num\"></td>");
         return;
     }
-    buf_addstr(out, "<td class=\"num\" title=\"");
-    fmt_full(out, x);
-    buf_addstr(out, "\">");
+    buf_addf(out, "<td class=\"num\" title=\"%.6g\">", x);
     fmt_num(out, x);
     buf_addstr(out, "</td>");
 }

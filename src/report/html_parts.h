@@ -21,10 +21,10 @@ int html_summary(const struct report_run *const *runs, size_t n, size_t i, struc
                  struct err *e) EE_MUST_CHECK;
 /* Stages that failed, with their errors in full; nothing when none did. */
 void html_failures(const struct report_run *const *runs, size_t n, struct buf *out);
-/* The data block that the page's scripts read, as JSON that is inert inside a script element. */
+/* The data block that the page's scripts read, as JSON. */
 int html_data(const struct report_run *const *runs, size_t n, struct buf *out,
               struct err *e) EE_MUST_CHECK;
-/* Time and energy of every stage, and of every window in it. */
+/* Time and energy of every stage, and the place for those of every window in it. */
 void html_stages(const struct report_run *const *runs, size_t n, size_t r, struct buf *out);
 void html_facts(const struct report_run *const *runs, size_t n, size_t r, struct buf *out);
 void html_definitions(struct buf *out);
@@ -36,7 +36,7 @@ void html_fact(struct buf *out, const char *name, const char *value);
 
 /* One cell of a table; class_name may be "". */
 void html_cell(struct buf *out, const char *class_name, const char *text);
-/* A cell with a figure to three digits and all its digits as the tooltip; empty for NAN. */
+/* A cell with a figure to three digits, and six of them as the tooltip; empty for NAN. */
 void html_number(struct buf *out, double x);
 
 #endif

@@ -1,4 +1,4 @@
-/* The sections of report.html on stages: what each took, and the energy windows behind it. */
+/* The sections of report.html on stages: what each took. The page's scripts add the energy windows. */
 #include "report/html_parts.h"
 
 #include "report/fmt.h"
@@ -89,40 +89,6 @@ static void add_stage(const struct report_stage *st, struct buf *out) {
     buf_addstr(out, "</td></tr>\n");
 }
 
-static void add_window(const struct store_energy *g, struct buf *out) {
-    buf_addf(out, "<tr class=\"%s\">", is_total(g) ? "total" : "part");
-    html_cell(out, "", g->window);
-    html_cell(out, "", g->component);
-    html_number(out, (g->end_ns - g->start_ns) / 1e9);
-    html_number(out, g->joules);
-    add_interval(out, g->low_j, g->high_j);
-    html_number(out, g->above_idle_j);
-    html_number(out, g->mean_w);
-    html_number(out, g->peak_w);
-    buf_addstr(out, "<td class=\"label\">");
-    fmt_html(out, g->quality);
-    buf_addstr(out, g->is_short ? "; short" : "");
-    if (isfinite(g->joules) && isfinite(g->coverage) && g->coverage < 0.995) {
-        buf_addf(out, "; covers %.0f %%", 100 * g->coverage);
-    }
-    if (isnan(g->joules) && g->reason) {
-        buf_addstr(out, ": ");
-        fmt_html(out, g->reason);
-    }
-    buf_addstr(out, "</td></tr>\n");
-}
-
-static void add_windows(const struct report_stage *st, struct buf *out) {
-    buf_addstr(out, "<tr class=\"stage\"><td colspan=\"8\">");
-    fmt_html(out, st->s.title);
-    buf_addstr(out, "</td><td class=\"label\">started ");
-    fmt_html(out, st->s.started_utc);
-    buf_addstr(out, "</td></tr>\n");
-    for (size_t i = 0; i < st->n_energies; i++) {
-        add_window(&st->energies[i], out);
-    }
-}
-
 static bool same_text(const char *x, const char *y) {
     return strcmp(x ? x : "", y ? y : "") == 0;
 }
@@ -183,16 +149,9 @@ void html_stages(const struct report_run *const *runs, size_t n, size_t r, struc
     }
     buf_addstr(out, "</tbody></table></div>\n");
     add_sources(run, out);
-    buf_addstr(out,
-               "<details><summary>All energy windows</summary>\n<div class=\"scroll\"><table>\n"
-               "<thead><tr><th>window</th><th>component</th><th class=\"num\">s</th>"
-               "<th class=\"num\">J</th><th class=\"num\">interval</th>"
-               "<th class=\"num\">above idle, J</th><th class=\"num\">mean W</th>"
-               "<th class=\"num\">peak W</th><th>quality</th></tr></thead>\n<tbody>\n");
-    for (size_t i = 0; i < run->n_stages; i++) {
-        if (run->stages[i].n_energies) {
-            add_windows(&run->stages[i], out);
-        }
-    }
-    buf_addstr(out, "</tbody></table></div>\n</details>\n</section>\n");
+    buf_addf(
+        out,
+        "<details data-part=\"windows\" data-run=\"%zu\"><summary>All energy windows</summary>\n"
+        "</details>\n</section>\n",
+        r);
 }

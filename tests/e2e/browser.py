@@ -8,13 +8,15 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 import urllib.request
 
 CHROMIUM = shutil.which("chromium")
 DRIVER = shutil.which("chromedriver")
 AVAILABLE = bool(CHROMIUM and DRIVER)
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
-KEYS = {"Tab": "\ue004", "Enter": "\ue007", "Space": " ", "Escape": "\ue00c"}
+KEYS = {"Tab": "\ue004", "Enter": "\ue007", "Space": " ", "Escape": "\ue00c",
+        "Home": "\ue011", "End": "\ue010", "ArrowDown": "\ue015"}  # fmt: skip
 PATIENCE_S = 60
 
 
@@ -73,8 +75,21 @@ class Browser:
         except urllib.error.HTTPError as e:
             raise RuntimeError(json.load(e)["value"]["message"]) from None
 
-    def open(self, path):
-        self._call("POST", "/url", {"url": pathlib.Path(path).resolve().as_uri()})
+    def open(self, path, section=None):
+        """Returns when the page's scripts have run, or have said that they cannot."""
+        anchor = f"#{section}" if section else ""
+        self._call("POST", "/url", {"url": pathlib.Path(path).resolve().as_uri() + anchor})
+        packed = "return !document.querySelector('script[data-packed]') || !!document.getElementById('not-unpacked')"
+        end = time.monotonic() + PATIENCE_S
+        while not self.run(packed):
+            if time.monotonic() > end:
+                raise RuntimeError(f"the scripts of {path} do not get ready")
+            time.sleep(0.01)
+
+    def before_pages(self, script):
+        """A script that runs in each page before those of its own."""
+        command = {"cmd": "Page.addScriptToEvaluateOnNewDocument", "params": {"source": script}}
+        self._call("POST", "/goog/cdp/execute", command)
 
     def run(self, script, *args):
         """The value of a function body of JavaScript."""

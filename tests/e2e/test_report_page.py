@@ -11,6 +11,7 @@ import tempfile
 import unittest
 
 import browser
+import many
 from harness import MODEL, MODEL_ID, OK, Case, Run, edge_eval, plan, tiny_model, write_plan
 
 COST = {
@@ -85,6 +86,83 @@ class WholeReport(Page):
             for name in ("score", "break-even", "memory", "cold-start tax", "energy per request", "mind: "):
                 self.assertIn(name, said)
             self.assertRegex(said, r"\d to \d")
+
+    def test_every_figure_of_the_variant_that_is_pointed_at_or_chosen(self):
+        shown = ("return [...document.querySelectorAll('.variant tbody tr:not(.stage)')].map((r) => [...r.cells].map((c) => c.textContent))")
+        title = "return document.querySelector('.variant h3').textContent"
+        at = ("const dot = document.querySelectorAll('#frontier svg [aria-label=dot] path')[arguments[0]], at = dot.getBoundingClientRect();"
+              "const where = { bubbles: true, pointerType: 'mouse', clientX: at.x + at.width / 2, clientY: at.y + at.height / 2 };"
+              "const svg = dot.ownerSVGElement; arguments[1].forEach((kind) => svg.dispatchEvent(new PointerEvent(kind, where)));"
+              "return new Promise((ok) => setTimeout(ok, 200))")  # fmt: skip
+        with browser.Browser() as b:
+            b.open(self.page)
+            names = b.run("return page.variants.map(variantName)")
+            self.assertIn(names[0], b.run(title))
+            rows = {r["metric"] + r["profile"]: r for r in Run(self.shared / "out").metrics()
+                    if f"{r['task']} {r['method']} {r['precision']}" == names[0]}  # fmt: skip
+            told = b.run(shown)
+            self.assertEqual(len(told), len(rows))
+            named = b.run("return page.metrics.map((m) => [m.id + m.profile, m.name, m.profile])")
+            intervals = sum(bool(r["low"] and r["high"]) for r in rows.values())
+            self.assertEqual(sum(" to " in cells[2] for cells in told), intervals)
+            self.assertGreater(intervals, 10)
+            self.assertEqual(sorted(cells[0] for cells in told), sorted(name for _, name, _ in named))
+            for cells in told:
+                self.assertTrue(cells[4] or cells[1] != "-", f"neither a value nor a reason: {cells}")
+            b.run(at, 1, ["pointerenter", "pointermove"])
+            pointed = b.run(title)
+            self.assertIn("pointed at", pointed)
+            self.assertNotIn(names[0] + " ", pointed)
+            b.run(at, 1, ["pointerleave"])
+            self.assertIn(names[0], b.run(title))
+            b.run(at, 1, ["pointerenter", "pointermove"])
+            b.run(at, 1, ["click"])
+            self.assertEqual(b.run(title), pointed.replace(" (pointed at; click to keep)", ""))
+            b.run("document.getElementById('variant-choice').focus()")
+            b.press("Home")
+            b.press("ArrowDown")
+            self.assertIn(names[1], b.run(title))
+            b.press("Tab")
+            b.press("End")
+            b.run("return new Promise((ok) => setTimeout(ok, 500))")
+            self.assertGreater(b.run("return document.activeElement.scrollTop"), 100)
+            self.check_quiet(b)
+
+    def test_energy_windows_are_listed_when_asked_for(self):
+        run = Run(self.shared / "out")
+        windows = run.rows("SELECT window, component, joules FROM energy ORDER BY stage_id, rowid")
+        with browser.Browser() as b:
+            b.open(self.page)
+            b.run("document.querySelector('#stages summary').focus()")
+            b.press("Enter")
+            b.run("return new Promise((ok) => setTimeout(ok, 100))")
+            told = b.run("return [...document.querySelectorAll('#stages details tbody tr:not(.stage)')]"
+                         ".map((r) => [...r.cells].map((c) => c.textContent))")  # fmt: skip
+            self.assertEqual(sorted((w, c) for w, c, *_ in told), sorted((w, c) for w, c, _ in windows))
+            stored = sorted(j for _, _, j in windows if j is not None)
+            shown = sorted(float(cells[3].replace(",", "")) for cells in told if cells[3])
+            self.assertEqual(len(shown), len(stored))
+            for x, y in zip(shown, stored):
+                self.assertAlmostEqual(x, y, delta=0.01 * y)
+            titles = b.run("return [...document.querySelectorAll('#stages details tr.stage td:first-child')].map((c) => c.textContent)")
+            self.assertEqual(titles, [t for (t,) in run.rows(
+                "SELECT title FROM stage WHERE stage_id IN (SELECT stage_id FROM energy) ORDER BY stage_id")])  # fmt: skip
+            self.check_quiet(b)
+
+    def test_a_link_to_a_section_leads_there(self):
+        with browser.Browser() as b:
+            b.open(self.page, "audit")
+            self.assertAlmostEqual(b.run("return document.getElementById('audit').getBoundingClientRect().top"), 0, delta=40)
+
+    def test_a_browser_that_cannot_unpack_says_so(self):
+        with browser.Browser() as b:
+            b.before_pages("delete globalThis.DecompressionStream")
+            b.open(self.page)
+            self.assertEqual((b.console(), b.requests()), ([], []))
+            self.assertSays(b.run("return document.querySelector('[role=alert]').textContent"), "cannot unpack", "metrics.csv")
+            words = b.run("return document.body.innerText")
+            self.assertSays(words, "Which one?", "rag", "int4", "Stages: time and energy", "Definitions")
+            self.assertGreater(b.run("return document.querySelectorAll('#summary td.num').length"), 20)
 
     def test_every_latency_can_be_charted(self):
         with sqlite3.connect(self.shared / "out" / "run.db") as db:
@@ -300,13 +378,44 @@ class Published(Page):
 
 
 class AdaptedRun(Page):
-    def test_loss_and_energy_of_both_methods(self):
-        tiny = tiny_model(self.dir)
+    @classmethod
+    def setUpClass(cls):
+        cls.shared = pathlib.Path(tempfile.mkdtemp(prefix="edge-eval-adapted-"))
+        cls.addClassCleanup(shutil.rmtree, cls.shared, ignore_errors=True)
+        tiny = tiny_model(cls.shared)
         rows = [{"id": f"t{i}", "context": f"Shed {i} is green.", "question": "Which colour?", "answers": {"text": ["green"]}}
                 for i in range(8)]  # fmt: skip
-        (self.dir / "rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+        (cls.shared / "rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
         adapt = {"data": {"rag": "rows.jsonl"}, "rank": 4, "batch": 2, "epochs": 2}
-        run, _ = self.measure(plan({"path": str(tiny), "id": "tiny"}, methods=["lora", "qlora"], adapt=adapt))
+        content = plan({"path": str(tiny), "id": "tiny"}, methods=["lora", "qlora"], adapt=adapt, cost=COST, load={"warm": 2, "cold": 1})
+        write_plan(cls.shared, content)
+        done = edge_eval("run", "plan.yaml", "--out", "out", cwd=cls.shared)
+        if done.code != 0:
+            raise AssertionError(done)
+
+    def test_72_variants_of_ones_own_fit_a_mail(self):
+        shutil.copytree(self.shared / "out", self.dir / "out")
+        run = Run(self.dir / "out")
+        ((n,),) = run.rows("SELECT COUNT(*) FROM variant")
+        many.multiply(run.path / "run.db", 72 // n)
+        page = self.dir / "page.html"
+        self.edge_eval("report", run.path, "--format", "html", "--output", page)
+        self.assertLess(page.stat().st_size, 1.5e6)
+        with browser.Browser() as b:
+            b.open(page)
+            self.check_quiet(b)
+            self.assertEqual(b.run("return page.variants.length"), 72)
+            self.assertEqual(b.run("return trained.filter((s) => s.training.loss.length === 200).length"), 36)
+            self.assertEqual(b.run("return document.querySelectorAll('#frontier [aria-label=dot] path').length"), 72)
+            for part in ("frontier", "metrics", "energy", "adaptation", "power", "latency", "starts"):
+                self.assertEqual(b.run(f"return document.querySelectorAll('#{part} .chart .note').length"), 0, part)
+            b.run("document.querySelector('#stages details').open = true")
+            b.run("return new Promise((ok) => setTimeout(ok, 200))")
+            ((windows,),) = run.rows("SELECT COUNT(*) FROM energy")
+            self.assertEqual(b.run("return document.querySelectorAll('#stages details tbody tr:not(.stage)').length"), windows)
+
+    def test_loss_and_energy_of_both_methods(self):
+        run = Run(self.shared / "out")
         with browser.Browser() as b:
             b.open(run.path / "report.html")
             self.check_quiet(b)

@@ -48,7 +48,8 @@ function logTick(x) {
   return [1, 2, 5].includes(lead) ? short(x) : "";
 }
 
-function frontier(width) {
+// panel tells all of the mark that is pointed at, and which one is chosen.
+function frontier(width, panel) {
   const cost = frontierCost();
   if (!cost) return "No variant has a cost or an energy: the frontier cannot be drawn.";
   const points = page.variants
@@ -70,7 +71,7 @@ function frontier(width) {
   const severalMethods = new Set(points.map((p) => p.v.method)).size > 1;
   for (const p of points) p.kin = `${origin(p.v)}${severalMethods ? p.v.method : ""}`.trim();
   const lineages = new Set(points.map((p) => p.kin));
-  return chart({
+  const drawn = chart({
     width, height: 400, grid: true, marginLeft: 52, inset: 14,
     ariaLabel: `Score against ${cost[2]}, by task`,
     caption: left ? `${left} of ${page.variants.length} variants lack one of the two and are left out.` : undefined,
@@ -90,8 +91,14 @@ function frontier(width) {
       }),
       // Colour and shape are the precision's; where points are few a name says whose it is.
       ...(lineages.size > 1 && points.length <= 24 ? [Plot.text(points, { x: "x", y: "y", fx: "task", text: "kin", dy: -18, fontSize: 11 })] : []),
+      Plot.dot(points.filter((p) => p.v === panel.chosen()), {
+        x: "x", y: "y", fx: "task", r: 17, stroke: "var(--accent)", strokeWidth: 2, ariaLabel: "chosen",
+      }),
     ],
   });
+  drawn.addEventListener("input", () => panel.look(drawn.value?.v));
+  drawn.addEventListener("click", () => drawn.value && panel.choose(drawn.value.v));
+  return drawn;
 }
 
 // --- One metric over all variants

@@ -24,7 +24,7 @@ function text(ref) {
 // A variant's figure: {value, low, high, n, modelled, label, reason}; value is null where refused.
 function figureAt(variant, i) {
   const [value, low, high, n, modelled, label, reason] = variant.rows[i];
-  const number = (x) => (x === "inf" ? Infinity : x);
+  const number = (x) => (x === "inf" ? Infinity : x === "-inf" ? -Infinity : x);
   return {
     metric: page.metrics[i], value: number(value), low: number(low), high: number(high), n, modelled,
     label: text(label), reason: text(reason),
@@ -57,8 +57,15 @@ function withUnit(f) {
   return `${f.modelled ? "~" : ""}${short(f.value)}${unit}`;
 }
 
+// "1.2 to 3.4", in the unit of the value; nothing where there is no interval.
+function bounds(f) {
+  if (f.low === null || f.high === null) return "";
+  const bound = (x) => (isNumber(x) ? short(f.metric.unit === "bytes" ? x / 1e6 : x) : "unbounded");
+  return `${bound(f.low)} to ${bound(f.high)}`;
+}
+
 function interval(f) {
-  return isNumber(f.low) && isNumber(f.high) ? ` (${short(f.low)} to ${short(f.high)})` : "";
+  return bounds(f) && ` (${bounds(f)})`;
 }
 
 // One line of a tooltip or of the table: value, interval, and the label that says where it is from.

@@ -19,7 +19,7 @@ function allFigures() {
 
 function csvField(x) {
   if (x === null) return "";
-  const s = x === Infinity ? "inf" : String(x);
+  const s = x === Infinity ? "inf" : x === -Infinity ? "-inf" : String(x);
   return /[",\n]/.test(s) ? `"${s.replaceAll('"', '""')}"` : s;
 }
 
@@ -43,7 +43,7 @@ function cellText(row, column) {
   if (!numeric.has(column)) return row[column];
   if (column === "value") return row.value === null ? "-" : `${row.figure.modelled ? "~" : ""}${short(row.value)}`;
   if (column === "n") return row.n === null ? "" : String(row.n);
-  return row[column] === null ? "" : row[column] === Infinity ? "unbounded" : short(row[column]);
+  return row[column] === null ? "" : !isNumber(row[column]) ? "unbounded" : short(row[column]);
 }
 
 function figuresTable(host) {

@@ -23,7 +23,11 @@ function place(host, draw) {
 }
 
 const builders = {
-  frontier: (host) => place(host, frontier),
+  frontier: (host) => {
+    const panel = variantPanel(() => redraw());
+    const redraw = place(host, (width) => frontier(width, panel));
+    host.append(panel.choice, panel.panel);
+  },
   metrics: (host) => {
     const options = chartable();
     if (!options.length) return host.append(element("p", { class: "note" }, "No variant has a figure."));
@@ -74,6 +78,7 @@ const builders = {
   starts: (host) => place(host, startChart),
   calculator,
   figures: figuresTable,
+  windows: windowsTable,
 };
 
 for (const host of document.querySelectorAll("[data-part]")) {
@@ -94,4 +99,7 @@ document.getElementById("theme").addEventListener("click", () => {
   const dark = root.dataset.theme ? root.dataset.theme === "dark" : window.matchMedia("(prefers-color-scheme: dark)").matches;
   root.dataset.theme = dark ? "light" : "dark";
 });
+
+// Charts have come above the section that the address names, since the browser went there.
+if (location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView();
 document.documentElement.dataset.ready = "true";

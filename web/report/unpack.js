@@ -1,0 +1,35 @@
+"use strict";
+// The page's data and scripts are packed (zlib, base64): each is unpacked, then all are put into place in
+// their order. What the page says without them is plain HTML.
+
+(async () => {
+  const nonce = document.currentScript.nonce;
+  const unpack = (base64) => {
+    const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).text();
+  };
+  const blocks = [...document.querySelectorAll("script[data-packed]")];
+  let texts;
+  try {
+    texts = await Promise.all(blocks.map((block) => unpack(block.textContent)));
+  } catch (problem) {
+    const say = document.createElement("p");
+    say.className = "error";
+    say.id = "not-unpacked";
+    say.setAttribute("role", "alert");
+    say.textContent =
+      "The charts, the table of all figures and that of energy windows are missing, because this browser cannot unpack them " +
+      `(${problem.message}). It takes Chrome or Edge 80, Firefox 113, Safari 16.4 or later. metrics.csv and metrics.json beside ` +
+      "this file hold every figure.";
+    document.getElementById("contents").after(say);
+    return;
+  }
+  blocks.forEach((block, i) => {
+    const script = document.createElement("script");
+    script.nonce = nonce;
+    script.id = block.id;
+    script.type = block.dataset.packed;
+    script.textContent = texts[i];
+    block.replaceWith(script);
+  });
+})();
