@@ -16,8 +16,9 @@
 #include <string.h>
 
 struct data {
-    json_t *texts; /* array of strings */
-    json_t *index; /* text -> its place in texts */
+    json_t *texts;  /* array of strings */
+    json_t *index;  /* text -> its place in texts */
+    double power_s; /* wall time of all stages with a power curve */
     bool failed;
 };
 
@@ -234,16 +235,23 @@ static json_t *windows_json(struct data *d, const struct report_stage *st) {
     return all;
 }
 
-/* Of one page of many variants a curve may take this many points a stage. */
-enum { MAX_CURVE = 60 };
+/* Of all stages' curves laid end to end: some for each pixel of a wide window. */
+enum { POWER_POINTS = 3000, MIN_STAGE_POINTS = 4 };
+
+/* How many points a stage's curve may take: its share of the time, as the chart's axis is time. */
+static size_t power_points(const struct data *d, const struct report_stage *st) {
+    double share = d->power_s > 0 ? POWER_POINTS * st->s.wall_s / d->power_s : 0;
+    return share > MIN_STAGE_POINTS ? (size_t)share : MIN_STAGE_POINTS;
+}
 
 /* One [component, [start s, mean W, start s, mean W, ...]] a component; neighbours are averaged by
  * their lengths where there are too many. */
 static json_t *powers_json(struct data *d, const struct report_stage *st) {
+    const size_t most = power_points(d, st);
     json_t *all = json_array();
     for (size_t i = 0; i < st->n_powers; i++) {
         const struct store_power *p = &st->powers[i];
-        const size_t step = (p->n + MAX_CURVE - 1) / MAX_CURVE;
+        const size_t step = (p->n + most - 1) / most;
         json_t *flat = json_array();
         for (size_t k = 0; k < p->n; k += step) {
             double joules = 0;
@@ -319,8 +327,19 @@ static json_t *names_json(struct data *d, const struct report_run *const *runs, 
     return all;
 }
 
+static double power_seconds(const struct report_run *const *runs, size_t n) {
+    double sum = 0;
+    for (size_t r = 0; r < n; r++) {
+        for (size_t i = 0; i < runs[r]->n_stages; i++) {
+            sum += runs[r]->stages[i].n_powers ? runs[r]->stages[i].s.wall_s : 0;
+        }
+    }
+    return sum;
+}
+
 int html_data(const struct report_run *const *runs, size_t n, struct buf *out, struct err *e) {
-    struct data d = {.texts = json_array(), .index = json_object()};
+    struct data d = {
+        .texts = json_array(), .index = json_object(), .power_s = power_seconds(runs, n)};
     json_t *metrics = metrics_json(&d);
     json_t *variants = json_array();
     json_t *stages = json_array();

@@ -328,27 +328,29 @@ function latencyChart(kind, task, width) {
   const shown = page.variants.filter((v) => v.task === task && v[kind].n);
   if (!shown.length) return "No request of this task has such a time.";
   const points = shown.flatMap((v) =>
-    v[kind].q.map((s, p) => ({ p, s, precision: v.precision, name: `${lineage(v)} ${v.precision}` })),
+    v[kind].q.map((s, p) => ({ p, s, precision: v.precision, kin: lineage(v), name: `${lineage(v)} ${v.precision}` })),
   );
   const n = d3.min(shown, (v) => v[kind].n);
+  const height = Math.max(320, 70 + 13 * shown.length);
   const ends = points.filter((q) => q.p === 100);
-  const moved = apart(ends.map((q) => q.s), 250 / d3.max(points, (q) => q.s), 13);
-  const dash = new Map([...new Set(shown.map(lineage))].map((l, i) => [l, ["none", "6,3", "2,3", "8,3,2,3"][i % 4]]));
+  const pixelsPerUnit = (height - 70) / d3.max(points, (q) => q.s);
+  const moved = apart(ends.map((q) => q.s), pixelsPerUnit, 13);
+  const dashes = ["none", "6,3", "2,3", "8,3,2,3"];
   return chart({
-    width, height: 320, grid: true, marginLeft: 56, marginRight: 110,
+    width, height, grid: true, marginLeft: 56, marginRight: 24 + 6.6 * d3.max(ends, (q) => q.name.length),
     ariaLabel: `${latencies[kind]} of ${task} by percentile; at least ${n} ${kind === "itl" ? "gaps" : "requests"} a variant`,
     x: { label: "percentile", domain: [0, 100] }, y: { label: "seconds", zero: true, nice: true },
-    marks: shown.map((v) => {
-      const own = points.filter((q) => q.name === `${lineage(v)} ${v.precision}`);
-      return Plot.line(own, {
-        x: "p", y: "s", stroke: colours[v.precision] || "currentColor", strokeWidth: 2, strokeDasharray: dash.get(lineage(v)),
-      });
-    }).concat(
-      ends.map((q, i) => Plot.text([q], { x: "p", y: "s", text: "name", textAnchor: "start", dx: 6, dy: moved[i], fontSize: 11 })),
+    marks: [
+      ...d3.groups(points, (q) => q.kin).map(([, own], i) => Plot.line(own, {
+        x: "p", y: "s", z: "name", stroke: "precision", strokeWidth: 2, strokeDasharray: dashes[i % dashes.length],
+      })),
+      Plot.text(ends, {
+        x: "p", y: (q, i) => q.s - moved[i] / pixelsPerUnit, text: "name", textAnchor: "start", dx: 6, fontSize: 11,
+      }),
       Plot.tip(points, Plot.pointer({
         x: "p", y: "s", title: (q) => `${q.name}\np${q.p}: ${short(q.s)} s`, fontSize: 12, fill: "var(--card)",
       })),
-    ),
+    ],
   });
 }
 

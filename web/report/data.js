@@ -40,6 +40,14 @@ function isNumber(x) {
   return typeof x === "number" && Number.isFinite(x);
 }
 
+// By their digits after the point; with grouping: for five digits before it and more. Making one is slow.
+const formats = new Map();
+function decimals(digits, useGrouping) {
+  const key = `${digits} ${useGrouping}`;
+  if (!formats.has(key)) formats.set(key, new Intl.NumberFormat("en", { maximumFractionDigits: digits, useGrouping }));
+  return formats.get(key);
+}
+
 // Three significant digits, thousands set apart from five digits on.
 function short(x) {
   if (x === null || x === undefined) return "-";
@@ -48,7 +56,7 @@ function short(x) {
   const size = Math.abs(x);
   if (size >= 1e7 || size < 1e-4) return x.toExponential(2);
   const digits = Math.max(0, 2 - Math.floor(Math.log10(size)));
-  return x.toLocaleString("en", { maximumFractionDigits: digits, useGrouping: size >= 1e4 });
+  return decimals(digits, size >= 1e4).format(x);
 }
 
 function withUnit(f) {
