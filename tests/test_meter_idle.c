@@ -249,7 +249,8 @@ static void a_trace_of_a_counter_has_its_joules(void **state) {
     fake_window(&c, 20.02, &r);
     assert_int_equal(meter_trace_end(c.m, id, &t, &e), 0);
     assert_close(trace_joules(&t.c[0]), r.c[0].joules + 4);
-    for (size_t i = 0; i + 1 < t.c[0].n_points; i++) {
+    assert_int_equal(t.c[0].points[t.c[0].n_points - 1].end_ns, t.end_ns);
+    for (size_t i = 0; i < t.c[0].n_points; i++) {
         assert_true(t.c[0].points[i].end_ns - t.c[0].points[i].start_ns >= 50 * NS_PER_MS);
     }
     meter_trace_release(&t);

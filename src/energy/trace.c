@@ -113,6 +113,15 @@ int meter_trace_begin(struct meter *m, size_t max_points, struct err *e) {
     return id;
 }
 
+/* A sliver at the trace's end joins the point before it: where a model's counter is corrected there, it
+ * would show power below zero. */
+static void end_points(struct trace_component *c, int64_t period_ns) {
+    if (c->begun && c->n > 0 && 2 * c->points[c->n].covered_ns < period_ns) {
+        add_to(&c->points[c->n - 1], &c->points[c->n]);
+        c->begun = false;
+    }
+}
+
 static void export_points(struct trace_component *c, size_t n, struct meter_point *out) {
     for (size_t i = 0; i < n; i++) {
         const struct trace_point *p = &c->points[i];
@@ -134,6 +143,7 @@ static int export_trace(const struct meter *m, struct trace *t, struct meter_tra
     for (size_t i = 0; i < m->n; i++) {
         struct meter_trace_component *to = &out->c[i];
         const struct sensor_component *c = meter_component_of(&m->ch[i]);
+        end_points(&t->c[i], m->period_ns);
         size_t n = t->c[i].n + t->c[i].begun;
         memcpy(to->name, c->info.name, sizeof(to->name));
         memcpy(to->scope, c->info.scope, sizeof(to->scope));

@@ -245,7 +245,7 @@ static size_t power_points(const struct data *d, const struct report_stage *st) 
 }
 
 /* One [component, [start s, mean W, start s, mean W, ...]] a component; neighbours are averaged by
- * their lengths where there are too many. */
+ * their lengths where there are too many, and where a model's correction at the end is below zero. */
 static json_t *powers_json(struct data *d, const struct report_stage *st) {
     const size_t most = power_points(d, st);
     json_t *all = json_array();
@@ -253,12 +253,12 @@ static json_t *powers_json(struct data *d, const struct report_stage *st) {
         const struct store_power *p = &st->powers[i];
         const size_t step = (p->n + most - 1) / most;
         json_t *flat = json_array();
-        for (size_t k = 0; k < p->n; k += step) {
+        for (size_t k = 0, next = 0; k < p->n; k = next) {
             double joules = 0;
             double seconds = 0;
-            for (size_t m = k; m < p->n && m < k + step; m++) {
-                joules += p->points[m].watts * p->points[m].length_s;
-                seconds += p->points[m].length_s;
+            for (next = k; next < p->n && (next < k + step || p->points[next].watts < 0); next++) {
+                joules += p->points[next].watts * p->points[next].length_s;
+                seconds += p->points[next].length_s;
             }
             append(d, flat, coarse(p->points[k].start_s));
             append(d, flat, coarse(joules / seconds));
