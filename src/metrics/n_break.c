@@ -4,6 +4,7 @@
 #include "stats/choose.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 /* paper: electricity only, against the input price of an API. */
@@ -27,6 +28,17 @@ void n_break_paper(struct calc *c) {
 
 /* --- full: everything that is paid, at the plan's traffic ---------------------------------------- */
 
+/* A rate for a sentence: four digits, or all before the point. */
+enum { RATE_SIZE = 32 };
+static const char *rate_text(double per_h, char text[RATE_SIZE]) {
+    if (fabs(per_h) < 1e4 || fabs(per_h) >= 1e12) {
+        snprintf(text, RATE_SIZE, "%.4g", per_h);
+    } else {
+        snprintf(text, RATE_SIZE, "%.0f", per_h);
+    }
+    return text;
+}
+
 /* Why it never pays at this rate: per request where that alone is a loss, else per hour. */
 static void never_pays(struct calc *c, const struct econ *x) {
     double api = econ_api_usd(x);
@@ -49,11 +61,12 @@ static void never_pays(struct calc *c, const struct econ *x) {
                    econ_fixed_usd_per_h(x, n), r * (api - marginal));
         return;
     }
+    char from[RATE_SIZE];
     calc_never(c,
                "at %g requests/h: %g replica%s cost $%.4g an hour and save $%.4g; it pays from "
-               "%.4g/h",
+               "%s/h",
                r, n, n == 1 ? "" : "s", econ_fixed_usd_per_h(x, n), r * (api - marginal),
-               r < range.low ? range.low : always_from);
+               rate_text(r < range.low ? range.low : always_from, from));
 }
 
 /* Whether the answers are as good as the API's: without that the two are not the same purchase. */
@@ -184,14 +197,19 @@ void rate_one_lost_per_h(struct calc *c) {
 static void say_ranges(struct calc *c, const struct econ_range *ranges, size_t n, size_t shown,
                        double always_from) {
     for (size_t i = 0; i < shown; i++) {
+        char low[RATE_SIZE];
+        char high[RATE_SIZE];
         if (isinf(ranges[i].high)) {
-            calc_say(c, "pays from %.4g/h on", ranges[i].low);
+            calc_say(c, "pays from %s/h on", rate_text(ranges[i].low, low));
         } else {
-            calc_say(c, "pays from %.4g to %.4g/h", ranges[i].low, ranges[i].high);
+            calc_say(c, "pays from %s to %s/h", rate_text(ranges[i].low, low),
+                     rate_text(ranges[i].high, high));
         }
     }
     if (n > shown) {
-        calc_say(c, "%zu more ranges, and from %.4g/h on always", n - shown, always_from);
+        char from[RATE_SIZE];
+        calc_say(c, "%zu more ranges, and from %s/h on always", n - shown,
+                 rate_text(always_from, from));
     }
 }
 

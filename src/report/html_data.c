@@ -327,6 +327,15 @@ static json_t *names_json(struct data *d, const struct report_run *const *runs, 
     return all;
 }
 
+/* Where all rows of a run are from that are no measurements of ours; null for the others. */
+static json_t *sources_json(struct data *d, const struct report_run *const *runs, size_t n) {
+    json_t *all = json_array();
+    for (size_t r = 0; r < n; r++) {
+        append(d, all, runs[r]->published ? json_string(runs[r]->published) : json_null());
+    }
+    return all;
+}
+
 static double power_seconds(const struct report_run *const *runs, size_t n) {
     double sum = 0;
     for (size_t r = 0; r < n; r++) {
@@ -347,7 +356,8 @@ int html_data(const struct report_run *const *runs, size_t n, struct buf *out, s
         add_variants(&d, runs[r], r, stage_base(runs, r), variants);
         add_stages(&d, runs[r], r, stage_base(runs, r), stages);
     }
-    json_t *all = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:O}", "runs", names_json(&d, runs, n),
+    json_t *all = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:O}", "runs",
+                            names_json(&d, runs, n), "sources", sources_json(&d, runs, n),
                             "metrics", metrics, "econ_fields", econ_fields_json(&d), "prices",
                             prices_json(&d, runs[0]), "variants", variants, "stages", stages,
                             "texts", d.texts);

@@ -426,7 +426,7 @@ class AdaptedRun(Page):
             self.assertGreater(b.run("return document.querySelectorAll('#adaptation .chart svg path').length"), 2)
             joules = dict(run.rows("SELECT title, joules FROM energy JOIN stage USING (stage_id)"
                                    " WHERE window = 'adapt' AND component = 'total'"))  # fmt: skip
-            said = b.run("return document.querySelector('#adaptation > p:last-child').textContent")
+            said = b.run("return document.querySelector('#adaptation li:last-child').textContent")
             ratio = joules["adapt tiny rag qlora"] / joules["adapt tiny rag lora"]
             self.assertAlmostEqual(float(said.split("took ")[1].split(" times")[0]), ratio, delta=0.01 * ratio)
             self.assertIn("modelled", said)

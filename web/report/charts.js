@@ -19,13 +19,15 @@ function chart(options) {
 const costs = [
   ["request_usd", 1000, "cost of 1,000 requests, USD"],
   ["joules_per_request", 1, "energy of a request, J"],
+  ["e2e_p95_s", 1, "95th percentile of a request's time, s"],
+  ["memory_peak_bytes", 1e-6, "peak memory, MB"],
 ];
+const knownCosts = costs.filter(([id]) => page.variants.some((v) => isNumber(figure(v, id)?.value)));
 
-// The measure of cost that the most variants have, the first of those that do.
-function frontierCost() {
+// What is shown first: money or joules, whichever more variants have, money where as many have both.
+function firstCost() {
   const known = ([id]) => page.variants.filter((v) => isNumber(figure(v, id)?.value)).length;
-  const best = d3.greatest(costs, (a, b) => known(a) - known(b) || costs.indexOf(b) - costs.indexOf(a));
-  return known(best) ? best : undefined;
+  return d3.greatest(costs.slice(0, 2).filter(known), (a, b) => known(a) - known(b) || costs.indexOf(b) - costs.indexOf(a)) ?? knownCosts[0];
 }
 
 // Points that no other point of their task beats in both directions. Joules of unlike scopes count
@@ -48,17 +50,35 @@ function logTick(x) {
   return [1, 2, 5].includes(lead) ? short(x) : "";
 }
 
+// {value, low, high} of a variant's figure times a factor, NaN where it has none.
+function scaled(v, id, factor) {
+  const f = figure(v, id);
+  const number = (x) => (isNumber(x) ? x * factor : NaN);
+  return { value: number(f?.value), low: number(f?.low), high: number(f?.high) };
+}
+
+// The axis of costs: logarithmic where they differ much, with room for the marks at both ends.
+function costAxis(label, values) {
+  const [low, high] = d3.extent(values);
+  if (low > 0 && high > 3 * low) return { label, type: "log", domain: [low / 1.25, high * 1.25], tickFormat: logTick };
+  const room = 0.12 * (high - low) || 0.1 * high || 1;
+  return { label, domain: [Math.max(0, low - room), high + room], tickFormat: short, ticks: 5 };
+}
+
+const fills = [["filled", 0.75], ["pale", 0.12], ["half", 0.4]];
+
 // panel tells all of the mark that is pointed at, and which one is chosen.
-function frontier(width, panel) {
-  const cost = frontierCost();
-  if (!cost) return "No variant has a cost or an energy: the frontier cannot be drawn.";
+function frontier(cost, width, panel) {
   const points = page.variants
-    .map((v) => ({
-      v, x: isNumber(figure(v, cost[0]).value) ? cost[1] * figure(v, cost[0]).value : null, y: isNumber(figure(v, "score").value) ? figure(v, "score").value / scoreScale(v) : null, task: v.task, scope: v.scope, precision: v.precision,
-      memory: figure(v, "memory_peak_bytes")?.value,
-    }))
+    .map((v) => {
+      const [x, y] = [scaled(v, cost[0], cost[1]), scaled(v, "score", 1 / scoreScale(v))];
+      return {
+        v, x: x.value, x1: x.low, x2: x.high, y: y.value, y1: y.low, y2: y.high, task: v.task, scope: v.scope,
+        precision: v.precision, kin: origin(v).trim(), memory: figure(v, "memory_peak_bytes")?.value,
+      };
+    })
     .filter((p) => isNumber(p.x) && isNumber(p.y));
-  if (!points.length) return "No variant has both a score and a cost: the frontier cannot be drawn.";
+  if (!points.length) return "No variant has both a score and this cost: the frontier cannot be drawn.";
   const ids = new Set([
     "score", cost[0], "n_break", "q_ret", "ipj", "rho_sys", "c_tax", "joules_per_request", "output_tokens_per_s",
     "ttft_p95_s", "e2e_p95_s", "memory_peak_bytes",
@@ -68,29 +88,38 @@ function frontier(width, panel) {
   }
   const best = d3.sort(pareto(points), (p) => p.x);
   const left = page.variants.length - points.length;
-  const severalMethods = new Set(points.map((p) => p.v.method)).size > 1;
-  for (const p of points) p.kin = `${origin(p.v)}${severalMethods ? p.v.method : ""}`.trim();
-  const lineages = new Set(points.map((p) => p.kin));
+  const methods = [...new Set(points.map((p) => p.v.method))];
+  const fillOf = (method) => fills[methods.indexOf(method) % fills.length];
+  const caption = [
+    methods.length > 1 ? `${methods.map((m) => `${m}: ${fillOf(m)[0]}`).join("; ")}.` : "",
+    left ? `${left} of ${page.variants.length} variants lack one of the two and are left out.` : "",
+  ].filter(Boolean).join(" ");
+  const ranged = (low, high) => points.filter((p) => isNumber(p[low]) && isNumber(p[high]));
+  const bars = { fx: "task", stroke: "precision", strokeWidth: 1.4, strokeOpacity: 0.75 };
   const drawn = chart({
     width, height: 400, grid: true, marginLeft: 52, inset: 14,
     ariaLabel: `Score against ${cost[2]}, by task`,
-    caption: left ? `${left} of ${page.variants.length} variants lack one of the two and are left out.` : undefined,
+    caption: caption || undefined,
     facet: { data: points, x: "task" },
     fx: { label: null, domain: tasks },
-    x: { label: cost[2], type: "log", nice: true, tickFormat: logTick },
-    y: { label: scoreLabel, zero: true, nice: true },
+    x: costAxis(cost[2], points.flatMap((p) => [p.x, p.x1, p.x2].filter(isNumber))),
+    y: { label: scoreLabel, nice: true },
     r: { range: [3, 13], zero: true },
+    opacity: { type: "identity" },
     color: { domain: precisions, range: precisions.map((p) => colours[p]), legend: true },
     marks: [
       Plot.frame({ stroke: "currentColor", strokeOpacity: 0.15 }),
       Plot.line(best, { x: "x", y: "y", fx: "task", z: "scope", stroke: "currentColor", strokeOpacity: 0.5, strokeDasharray: "4,4" }),
+      Plot.ruleX(ranged("y1", "y2"), { ...bars, x: "x", y1: "y1", y2: "y2" }),
+      Plot.ruleY(ranged("x1", "x2"), { ...bars, y: "y", x1: "x1", x2: "x2" }),
       Plot.dot(points, {
-        x: "x", y: "y", fx: "task", fill: "precision", fillOpacity: 0.75, stroke: "currentColor", strokeWidth: 0.75,
+        x: "x", y: "y", fx: "task", fill: "precision", fillOpacity: (p) => fillOf(p.v.method)[1], stroke: "currentColor", strokeWidth: 0.75,
         r: points.some((p) => isNumber(p.memory)) ? (p) => (isNumber(p.memory) ? p.memory : 0) : 5, symbol: "precision",
         title: "title", tip: { fontSize: 12, lineWidth: 34, fill: "var(--card)" },
       }),
       // Colour and shape are the precision's; where points are few a name says whose it is.
-      ...(lineages.size > 1 && points.length <= 24 ? [Plot.text(points, { x: "x", y: "y", fx: "task", text: "kin", dy: -18, fontSize: 11 })] : []),
+      ...(points.some((p) => p.kin) && points.length <= 24
+        ? [Plot.text(points, { x: "x", y: "y", fx: "task", text: "kin", dy: -18, fontSize: 11 })] : []),
       Plot.dot(points.filter((p) => p.v === panel.chosen()), {
         x: "x", y: "y", fx: "task", r: 17, stroke: "var(--accent)", strokeWidth: 2, ariaLabel: "chosen",
       }),
@@ -195,24 +224,42 @@ function energyChart(by, width) {
 
 // --- Adaptation
 
-// Trainings, named with their run where there are several.
+// Trainings with the variant they were for, named with their run where there are several.
 const trained = page.stages.filter((s) => s.training.loss.length).map((s) => {
   const user = page.variants.find((v) => v.stages.adapt === s.id);
-  return { ...s, title: `${page.runs.length > 1 && user ? `${runNames[user.run]} ` : ""}${s.title}` };
+  const run = page.runs.length > 1 && user ? `${runNames[user.run]} ` : "";
+  return { ...s, title: `${run}${s.title}`, task: user?.task ?? "", method: user?.method ?? "", kin: user ? origin(user).trim() : "" };
 });
 
+const lineColours = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#999999"];
+const dashes = ["none", "6,3", "2,3", "8,3,2,3"];
+
+// A panel a task. Dashes tell methods apart, colours models and runs; methods too where there is one of those.
 function lossChart(width) {
-  const points = (kind) => trained.flatMap((s) => s.training[kind].map(([step, loss]) => ({ step, loss, title: s.title })));
-  const titles = trained.map((s) => s.title);
+  const methods = [...new Set(trained.map((s) => s.method))];
+  const byKin = new Set(trained.map((s) => s.kin)).size > 1;
+  const points = (kind) => trained.flatMap((s) => s.training[kind].map(([step, loss]) => (
+    { step, loss, title: s.title, task: s.task, method: s.method, key: byKin ? s.kin : s.method })));
+  const keys = [...new Set(points("loss").map((p) => p.key))];
+  const colour = keys.map((_, i) => lineColours[i % lineColours.length]);
+  const caption = byKin && methods.length > 1 ? `${methods.map((m, i) => `${m}: ${i ? "dashed" : "solid"}`).join("; ")}.` : undefined;
   return Plot.plot({
     style: { background: "transparent", fontSize: "13px", color: "currentColor" },
-    width, height: 300, grid: true, marginLeft: 52, marginBottom: 46, ariaLabel: "Loss of every training by step",
-    x: { label: "step", tickFormat: "d", ticks: Math.min(10, d3.max(points("loss"), (p) => p.step)) }, y: { label: "loss", nice: true },
-    color: { domain: titles, range: d3.schemeTableau10, legend: true },
+    width, height: 300, grid: true, marginLeft: 52, marginBottom: 46, ariaLabel: "Loss of every training by step, by task", caption,
+    x: { label: "step", tickFormat: "d", ticks: Math.min(6, d3.max(points("loss"), (p) => p.step)) }, y: { label: "loss", nice: true },
+    fx: { label: null, domain: tasks.filter((t) => trained.some((s) => s.task === t)) },
+    color: { domain: keys, range: colour, legend: true },
     marks: [
-      Plot.line(points("loss"), { x: "step", y: "loss", stroke: "title", strokeWidth: 1.5 }),
-      Plot.dot(points("validation"), { x: "step", y: "loss", fill: "title", r: 4, title: (p) => `${p.title}\nheld out: ${short(p.loss)}` }),
-      Plot.tip(points("loss"), Plot.pointer({ x: "step", y: "loss", title: (p) => `${p.title}\nstep ${p.step}: ${short(p.loss)}`, fontSize: 12, fill: "var(--card)" })),
+      Plot.frame({ stroke: "currentColor", strokeOpacity: 0.15 }),
+      ...methods.map((method, i) => Plot.line(points("loss").filter((p) => p.method === method), {
+        fx: "task", x: "step", y: "loss", z: "title", stroke: "key", strokeWidth: 1.7, strokeDasharray: dashes[i % dashes.length],
+      })),
+      Plot.dot(points("validation"), {
+        fx: "task", x: "step", y: "loss", stroke: "key", r: 4, title: (p) => `${p.title}\nheld out: ${short(p.loss)}`,
+      }),
+      Plot.tip(points("loss"), Plot.pointer({
+        fx: "task", x: "step", y: "loss", title: (p) => `${p.title}\nstep ${p.step}: ${short(p.loss)}`, fontSize: 12, fill: "var(--card)",
+      })),
     ],
   });
 }
@@ -311,17 +358,16 @@ const latencies = {
   e2e: "whole request",
 };
 
-// How many pixels each of the labels at these values moves so that none is nearer than gap to the next.
-function apart(values, pixelsPerUnit, gap) {
-  const order = d3.range(values.length).sort((a, b) => values[b] - values[a]);
-  const moved = [];
-  let last = -Infinity;
+// Where labels of these values stand, in the values' unit: none nearer than gap to the next, none below zero.
+function apart(values, gap) {
+  const order = d3.range(values.length).sort((a, b) => values[a] - values[b]);
+  const places = [...values];
+  let room = 0;
   for (const i of order) {
-    const wanted = -values[i] * pixelsPerUnit;
-    last = Math.max(wanted, last + gap);
-    moved[i] = last - wanted;
+    places[i] = Math.max(places[i], room);
+    room = places[i] + gap;
   }
-  return moved;
+  return places;
 }
 
 function latencyChart(kind, task, width) {
@@ -333,20 +379,21 @@ function latencyChart(kind, task, width) {
   const n = d3.min(shown, (v) => v[kind].n);
   const height = Math.max(320, 70 + 13 * shown.length);
   const ends = points.filter((q) => q.p === 100);
-  const pixelsPerUnit = (height - 70) / d3.max(points, (q) => q.s);
-  const moved = apart(ends.map((q) => q.s), pixelsPerUnit, 13);
-  const dashes = ["none", "6,3", "2,3", "8,3,2,3"];
+  const top = d3.max(points, (q) => q.s) || 1;
+  const places = apart(ends.map((q) => q.s), (13 * top) / (height - 70));
+  ends.forEach((q, i) => {
+    q.place = places[i];
+  });
   return chart({
     width, height, grid: true, marginLeft: 56, marginRight: 24 + 6.6 * d3.max(ends, (q) => q.name.length),
     ariaLabel: `${latencies[kind]} of ${task} by percentile; at least ${n} ${kind === "itl" ? "gaps" : "requests"} a variant`,
-    x: { label: "percentile", domain: [0, 100] }, y: { label: "seconds", zero: true, nice: true },
+    x: { label: "percentile", domain: [0, 103], ticks: d3.range(0, 101, 10) }, y: { label: "seconds", nice: true, domain: [0, d3.max([top, ...places])] },
     marks: [
       ...d3.groups(points, (q) => q.kin).map(([, own], i) => Plot.line(own, {
         x: "p", y: "s", z: "name", stroke: "precision", strokeWidth: 2, strokeDasharray: dashes[i % dashes.length],
       })),
-      Plot.text(ends, {
-        x: "p", y: (q, i) => q.s - moved[i] / pixelsPerUnit, text: "name", textAnchor: "start", dx: 6, fontSize: 11,
-      }),
+      Plot.link(ends, { x1: 100, y1: "s", x2: 103, y2: "place", stroke: "precision", strokeOpacity: 0.6 }),
+      Plot.text(ends, { x: 103, y: "place", text: "name", fill: "currentColor", textAnchor: "start", dx: 4, fontSize: 11 }),
       Plot.tip(points, Plot.pointer({
         x: "p", y: "s", title: (q) => `${q.name}\np${q.p}: ${short(q.s)} s`, fontSize: 12, fill: "var(--card)",
       })),

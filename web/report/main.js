@@ -24,8 +24,18 @@ function place(host, draw) {
 
 const builders = {
   frontier: (host) => {
+    let cost = firstCost();
     const panel = variantPanel(() => redraw());
-    const redraw = place(host, (width) => frontier(width, panel));
+    if (cost) {
+      const choice = select("frontier-cost", "Score against", knownCosts.map(([id, , axis]) => [id, axis]), (id) => {
+        cost = costs.find((c) => c[0] === id);
+        redraw();
+      });
+      choice.querySelector("select").value = cost[0];
+      host.append(choice);
+    }
+    const redraw = place(host, (width) =>
+      cost ? frontier(cost, width, panel) : "No variant has a cost or an energy: the frontier cannot be drawn.");
     host.append(panel.choice, panel.panel);
   },
   metrics: (host) => {
@@ -58,7 +68,7 @@ const builders = {
   adaptation: (host) => {
     place(host, lossChart);
     place(host, phaseChart);
-    for (const sentence of methodSentences()) host.append(element("p", {}, sentence));
+    host.append(element("ul", { class: "notes" }, ...methodSentences().map((sentence) => element("li", {}, sentence))));
   },
   power: (host) => place(host, powerChart),
   latency: (host) => {

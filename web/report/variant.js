@@ -7,8 +7,14 @@ const profileTitles = {
   paper: "Profile paper: the published definitions",
 };
 
-function variantRow(f) {
-  const source = [f.label, f.value === null ? `refused: ${f.reason}` : f.reason].filter(Boolean).join("; ");
+// What the label does not say already: that a figure was measured, or is made of such by a formula.
+function origins(f, v) {
+  if (f.value === null || /modelled|synthetic|extrapolated|published/.test(f.label || "")) return null;
+  return page.sources[v.run] ?? (f.metric.profile === "measured" ? "measured" : "computed from what was measured and the plan");
+}
+
+function variantRow(f, v) {
+  const source = [origins(f, v), f.label, f.value === null ? `refused: ${f.reason}` : f.reason].filter(Boolean).join("; ");
   return element("tr", {},
     element("td", { title: f.metric.definition }, f.metric.name),
     element("td", { class: "num" }, f.value === null ? "-" : withUnit(f)),
@@ -17,14 +23,13 @@ function variantRow(f) {
     element("td", { class: "label" }, source));
 }
 
-// By profile; one that is refused as a whole comes last.
+// By profile, the one with the most figures first.
 function variantRows(v) {
   const figures = page.metrics.map((m, i) => figureAt(v, i));
   const groups = Object.keys(profileTitles).map((p) => figures.filter((f) => f.metric.profile === p)).filter((g) => g.length);
-  const known = (group) => group.some((f) => f.value !== null);
-  return [...groups.filter(known), ...groups.filter((g) => !known(g))].flatMap((group) => [
+  return d3.sort(groups, (g) => -g.filter((f) => f.value !== null).length).flatMap((group) => [
     element("tr", { class: "stage" }, element("th", { scope: "rowgroup", colspan: 5 }, profileTitles[group[0].metric.profile])),
-    ...group.map(variantRow),
+    ...group.map((f) => variantRow(f, v)),
   ]);
 }
 
