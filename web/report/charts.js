@@ -57,12 +57,12 @@ function scaled(v, id, factor) {
   return { value: number(f?.value), low: number(f?.low), high: number(f?.high) };
 }
 
-// The axis of costs: logarithmic where they differ much, with room for the marks at both ends.
-function costAxis(label, values) {
+// The axis of costs in panels of that width: logarithmic where they differ much, with room for the marks at both ends.
+function costAxis(label, values, width) {
   const [low, high] = d3.extent(values);
   if (low > 0 && high > 3 * low) return { label, type: "log", domain: [low / 1.25, high * 1.25], tickFormat: logTick };
   const room = 0.12 * (high - low) || 0.1 * high || 1;
-  return { label, domain: [Math.max(0, low - room), high + room], tickFormat: short, ticks: 5 };
+  return { label, domain: [Math.max(0, low - room), high + room], tickFormat: short, ticks: Math.max(2, Math.floor(width / 70)) };
 }
 
 const fills = [["filled", 0.75], ["pale", 0.12], ["half", 0.4]];
@@ -97,13 +97,13 @@ function frontier(cost, width, panel) {
   const ranged = (low, high) => points.filter((p) => isNumber(p[low]) && isNumber(p[high]));
   const bars = { fx: "task", stroke: "precision", strokeWidth: 1.4, strokeOpacity: 0.75 };
   const drawn = chart({
-    width, height: 400, grid: true, marginLeft: 52, inset: 14,
+    width, height: 400, grid: true, marginLeft: 64, inset: 14,
     ariaLabel: `Score against ${cost[2]}, by task`,
     caption: caption || undefined,
     facet: { data: points, x: "task" },
     fx: { label: null, domain: tasks },
-    x: costAxis(cost[2], points.flatMap((p) => [p.x, p.x1, p.x2].filter(isNumber))),
-    y: { label: scoreLabel, nice: true },
+    x: costAxis(cost[2], points.flatMap((p) => [p.x, p.x1, p.x2].filter(isNumber)), width / tasks.length),
+    y: { label: scoreLabel, labelAnchor: "center", nice: true },
     r: { range: [3, 13], zero: true },
     opacity: { type: "identity" },
     color: { domain: precisions, range: precisions.map((p) => colours[p]), legend: true },
@@ -179,6 +179,16 @@ function isOutermost(windows, name) {
 
 const stageById = new Map(page.stages.map((s) => [s.id, s]));
 
+// "gpu0: counter; cpu: modelled": how the joules of each component were read.
+function componentSources() {
+  const known = new Map();
+  for (const [, component, , joules, , , quality] of page.stages.flatMap((s) => s.windows)) {
+    if (text(component) === "total" || !isNumber(joules)) continue;
+    known.set(text(component), (known.get(text(component)) ?? new Set()).add(text(quality)));
+  }
+  return [...known].map(([component, qualities]) => `${component}: ${[...qualities].join(", ")}`).join("; ");
+}
+
 // Joules of a variant's stages by component, the idle share of each apart where it is known.
 function energyRows() {
   const rows = [];
@@ -209,7 +219,7 @@ function energyChart(by, width) {
   const colour = by === "kind" ? keys.map((k) => stageColours[k]) : d3.schemeTableau10.slice(0, keys.length);
   return chart({
     width, height: 76 + tasks.length * (names.length * 20 + 14), marginLeft: 40 + 6.6 * d3.max(names, (n) => n.length),
-    marginRight: 56, ariaLabel: `Joules of every variant by ${by === "kind" ? "stage" : "component"}`,
+    marginRight: 56, caption: `${componentSources()}.`, ariaLabel: `Joules of every variant by ${by === "kind" ? "stage" : "component"}`,
     x: { label: "joules, all repeats", grid: true }, y: { domain: names, label: null }, fy: { label: null, domain: tasks },
     color: { domain: keys, range: colour, legend: true },
     marks: [
@@ -332,7 +342,7 @@ function powerChart(width) {
   const components = [...new Set(points.map((p) => p.component))];
   return chart({
     width, height: 90 + 110 * components.length, marginLeft: 52, marginRight: 90,
-    ariaLabel: "Watts of each component over the stages of the run",
+    ariaLabel: "Watts of each component over the stages of the run", caption: `${componentSources()}.`,
     x: { label: "seconds of measured stages" }, y: { label: "W", grid: true, zero: true, nice: true },
     fy: { label: null, domain: components },
     color: { domain: kinds, range: kinds.map((k) => stageColours[k]), legend: true },
@@ -387,7 +397,7 @@ function latencyChart(kind, task, width) {
   return chart({
     width, height, grid: true, marginLeft: 56, marginRight: 24 + 6.6 * d3.max(ends, (q) => q.name.length),
     ariaLabel: `${latencies[kind]} of ${task} by percentile; at least ${n} ${kind === "itl" ? "gaps" : "requests"} a variant`,
-    x: { label: "percentile", domain: [0, 103], ticks: d3.range(0, 101, 10) }, y: { label: "seconds", nice: true, domain: [0, d3.max([top, ...places])] },
+    x: { label: "percentile", domain: [0, 103], ticks: d3.range(0, 101, width < 640 ? 25 : 10) }, y: { label: "seconds", nice: true, domain: [0, d3.max([top, ...places])] },
     marks: [
       ...d3.groups(points, (q) => q.kin).map(([, own], i) => Plot.line(own, {
         x: "p", y: "s", z: "name", stroke: "precision", strokeWidth: 2, strokeDasharray: dashes[i % dashes.length],

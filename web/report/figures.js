@@ -52,6 +52,7 @@ function figuresTable(host) {
   const filter = element("input", { type: "search", id: "figures-filter", placeholder: "rag int4 joules", autocomplete: "off" });
   const copy = element("button", { type: "button" }, "Copy as CSV");
   const count = element("span", { class: "muted", role: "status" });
+  const cut = element("p", { class: "note only-printed" });
   const body = element("tbody");
   const more = element("button", { type: "button" }, "Show all");
   const heads = columns.map((c) => {
@@ -81,6 +82,7 @@ function figuresTable(host) {
     );
     count.textContent = `${Math.min(kept.length, state.limit)} of ${kept.length} figures`;
     more.hidden = kept.length <= state.limit;
+    cut.textContent = `${count.textContent} are shown, of ${rows.length} in all; the page on a screen and metrics.csv have them all.`;
     heads.forEach((th, i) => {
       if (columns[i] === state.key) th.setAttribute("aria-sort", state.down ? "descending" : "ascending");
       else th.removeAttribute("aria-sort");
@@ -112,6 +114,7 @@ function figuresTable(host) {
     element("div", { class: "controls" }, element("label", { for: "figures-filter" }, "Filter "), filter, copy, more, count),
     element("div", { class: "scroll" },
       element("table", { class: "figures" }, element("thead", {}, element("tr", {}, ...heads)), body)),
+    cut,
   );
   draw();
 }

@@ -13,8 +13,8 @@ const drawers = [];
 function place(host, draw) {
   const box = element("div", { class: "chart" });
   host.append(box);
-  const redraw = () => {
-    const drawn = draw(Math.max(320, Math.floor(box.clientWidth)));
+  const redraw = (width = box.clientWidth) => {
+    const drawn = draw(Math.max(320, Math.floor(width)));
     box.replaceChildren(typeof drawn === "string" ? element("p", { class: "note" }, drawn) : drawn);
   };
   drawers.push(redraw);
@@ -102,6 +102,11 @@ window.addEventListener("resize", () => {
     drawers.forEach((redraw) => redraw());
   }
 });
+
+// Drawn for paper, a chart's words are as large there as the text around it.
+const PAPER_WIDTH = 688;
+window.addEventListener("beforeprint", () => drawers.forEach((redraw) => redraw(PAPER_WIDTH)));
+window.addEventListener("afterprint", () => drawers.forEach((redraw) => redraw()));
 
 // A theme of the reader's choice, kept for this page alone: a file has no storage of its own.
 document.getElementById("theme").addEventListener("click", () => {

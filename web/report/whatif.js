@@ -118,6 +118,7 @@ function calculator(host) {
   const form = element("div", { class: "fields" });
   const body = element("tbody");
   const say = element("p", { class: "note" });
+  const changedSay = element("p", { class: "note" });
   const missingSay = element("p", { class: "note", role: "status" });
   const fieldByName = new Map(page.econ_fields.map((f) => [f.name, f]));
 
@@ -132,7 +133,8 @@ function calculator(host) {
     body.replaceChildren(
       ...Object.entries(results).map(([id, r]) => {
         const m = metricOfFigure(id);
-        const text = (value) => (Number.isNaN(value) ? "-" : short(value));
+        const mark = figure(state.variant, id)?.modelled ? "~" : "";
+        const text = (value) => (Number.isNaN(value) ? "-" : `${mark}${short(value)}`);
         const value = element("td", { class: "num", "data-figure": id, title: Number.isNaN(r.value) ? null : String(r.value) }, text(r.value));
         return element("tr", {}, element("td", { title: m.definition }, m.name), value,
           element("td", { class: "num muted" }, text(planned[id].value)), element("td", {}, m.unit === "1" ? "" : m.unit));
@@ -142,13 +144,20 @@ function calculator(host) {
       ? `Missing, so that some figures are not computed: ${[...missing].map((n) => fieldByName.get(n).about).join("; ")}.`
       : "";
     const f = (id) => results[id].value;
+    const name = variantName(state.variant);
     say.textContent = Number.isNaN(f("saving_usd_per_h"))
-      ? ""
+      ? `${name}: the saving is not known.`
       : f("saving_usd_per_h") > 0
-        ? `Saves ${short(f("saving_usd_per_h"))} USD an hour against the API and has repaid what it took after ${short(f("n_break"))} requests (${short(f("break_even_days"))} days).`
+        ? `${name} saves ${short(f("saving_usd_per_h"))} USD an hour against the API and has repaid what it took after ${short(f("n_break"))} requests (${short(f("break_even_days"))} days).`
         : f("pays_from_per_h") === Infinity
-          ? "Never pays, at any traffic."
-          : `Does not pay at ${short(current().traffic_per_h)} requests an hour; it pays from ${short(f("pays_from_per_h"))}.`;
+          ? `${name} never pays, at any traffic.`
+          : `${name} does not pay at ${short(current().traffic_per_h)} requests an hour; it pays from ${short(f("pays_from_per_h"))}.`;
+    const base = fieldsOf(state.variant);
+    const told = (value) => (Number.isNaN(value) ? "not known" : short(value));
+    const changed = Object.entries(state.changes).filter(([field, value]) => !Object.is(value, base[field]));
+    changedSay.textContent = changed.length
+      ? `Changed: ${changed.map(([field, value]) => `${fieldByName.get(field).about} ${told(value)} (planned: ${told(base[field])})`).join("; ")}.`
+      : "";
     redraws.forEach((redraw) => redraw());
   }
 
@@ -216,7 +225,7 @@ function calculator(host) {
   const redraws = [];
   const charts = element("div");
   host.append(
-    choice, say,
+    choice, say, changedSay,
     element("div", { class: "calculator" }, form,
       element("div", {},
         element("div", { class: "scroll" }, element("table", {},
