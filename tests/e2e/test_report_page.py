@@ -164,6 +164,22 @@ class WholeReport(Page):
             self.assertSays(words, "Which one?", "rag", "int4", "Stages: time and energy", "Definitions")
             self.assertGreater(b.run("return document.querySelectorAll('#summary td.num').length"), 20)
 
+    def test_score_against_every_cost(self):
+        with browser.Browser() as b:
+            b.open(self.page)
+            costs = b.run("return [...document.querySelectorAll('#frontier-cost option')].map((o) => o.value)")
+            self.assertEqual(costs, ["request_usd", "joules_per_request", "e2e_p95_s", "memory_peak_bytes"])
+            for cost in costs:
+                label, marks = b.run(
+                    "const s = document.getElementById('frontier-cost'); s.value = arguments[0]; s.dispatchEvent(new Event('change'));"
+                    "return [document.querySelector('#frontier svg[aria-label]').getAttribute('aria-label'),"
+                    "document.querySelectorAll('#frontier [aria-label=dot] path').length]",
+                    cost,
+                )
+                self.assertIn(b.run("return costs.find((c) => c[0] === arguments[0])[2]", cost), label)
+                self.assertEqual(marks, 4, cost)
+            self.check_quiet(b)
+
     def test_every_latency_can_be_charted(self):
         with sqlite3.connect(self.shared / "out" / "run.db") as db:
             stored = db.execute("SELECT sum(length(events)) / 4 FROM request WHERE status = 'ok' AND output_tokens > 1").fetchone()[0]
@@ -254,6 +270,9 @@ class WholeReport(Page):
             b.press(*"9.5")
             after = float(b.run(read))
             self.assertLess(after, before)
+            words = b.run("return document.querySelector('#calculator').innerText")
+            self.assertSays(words, "Changed: electricity 9.5 (planned: ", b.run("return variantName(cheapest())"))
+            self.assertTrue(b.run("return document.querySelector('[data-figure=saving_usd_per_h]').textContent").startswith("~"))
             self.assertGreater(b.run("return document.querySelectorAll('#calculator .chart svg path').length"), 3)
             b.run("const f = document.getElementById('what-kwh_usd'); f.value = ''; f.dispatchEvent(new Event('input'))")
             self.assertIn("electricity", b.run("return document.querySelector('#calculator [role=status]').textContent"))
@@ -291,6 +310,12 @@ class WholeReport(Page):
             pdf = b.print_pdf()
             self.assertTrue(pdf.startswith(b"%PDF"))
             self.assertLess(pdf.count(b"/Type /Page\n") + pdf.count(b"/Type /Page "), 40)
+            b.run("globalThis.dispatchEvent(new Event('beforeprint'))")
+            self.assertEqual(b.run("return new Set([...document.querySelectorAll('#frontier svg[aria-label]')].map((s) => s.getAttribute('width'))).size"), 1)
+            self.assertEqual(b.run("return document.querySelector('#frontier svg[aria-label]').getAttribute('width')"), "688")
+            b.as_printed()
+            self.assertEqual(b.run("return getComputedStyle(document.body).backgroundColor"), light)
+            self.assertIn("120 of ", b.run("return document.querySelector('#figures .only-printed').innerText"))
 
     def test_fits_the_width_of_a_page(self):
         with browser.Browser(width=700, height=1100) as b:  # A4 less its margins, at 96 pixels an inch
@@ -522,6 +547,18 @@ class OddReports(Page):
         page = self.page_of("DELETE FROM energy; DELETE FROM power; UPDATE cold_start SET joules = NULL, warm_joules = NULL;")
         words = self.words_of(page)
         self.assertSays(words, "No stage has an energy reading", "not measured", "refused")
+
+    def test_power_that_was_stored_below_zero_joins_its_neighbour(self):
+        point = "CAST(points AS BLOB)"
+        page = self.page_of(
+            f"UPDATE power SET points = CAST({point} || x'e80300000a000000000048c2' AS BLOB) WHERE length(points) >= 24;"  # 1 ms at -50 W
+        )
+        with browser.Browser() as b:
+            b.open(page)
+            self.check_quiet(b)
+            watts = b.run("return powerRows().points.map((p) => p.watts)")
+            self.assertGreater(len(watts), 3)
+            self.assertGreaterEqual(min(watts), 0)
 
     def test_a_run_with_one_variant(self):
         page = self.page_of("DELETE FROM variant_stage WHERE variant_id NOT LIKE '%int4'; DELETE FROM variant WHERE precision <> 'int4';")
