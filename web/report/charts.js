@@ -65,6 +65,20 @@ function costAxis(label, values, width) {
   return { label, domain: [Math.max(0, low - room), high + room], tickFormat: short, ticks: Math.max(2, Math.floor(width / 70)) };
 }
 
+// Of points that lie together and have one name, the uppermost: so that it is written once.
+function oneOfEachHeap(points) {
+  const near = (key, share) => {
+    const [low, high] = d3.extent(points, (p) => p[key]);
+    return (a, b) => Math.abs(a[key] - b[key]) <= share * (high - low);
+  };
+  const [nearX, nearY] = [near("x", 0.1), near("y", 0.2)];
+  const kept = [];
+  for (const p of d3.sort(points, (q) => -q.y)) {
+    if (!kept.some((q) => q.task === p.task && q.kin === p.kin && nearX(p, q) && nearY(p, q))) kept.push(p);
+  }
+  return kept;
+}
+
 const fills = [["filled", 0.75], ["pale", 0.12], ["half", 0.4]];
 
 // panel tells all of the mark that is pointed at, and which one is chosen.
@@ -119,7 +133,7 @@ function frontier(cost, width, panel) {
       }),
       // Colour and shape are the precision's; where points are few a name says whose it is.
       ...(points.some((p) => p.kin) && points.length <= 24
-        ? [Plot.text(points, { x: "x", y: "y", fx: "task", text: "kin", dy: -18, fontSize: 11 })] : []),
+        ? [Plot.text(oneOfEachHeap(points), { x: "x", y: "y", fx: "task", text: "kin", dy: -18, fontSize: 11 })] : []),
       Plot.dot(points.filter((p) => p.v === panel.chosen()), {
         x: "x", y: "y", fx: "task", r: 17, stroke: "var(--accent)", strokeWidth: 2, ariaLabel: "chosen",
       }),
