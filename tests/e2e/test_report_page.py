@@ -154,12 +154,26 @@ class WholeReport(Page):
             b.open(self.page, "audit")
             self.assertAlmostEqual(b.run("return document.getElementById('audit').getBoundingClientRect().top"), 0, delta=40)
 
+    def test_a_part_that_fails_takes_no_other_with_it(self):
+        with browser.Browser() as b:
+            b.before_pages("Array.prototype.sort = () => { throw new Error('no sorting today'); }")
+            b.open(self.page)
+            failed = b.run("return [...document.querySelectorAll('section > .error')].map((p) => [p.parentElement.id, p.textContent])")
+            self.assertIn(["power", "This part could not be drawn: no sorting today."], failed)
+            self.assertGreater(b.run("return document.querySelectorAll('.figures tbody tr').length"), 20)
+
+    def test_a_browser_whose_scripts_end_early_says_so(self):
+        with browser.Browser() as b:
+            b.before_pages("globalThis.addEventListener = () => { throw new Error('no events today'); }")
+            b.open(self.page)
+            self.assertIn("ended early", b.run("return document.querySelector('[role=alert]').textContent"))
+
     def test_a_browser_that_cannot_unpack_says_so(self):
         with browser.Browser() as b:
             b.before_pages("delete globalThis.DecompressionStream")
             b.open(self.page)
             self.assertEqual((b.console(), b.requests()), ([], []))
-            self.assertSays(b.run("return document.querySelector('[role=alert]').textContent"), "cannot unpack", "metrics.csv")
+            self.assertSays(b.run("return document.querySelector('[role=alert]').textContent"), "cannot show", "DecompressionStream", "metrics.csv")
             words = b.run("return document.body.innerText")
             self.assertSays(words, "Which one?", "rag", "int4", "Stages: time and energy", "Definitions")
             self.assertGreater(b.run("return document.querySelectorAll('#summary td.num').length"), 20)

@@ -334,7 +334,7 @@ function powerRows() {
   const points = [];
   const bands = [];
   let begin = 0;
-  for (const stage of page.stages.toSorted((a, b) => a.started.localeCompare(b.started) || a.id - b.id)) {
+  for (const stage of [...page.stages].sort((a, b) => a.started.localeCompare(b.started) || a.id - b.id)) {
     if (!stage.power.length) continue;
     bands.push({ stage, from: begin, to: begin + stage.wall_s });
     for (const [component, flat] of stage.power) {

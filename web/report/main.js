@@ -91,8 +91,14 @@ const builders = {
   windows: windowsTable,
 };
 
+// A part that fails takes no other with it, and says so in its place.
 for (const host of document.querySelectorAll("[data-part]")) {
-  builders[host.dataset.part](host);
+  try {
+    builders[host.dataset.part](host);
+  } catch (problem) {
+    console.error(problem);
+    host.append(element("p", { class: "error" }, `This part could not be drawn: ${problem.message}.`));
+  }
 }
 
 let width = window.innerWidth;

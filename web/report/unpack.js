@@ -8,20 +8,22 @@
     const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
     return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).text();
   };
-  const blocks = [...document.querySelectorAll("script[data-packed]")];
-  let texts;
-  try {
-    texts = await Promise.all(blocks.map((block) => unpack(block.textContent)));
-  } catch (problem) {
+  const fail = (why) => {
     const say = document.createElement("p");
     say.className = "error";
     say.id = "not-unpacked";
     say.setAttribute("role", "alert");
     say.textContent =
-      "The charts, the table of all figures and that of energy windows are missing, because this browser cannot unpack them " +
-      `(${problem.message}). It takes Chrome or Edge 80, Firefox 113, Safari 16.4 or later. metrics.csv and metrics.json beside ` +
-      "this file hold every figure.";
+      "The charts, What if, the table of all figures and that of energy windows are missing, because this browser cannot " +
+      `show them (${why}). It takes one of 2023 or later. metrics.csv and metrics.json beside this file hold every figure.`;
     document.getElementById("contents").after(say);
+  };
+  const blocks = [...document.querySelectorAll("script[data-packed]")];
+  let texts;
+  try {
+    texts = await Promise.all(blocks.map((block) => unpack(block.textContent)));
+  } catch (problem) {
+    fail(problem.message);
     return;
   }
   blocks.forEach((block, i) => {
@@ -32,4 +34,5 @@
     script.textContent = texts[i];
     block.replaceWith(script);
   });
+  if (document.documentElement.dataset.ready !== "true") fail("a script ended early");
 })();
