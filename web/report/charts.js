@@ -57,11 +57,12 @@ function scaled(v, id, factor) {
   return { value: number(f?.value), low: number(f?.low), high: number(f?.high) };
 }
 
-// The axis of costs in panels of that width: logarithmic where they differ much, with room for the marks at both ends.
+// The axis of costs in panels of that width: logarithmic where they differ much; with room at both ends, so that costs
+// which differ by less than a hundredth lie together.
 function costAxis(label, values, width) {
   const [low, high] = d3.extent(values);
   if (low > 0 && high > 3 * low) return { label, type: "log", domain: [low / 1.25, high * 1.25], tickFormat: logTick };
-  const room = 0.12 * (high - low) || 0.1 * high || 1;
+  const room = Math.max(0.12 * (high - low), 0.1 * high) || 1;
   return { label, domain: [Math.max(0, low - room), high + room], tickFormat: short, ticks: Math.max(2, Math.floor(width / 70)) };
 }
 
