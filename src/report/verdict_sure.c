@@ -8,7 +8,7 @@ struct sample {
     double fewest_requests, most_requests;
     double most_needed; /* items, where Q_ret is not known to be within its margin; 0: nowhere */
     size_t fewest_windows;
-    size_t n_short, n_modelled, n_energy, n_failed, n_not_run, n_synthetic;
+    size_t n_short, n_modelled, n_energy, n_failed, n_not_run, n_synthetic, n_published;
 };
 
 static void widen(double *fewest, double *most, double x) {
@@ -23,7 +23,9 @@ static void count_variant(const struct compare_variant *c, struct sample *s) {
     const struct metric_row *requests = report_row_in(c->v, "requests_ok", "measured");
     s->n_not_run += summary_not_run(c->v);
     s->n_failed += summary_failure(c->v) != NULL;
-    if (verdict_is_scored(c)) {
+    if (c->rows[COMPARE_QUALITY]->flags & QUANTITY_PUBLISHED) {
+        s->n_published++;
+    } else if (verdict_is_scored(c)) {
         const struct metric_row *needed = verdict_full(c, "q_ret_items");
         widen(&s->fewest_items, &s->most_items, (double)c->v->input.items.n);
         if (!metric_refused(needed) && summary_fidelity(c->v) == SUMMARY_UNKNOWN) {
@@ -81,19 +83,24 @@ void verdict_say_sample(const struct compare_set *s, struct buf *out) {
         buf_addch(out, '.');
         return;
     }
-    buf_addstr(out, "Each score rests on ");
-    add_span(k.fewest_items, k.most_items, "items", out);
-    if (k.most_needed > 0) {
-        buf_addf(out, " (what is undetermined would take up to about %.0f)", k.most_needed);
+    if (k.most_items < 0) {
+        buf_addstr(out, "No score was measured; each energy rests on ");
+    } else {
+        buf_addstr(out, "Each score rests on ");
+        add_span(k.fewest_items, k.most_items, "items", out);
+        if (k.most_needed > 0) {
+            buf_addf(out, " (what is undetermined would take up to about %.0f)", k.most_needed);
+        }
+        buf_addstr(out, ", each energy on ");
     }
-    buf_addstr(out, ", each energy on ");
     add_span(k.fewest_requests, k.most_requests, "requests", out);
     if (k.n_energy) {
         buf_addf(out, " in %zu metered window%s%s", k.fewest_windows,
                  k.fewest_windows == 1 ? "" : "s",
                  k.fewest_windows ? " or more" : " with a known error");
     }
-    add_weakness(k.n_modelled, k.n_energy, "modelled energy, read from no sensor,", out);
+    add_weakness(k.n_published, n, "the score of a published row", out);
+    add_weakness(k.n_modelled, k.n_energy, "energy modelled, wholly or in part,", out);
     add_weakness(k.n_short, k.n_energy, "energy windows too short for their sensor", out);
     add_weakness(k.n_synthetic, n, "synthetic figures", out);
     add_weakness(k.n_failed, n, "a failed stage", out);

@@ -1,5 +1,5 @@
 "use strict";
-// Charts of the measurements, one function each: it returns an SVG, or a sentence saying why not.
+// Charts of the measurements, one function each: it returns an SVG or several, or a sentence saying why not.
 
 const tasks = [...new Set(page.variants.map((v) => v.task))];
 
@@ -147,6 +147,13 @@ function frontier(cost, width, panel) {
 
 // --- One metric over all variants
 
+// Rows of names under each task in one chart, or in one a task where that would not fit a sheet of paper.
+function byTask(names, draw) {
+  const height = (n) => 70 + n * (names.length * 20 + 14);
+  const fits = height(tasks.length) <= 900;
+  return (fits ? [tasks] : tasks.map((t) => [t])).map((shown) => draw(shown, height(shown.length)));
+}
+
 const hidden = new Set(["requests_ok", "requests_failed"]);
 function chartable() {
   return d3.range(page.metrics.length)
@@ -169,20 +176,21 @@ function metricChart(index, width) {
   }
   const names = [...new Set(points.map((p) => p.name))];
   const unit = isBytes ? "MB" : isScore && unlikeScales ? scoreLabel : points[0].f.metric.unit;
-  return chart({
-    width, height: 64 + tasks.length * (names.length * 20 + 14), marginLeft: 40 + 6.6 * d3.max(names, (n) => n.length),
-    marginRight: 56, grid: true, ariaLabel: `${points[0].f.metric.name} of every variant`,
-    x: { label: unit === "1" ? null : unit, zero: true, nice: true },
-    y: { domain: names, label: null }, fy: { label: null, domain: tasks },
+  const domain = d3.extent([0, ...points.flatMap((p) => [p.low, p.high, p.x])]);
+  return byTask(names, (shown, height) => chart({
+    width, height, marginLeft: 40 + 6.6 * d3.max(names, (n) => n.length),
+    marginRight: 56, grid: true, ariaLabel: `${points[0].f.metric.name} of every variant: ${shown.join(", ")}`,
+    x: { label: unit === "1" ? null : unit, domain: domain[0] < domain[1] ? domain : [0, 1], nice: true },
+    y: { domain: names, label: null }, fy: { label: null, domain: shown },
     marks: [
       Plot.ruleX([0], { strokeOpacity: 0.4 }),
-      Plot.ruleY(points, { fy: "task", y: "name", x1: "low", x2: "high", stroke: "precision", strokeWidth: 2 }),
-      Plot.dot(points, {
+      Plot.ruleY(points.filter((p) => shown.includes(p.task)), { fy: "task", y: "name", x1: "low", x2: "high", stroke: "precision", strokeWidth: 2 }),
+      Plot.dot(points.filter((p) => shown.includes(p.task)), {
         fy: "task", y: "name", x: "x", fill: "precision", symbol: "precision", r: 5,
         title: "title", tip: { fontSize: 12, lineWidth: 34, fill: "var(--card)" },
       }),
     ],
-  });
+  }));
 }
 
 // --- Energy
@@ -231,20 +239,22 @@ function energyChart(by, width) {
   ).map(([task, name, key, part, joules]) => ({ task, name, key, part, joules }));
   const names = [...new Set(rows.map((r) => r.name))];
   const keys = [...new Set(groups.map((g) => g.key))];
-  const colour = by === "kind" ? keys.map((k) => stageColours[k]) : d3.schemeTableau10.slice(0, keys.length);
-  return chart({
-    width, height: 76 + tasks.length * (names.length * 20 + 14), marginLeft: 40 + 6.6 * d3.max(names, (n) => n.length),
-    marginRight: 56, caption: `${componentSources()}.`, ariaLabel: `Joules of every variant by ${by === "kind" ? "stage" : "component"}`,
-    x: { label: "joules, all repeats", grid: true }, y: { domain: names, label: null }, fy: { label: null, domain: tasks },
-    color: { domain: keys, range: colour, legend: true },
+  const colour = keys.map((k, i) => (by === "kind" ? stageColours[k] : lineColours[i % lineColours.length]));
+  const most = d3.max(d3.rollups(groups, (g) => d3.sum(g, (r) => r.joules), (r) => `${r.task} ${r.name}`), ([, sum]) => sum);
+  return byTask(names, (shown, height) => chart({
+    width, height, marginLeft: 40 + 6.6 * d3.max(names, (n) => n.length),
+    marginRight: 56, caption: shown.includes(tasks[tasks.length - 1]) ? `${componentSources()}.` : undefined,
+    ariaLabel: `Joules of every variant by ${by === "kind" ? "stage" : "component"}: ${shown.join(", ")}`,
+    x: { label: "joules, all repeats", grid: true, domain: [0, most] }, y: { domain: names, label: null }, fy: { label: null, domain: shown },
+    color: { domain: keys, range: colour, legend: shown.includes(tasks[0]) },
     marks: [
-      Plot.barX(groups, {
+      Plot.barX(groups.filter((g) => shown.includes(g.task)), {
         fy: "task", y: "name", x: "joules", fill: "key", fillOpacity: (g) => (g.part === "idle share" ? 0.35 : 0.95),
         title: (g) => `${g.task} ${g.name}\n${g.key}, ${g.part}: ${short(g.joules)} J`,
         tip: { fontSize: 12, fill: "var(--card)" },
       }),
     ],
-  });
+  }));
 }
 
 // --- Adaptation
@@ -300,7 +310,7 @@ function phaseChart(width) {
     .filter((r) => r.w);
   if (!rows.length) return "No energy was read while adapting.";
   return chart({
-    width, height: 80 + 26 * trained.length, marginLeft: 40 + 6.6 * d3.max(trained, (s) => s.title.length), marginRight: 56,
+    width, height: 80 + (trained.length > 20 ? 20 : 26) * trained.length, marginLeft: 40 + 6.6 * d3.max(trained, (s) => s.title.length), marginRight: 56,
     ariaLabel: "Joules of every adaptation by phase",
     x: { label: "joules", grid: true }, y: { label: null },
     color: { domain: ["load", "steps", "save"], range: ["#56b4e9", "#cc79a7", "#999999"], legend: true },

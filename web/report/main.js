@@ -9,13 +9,13 @@ function select(id, label, options, onChange) {
 
 const drawers = [];
 
-// draw(width) gives an SVG or a sentence; it is called again for every new width.
+// draw(width) gives an SVG, several, or a sentence; it is called again for every new width.
 function place(host, draw) {
   const box = element("div", { class: "chart" });
   host.append(box);
   const redraw = (width = box.clientWidth) => {
     const drawn = draw(Math.max(320, Math.floor(width)));
-    box.replaceChildren(typeof drawn === "string" ? element("p", { class: "note" }, drawn) : drawn);
+    box.replaceChildren(...(typeof drawn === "string" ? [element("p", { class: "note" }, drawn)] : [drawn].flat()));
   };
   drawers.push(redraw);
   redraw();
