@@ -173,10 +173,6 @@ static bool has_unlike_scopes(const struct html_page *page) {
 
 static void add_parts(const struct html_page *page, struct buf *out) {
     bool is_unlike = has_unlike_scopes(page);
-    buf_addstr(out,
-               "<noscript><p class=\"error\">Charts, the table of all figures and that of energy "
-               "windows need scripts, which this viewer does not run. metrics.csv and metrics.json "
-               "beside this file hold every figure.</p></noscript>\n");
     for (size_t i = 0; i < N_PARTS; i++) {
         if (!is_shown(page, &parts[i])) {
             continue;
@@ -245,6 +241,10 @@ static void add_contents(const struct html_page *page, struct buf *out) {
     }
     add_link("definitions", "Definitions", out);
     buf_addstr(out, "</ul>\n</nav>\n");
+    buf_addstr(out,
+               "<noscript><p class=\"error\">Charts, the table of all figures and that of energy "
+               "windows need scripts, which this viewer does not run. metrics.csv and metrics.json "
+               "beside this file hold every figure.</p></noscript>\n");
 }
 
 /* Bytes that unpack.js makes a script element of that type of. */

@@ -211,6 +211,8 @@ class Paper(Case):
             self.assertIn(done.returncode, [OK, 3] if piece == 1 else [OK], done.stdout + done.stderr)
             self.assertTrue((self.dir / f"out{piece}" / "report.txt").read_text().startswith("run      paper-"))
         self.assertSays((self.dir / "out2" / "progress.txt").read_text(), "2 of 2 variants complete")
+        self.assertSays(" ".join((self.dir / "out2" / "report.txt").read_text().split()),
+                        "No score was measured; each energy rests on", "the score of a published row for every variant")  # fmt: skip
         begun, ended = Run(self.dir / "work1" / "run").done(), Run(self.dir / "work2" / "run").done()
         self.assertLessEqual(begun, ended)
         self.assertEqual(list((self.dir / "work2" / "models").iterdir()), [])

@@ -73,6 +73,13 @@ class WholeReport(Page):
                 "}).map((t) => t.textContent)"
             )
             self.assertEqual(cut, [], "labels that leave their chart")
+            unnamed = b.run(
+                "return [...document.querySelectorAll('.chart > svg, .chart figure > svg')]"
+                ".filter((s) => s.getAttribute('role') !== 'img' || !s.getAttribute('aria-label')).length"
+            )
+            self.assertEqual(unnamed, 0, "charts without a name for those who cannot see them")
+            fields = "return [...document.querySelectorAll('input, select, textarea')].filter((f) => !f.labels.length && !f.ariaLabel).length"
+            self.assertEqual(b.run(fields), 0, "fields without a label")
 
     def test_hovering_tells_the_figures_with_their_intervals(self):
         with browser.Browser() as b:

@@ -16,6 +16,7 @@ function place(host, draw) {
   const redraw = (width = box.clientWidth) => {
     const drawn = draw(Math.max(320, Math.floor(width)));
     box.replaceChildren(...(typeof drawn === "string" ? [element("p", { class: "note" }, drawn)] : [drawn].flat()));
+    for (const svg of box.querySelectorAll("svg[aria-label]")) svg.setAttribute("role", "img");
   };
   drawers.push(redraw);
   redraw();
