@@ -26,9 +26,37 @@ static bool has_flag(const struct metric_row *row, const void *ctx) {
     return !metric_refused(row) && (row->flags & *(const unsigned *)ctx) != 0;
 }
 
+/* A reason to tell, and of whom: of those that have it to the letter, or but for its figures. */
+struct telling {
+    const char *reason;
+    bool any_figures;
+};
+
+static bool is_figure(char c) {
+    return (c >= '0' && c <= '9') || c == '.';
+}
+
+static bool is_alike(const char *x, const char *y) {
+    for (;;) {
+        while (is_figure(*x)) {
+            x++;
+        }
+        while (is_figure(*y)) {
+            y++;
+        }
+        if (*x != *y || !*x) {
+            return *x == *y;
+        }
+        x++;
+        y++;
+    }
+}
+
 /* Also matches rows of variants whose own line tells the same: one sentence then names them all. */
 static bool has_reason(const struct metric_row *row, const void *ctx) {
-    return row->reason && strcmp(row->reason, ctx) == 0;
+    const struct telling *t = ctx;
+    return row->reason && (strcmp(row->reason, t->reason) == 0 ||
+                           (t->any_figures && is_alike(row->reason, t->reason)));
 }
 
 static bool cell_matches(const struct notes *t, const struct report_variant *v, size_t c,
@@ -57,7 +85,7 @@ static bool columns_agree(const struct notes *t, size_t c, size_t d, row_test_fn
     return true;
 }
 
-/* "all variants", or the names of those whose figure in column c matches. */
+/* "all variants", the names of those whose figure in column c matches, or of how many it does. */
 static void add_variants(const struct notes *t, size_t c, row_test_fn *test, const void *ctx,
                          struct buf *out) {
     const struct report_run *run = t->run;
@@ -71,12 +99,18 @@ static void add_variants(const struct notes *t, size_t c, row_test_fn *test, con
         buf_addstr(out, "all variants");
         return;
     }
-    for (size_t i = 0, n = 0; i < run->n_variants; i++) {
+    enum { MAX_NAMES = 12 };
+    const bool is_counted = matching > MAX_NAMES;
+    if (is_counted) {
+        buf_addf(out, "%zu of %zu variants, ", matching, run->n_variants);
+    }
+    for (size_t i = 0, n = 0; i < run->n_variants && n < (is_counted ? 1 : matching); i++) {
         if (cell_matches(t, &run->variants[i], c, test, ctx)) {
             buf_addstr(out, n++ ? ", " : "");
             summary_variant_name(run, &run->variants[i], out);
         }
     }
+    buf_addstr(out, is_counted ? " the first" : "");
 }
 
 /* "J/req, IPW(paper) of rag none fp16: text", once for each set of variants that matches. */
@@ -128,11 +162,11 @@ static bool is_told(const struct report_variant *v, const char *reason) {
 }
 
 static bool reason_seen_before(const struct notes *t, size_t variant, size_t column,
-                               const char *reason) {
+                               const struct telling *telling) {
     for (size_t i = 0; i <= variant; i++) {
         const struct report_variant *v = &t->run->variants[i];
         for (size_t c = 0; c < (i == variant ? column : N_COLUMNS); c++) {
-            if (has_reason(row_at(t, v, c), reason) && !is_told(v, reason)) {
+            if (has_reason(row_at(t, v, c), telling) && !is_told(v, telling->reason)) {
                 return true;
             }
         }
@@ -140,13 +174,40 @@ static bool reason_seen_before(const struct notes *t, size_t variant, size_t col
     return false;
 }
 
-static void note_reasons(struct notes *t) {
+/* How many reasons of the table differ from this one in their figures alone, itself included. */
+static size_t count_alike(const struct notes *t, const char *reason) {
+    size_t n = 0;
     for (size_t i = 0; i < t->run->n_variants; i++) {
         const struct report_variant *v = &t->run->variants[i];
         for (size_t c = 0; c < N_COLUMNS; c++) {
-            const char *reason = row_at(t, v, c)->reason;
-            if (reason && !is_told(v, reason) && !reason_seen_before(t, i, c, reason)) {
-                note_matching(t, has_reason, reason, reason);
+            const struct telling own = {.reason = row_at(t, v, c)->reason};
+            n += own.reason && is_alike(own.reason, reason) && !is_told(v, own.reason) &&
+                 !reason_seen_before(t, i, c, &own);
+        }
+    }
+    return n;
+}
+
+static void note_reasons(struct notes *t) {
+    enum { MAX_ALIKE = 4 }; /* more sentences that differ in figures alone become one */
+    for (size_t i = 0; i < t->run->n_variants; i++) {
+        const struct report_variant *v = &t->run->variants[i];
+        for (size_t c = 0; c < N_COLUMNS; c++) {
+            struct telling telling = {.reason = row_at(t, v, c)->reason};
+            if (!telling.reason || is_told(v, telling.reason) ||
+                reason_seen_before(t, i, c, &telling)) {
+                continue;
+            }
+            telling.any_figures = count_alike(t, telling.reason) > MAX_ALIKE;
+            if (!telling.any_figures) {
+                note_matching(t, has_reason, &telling, telling.reason);
+            } else if (!reason_seen_before(t, i, c, &telling)) {
+                struct buf b;
+                buf_init(&b);
+                buf_addf(&b, "%s (the first's figures; the others have their own)", telling.reason);
+                note_matching(t, has_reason, &telling, b.data);
+                t->list.out_of_memory = t->list.out_of_memory || b.failed;
+                buf_release(&b);
             }
         }
     }

@@ -460,6 +460,21 @@ class AdaptedRun(Page):
             ((windows,),) = run.rows("SELECT COUNT(*) FROM energy")
             self.assertEqual(b.run("return document.querySelectorAll('#stages details tbody tr:not(.stage)').length"), windows)
 
+    def test_of_many_variants_a_reason_is_told_once(self):
+        shutil.copytree(self.shared / "out", self.dir / "out")
+        few = " ".join(self.edge_eval("report", "out").out.split())
+        many.multiply(self.dir / "out" / "run.db", 18)
+        with contextlib.closing(sqlite3.connect(self.dir / "out" / "run.db")) as db:
+            db.execute("UPDATE energy SET quality = 'missing', joules = NULL, reason = 'only ' || stage_id || '.5 ms long'"
+                       " WHERE stage_id IN (SELECT stage_id FROM stage WHERE kind = 'load' AND title LIKE '%lora fp16')")  # fmt: skip
+            db.execute("UPDATE cold_start SET joules = NULL, warm_joules = NULL")
+            db.commit()
+        told = " ".join(self.edge_eval("report", "out").out.split("profile  paper")[0].split())
+        self.assertRegex(told, r"C_tax of \d+ of 72 variants, tiny rag q?lora fp16 the first: [^:]*: only \d+\.5 ms long "
+                               r"\(the first's figures; the others have their own\)")  # fmt: skip
+        self.assertEqual(told.count(" ms long"), 1)
+        self.assertNotRegex(few, "the first's|the first:")
+
     def test_loss_and_energy_of_both_methods(self):
         run = Run(self.shared / "out")
         with browser.Browser() as b:
