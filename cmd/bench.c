@@ -75,6 +75,7 @@ int bench_calibrate(const struct setup *s, struct calibration *out, struct err *
         .itl_ms = 10,
         .tokens = 10,
         .seed = o->seed,
+        .read_times = o->transport.read_times || !o->ops->has_kernel_times,
         .stop = &bench_stop,
     };
     return calibrate(&c, out, e);
@@ -165,8 +166,10 @@ static int reread(const struct bench_args *a, struct err *e) {
 int cmd_bench(int argc, char **argv) {
     static const char *const apis[] = {"chat", "text", NULL};
     static const char *const arrivals[] = {"constant", "poisson", "gamma", "bursty", NULL};
+    static const char *const stamps[] = {"kernel", "read", NULL};
     struct bench_args a = {.api = "chat",
                            .arrival = "poisson",
+                           .timestamps = "kernel",
                            .cv = 1,
                            .burst = 8,
                            .seed = 1,
@@ -252,8 +255,8 @@ int cmd_bench(int argc, char **argv) {
          NULL},
         {OPT_INT, 0, "batch", &a.batch, "N", "model file: tokens a step (512)", NULL},
         {OPT_INT, 0, "context", &a.context, "N", "model file: tokens a request may have", NULL},
-        {OPT_FLAG, 0, "kernel-times", &a.kernel_times, NULL,
-         "count how long answers lay in the kernel before they were read", NULL},
+        {OPT_CHOICE, 0, "timestamps", &a.timestamps, "WHOSE",
+         "when bytes came: by the kernel (default), or the moment they were read", stamps},
         {OPT_INT, 0, "loops", &a.loops, "N", "event loops, each a thread (1)", NULL},
         {OPT_STR, 0, "cpus", &a.cpus, "N,...", "CPUs the loops are bound to", NULL},
         {OPT_FLAG, 0, "no-calibration", &a.no_calibration, NULL, "do not measure the client first",

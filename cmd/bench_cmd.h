@@ -21,7 +21,8 @@ enum { BENCH_MAX_LIST = 64 };
 struct bench_args {
     const char *target;
     const char *api, *model, *auth_env, *ca_file;
-    bool http2, insecure, kernel_times;
+    const char *timestamps;
+    bool http2, insecure;
     const char *concurrency, *rate, *arrival;
     double cv, step_s, duration_s, warmup_s, drain_s;
     int64_t burst, count, seed;

@@ -128,7 +128,7 @@ static int set_transport(const struct bench_args *a, struct setup *s, struct err
     t->timeout_ns = (int64_t)(a->timeout_s * 1e9);
     t->http2 = a->http2;
     t->insecure = a->insecure;
-    t->kernel_times = a->kernel_times;
+    t->read_times = !strcmp(a->timestamps, "read");
     t->ca_file = a->ca_file;
     t->auth = s->auth;
     s->o.ops = transport_for(a->http2);

@@ -164,6 +164,24 @@ static void print_tokens(const json_t *tokens) {
     }
 }
 
+/* Whose times they are, and by how much reading them would have been late. */
+static void print_timestamps(const json_t *client) {
+    const json_t *waits = json_object_get(client, "read_waits");
+    if (!strcmp(json_str_or(client, "timestamps", ""), "kernel")) {
+        double share = get(client, "reads_by_kernel", NULL) / get(client, "reads", NULL);
+        printf("; times by the kernel");
+        if (share < 1) { /* some had none, and that of their read instead */
+            printf(" (%.1f %% of reads)", 100 * share);
+        }
+        if (isfinite(get(waits, "p99_below_s", NULL))) {
+            printf(", read within %.0f us p50 %.0f us p99", 1e6 * get(waits, "p50_below_s", NULL),
+                   1e6 * get(waits, "p99_below_s", NULL));
+        }
+    } else if (json_str_or(client, "timestamps_reason", NULL)) {
+        printf("; times of reads: %s", json_str_or(client, "timestamps_reason", ""));
+    }
+}
+
 static void print_client(const json_t *result) {
     const json_t *client = json_object_get(result, "client");
     const json_t *c = json_object_get(client, "calibration");
@@ -180,11 +198,7 @@ static void print_client(const json_t *result) {
         printf(", send lag p50 %.0f us p99 %.0f us", 1e6 * get(lag, "p50_s", NULL),
                1e6 * get(lag, "p99_s", NULL));
     }
-    const json_t *waits = json_object_get(client, "read_waits");
-    if (isfinite(get(waits, "p99_below_s", NULL))) {
-        printf("; read within %.0f us p50 %.0f us p99 of the kernel",
-               1e6 * get(waits, "p50_below_s", NULL), 1e6 * get(waits, "p99_below_s", NULL));
-    }
+    print_timestamps(client);
     if (json_is_true(json_object_get(c, "done"))) {
         printf("; floor p50 %.0f us p99 %.0f us%s", 1e6 * get(c, "delivery", "p50_s"),
                1e6 * get(c, "delivery", "p99_s"),

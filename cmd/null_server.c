@@ -24,6 +24,7 @@ struct null_args {
     int64_t port, threads, tokens, reasoning, per_event, per_write, fault_every;
     double ttft_ms, itl_ms, for_s;
     const char *event_bytes, *shape, *faults, *model, *pem;
+    bool awake;
 };
 
 static int read_sizes(const char *text, struct null_opts *o, struct err *e) {
@@ -74,7 +75,8 @@ static int serve(const struct null_args *a, struct err *e) {
                           .events_per_write = to_int(a->per_write),
                           .fault_every = to_int(a->fault_every),
                           .model = a->model,
-                          .pem = a->pem};
+                          .pem = a->pem,
+                          .awake = a->awake};
     struct null_server *s = NULL;
     machine_raise_descriptors();
     int rc = read_sizes(a->event_bytes, &o, e);
@@ -125,6 +127,8 @@ int cmd_null_server(int argc, char **argv) {
         {OPT_STR, 0, "model", &a.model, "NAME", "requests for another model get 404", NULL},
         {OPT_STR, 0, "tls", &a.pem, "FILE", "TLS, with the certificate and key in FILE (PEM)",
          NULL},
+        {OPT_FLAG, 0, "awake", &a.awake, NULL,
+         "never sleep: writes at their moments, a core for each of --threads", NULL},
         {OPT_NUM, 0, "for", &a.for_s, "S", "stop after S seconds", NULL},
         {.kind = OPT_END},
     };

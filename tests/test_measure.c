@@ -94,6 +94,35 @@ static void each_figure_follows_its_definition(void **state) {
     records_release(&r);
 }
 
+#define STAMPED(sent, late)                                                                        \
+    "{\"choices\":[{\"delta\":{\"content\":\"a\"}}],\"sent_ns\":" sent ",\"late_ns\":" late "}"
+
+/* The load begins at 1 s of the clock: reads at 1.010 s, 1.020 s, 1.030 s. */
+static void delivery_is_of_each_reads_last_event(void **state) {
+    (void)state;
+    struct records r;
+    struct measures m;
+    records_init(&r, 1);
+    records_set(&r, 0, 0, 0, 30,
+                (struct said[]){{10, {STAMPED("1009000000", "100")}},
+                                {20, {STAMPED("1017000000", "0"), STAMPED("1018000000", "200")}},
+                                {30, {STAMPED("1029500000", "0")}},
+                                {30, {FINISH("length"), USAGE("1", "4"), DONE}},
+                                {0, {NULL}}});
+    measure_all(&r, NULL, &m);
+    near(m.rows[0].value[FIG_DELIVERY], 0.001);
+    assert_int_equal(m.pool_n[FIG_DELIVERY], 1);
+    assert_int_equal(m.pool_n[FIG_EVENT_DELIVERY], 3);
+    near(m.pools[FIG_EVENT_DELIVERY][0], 0.001);
+    near(m.pools[FIG_EVENT_DELIVERY][1], 0.002);
+    near(m.pools[FIG_EVENT_DELIVERY][2], 0.0005);
+    near(m.pools[FIG_SERVER_LATE][0], 1e-7);
+    near(m.pools[FIG_SERVER_LATE][1], 2e-7);
+    near(m.pools[FIG_SERVER_LATE][2], 0);
+    measures_release(&m);
+    records_release(&r);
+}
+
 static void goodput_counts_failures_and_lateness(void **state) {
     (void)state;
     static const struct {
@@ -335,6 +364,7 @@ static void steady_rates_leave_filling_and_draining_out(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_figure_follows_its_definition),
+        cmocka_unit_test(delivery_is_of_each_reads_last_event),
         cmocka_unit_test(goodput_counts_failures_and_lateness),
         cmocka_unit_test(bad_limits_are_refused),
         cmocka_unit_test(warm_up_is_left_out),

@@ -95,6 +95,28 @@ static void a_key_inside_a_text_does_not_mislead(void **state) {
     end(&o);
 }
 
+#define STAMPED(text, sent, late)                                                                  \
+    "{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" text "\"}}],\"sent_ns\": " sent         \
+    ",\"late_ns\": " late "}"
+
+static void each_event_has_its_own_stamps(void **state) {
+    (void)state;
+    struct one o;
+    read_one(&o, (struct said[]){
+                     {10, {STAMPED("a", "1001000000", "5")}},
+                     {20, {STAMPED("b", "1002000000", "0"), STAMPED("c", "1002000000", "0")}},
+                     {30, {CHUNK("d")}},
+                     {40, {FINISH("stop"), DONE}},
+                     {0, {NULL}}});
+    static const int64_t sent_ns[] = {1001000000, 1002000000, 1002000000, 0};
+    assert_int_equal(o.p->n_events, 4);
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(o.p->events[i].sent_ns, sent_ns[i]);
+        assert_int_equal(o.p->events[i].late_ns, i == 0 ? 5 : 0);
+    }
+    end(&o);
+}
+
 static void reasoning_is_told_from_content(void **state) {
     (void)state;
     struct one o;
@@ -212,6 +234,7 @@ int main(void) {
         cmocka_unit_test(a_chat_is_read),
         cmocka_unit_test(chunks_alike_but_for_their_text_are_read_like_others),
         cmocka_unit_test(a_key_inside_a_text_does_not_mislead),
+        cmocka_unit_test(each_event_has_its_own_stamps),
         cmocka_unit_test(reasoning_is_told_from_content),
         cmocka_unit_test(tool_calls_and_text_completions_are_tokens),
         cmocka_unit_test(usage_in_every_chunk_gives_tokens_an_event),

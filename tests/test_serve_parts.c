@@ -1,4 +1,5 @@
-/* The small parts of serving: timers, the sweep's search, commands, Prometheus' format. */
+/* The small parts of serving: timers, the sweep's search, commands, Prometheus' format, stamps. */
+#include "serve/null_script.h"
 #include "serve/prometheus.h"
 #include "serve/server.h"
 #include "serve/sweep.h"
@@ -156,6 +157,39 @@ static void metrics_grow_and_move(void **state) {
     prometheus_release(&p);
 }
 
+static void the_null_servers_stamps_are_numbers_of_fixed_width(void **state) {
+    (void)state;
+    static const struct {
+        int64_t v;
+        const char *want;
+    } rows[] = {{0, "         0"},
+                {7, "         7"},
+                {1234567890, "1234567890"},
+                {9999999999, "9999999999"},
+                {10000000000, "9999999999"}};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char text[NULL_LATE_DIGITS + 1] = "";
+        null_stamp(text, NULL_LATE_DIGITS, rows[i].v);
+        assert_string_equal(text, rows[i].want);
+    }
+    struct null_script s;
+    struct err e = ERR_INIT;
+    OK(null_script_init(&s, &(struct null_opts){.event_bytes = {220}, .n_sizes = 1}, &e));
+    const struct null_piece *p = &s.chat.token[0];
+    char text[256];
+    assert_true(p->len <= 220); /* they fit into the events that speed is measured with */
+    memcpy(text, p->bytes, p->len);
+    null_stamp(text + p->sent_at, NULL_SENT_DIGITS, INT64_MAX);
+    null_stamp(text + p->late_at, NULL_LATE_DIGITS, 12);
+    text[p->len] = '\0';
+    const char *data = strchr(text, '{');
+    json_t *o = json_loads(data, JSON_DISABLE_EOF_CHECK, NULL);
+    assert_int_equal(json_integer_value(json_object_get(o, "sent_ns")), INT64_MAX);
+    assert_int_equal(json_integer_value(json_object_get(o, "late_ns")), 12);
+    json_decref(o);
+    null_script_release(&s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(timers_come_in_order_whatever_is_set_and_cancelled),
@@ -163,6 +197,7 @@ int main(void) {
         cmocka_unit_test(the_sweep_ends_when_nothing_is_gained),
         cmocka_unit_test(commands_are_split_into_words),
         cmocka_unit_test(metrics_grow_and_move),
+        cmocka_unit_test(the_null_servers_stamps_are_numbers_of_fixed_width),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

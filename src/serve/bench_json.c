@@ -111,16 +111,8 @@ static json_t *calibration_json(const struct calibration *c) {
     return o;
 }
 
-/* How long bytes lay in the kernel before they were read, over all loops; null where nobody looked. */
-static json_t *read_waits_json(const struct bench *b) {
-    uint64_t n[READ_WAITS] = {0};
-    uint64_t total = 0;
-    for (size_t i = 0; i < b->result.n_loops; i++) {
-        for (int k = 0; k < READ_WAITS; k++) {
-            n[k] += b->result.loops[i].stats.read_waits[k];
-            total += b->result.loops[i].stats.read_waits[k];
-        }
-    }
+/* How long bytes lay in the kernel before they were read; null where it told of none. */
+static json_t *read_waits_json(const uint64_t *n, uint64_t total) {
     if (total == 0) {
         return json_null();
     }
@@ -142,6 +134,34 @@ static json_t *read_waits_json(const struct bench *b) {
     return o;
 }
 
+/* Whose times events have, how many reads had the kernel's, and how late reads were by it. */
+static void put_timestamps(const struct bench *b, json_t *client) {
+    const struct transport_ops *ops = b->opts.ops;
+    uint64_t n[READ_WAITS] = {0};
+    uint64_t by_kernel = 0;
+    uint64_t reads = 0;
+    uint64_t steps = 0;
+    for (size_t i = 0; i < b->result.n_loops; i++) {
+        const struct transport_stats *st = &b->result.loops[i].stats;
+        reads += st->reads;
+        steps += st->clock_steps;
+        for (int k = 0; k < READ_WAITS; k++) {
+            n[k] += st->read_waits[k];
+            by_kernel += st->read_waits[k];
+        }
+    }
+    bool kernel = ops && ops->has_kernel_times && !b->opts.transport.read_times;
+    put(client, "timestamps", ops ? json_string(kernel ? "kernel" : "read") : json_null());
+    put(client, "timestamps_reason",
+        ops && !ops->has_kernel_times && !b->opts.transport.read_times
+            ? json_string("HTTP/2 is read by libcurl, which does not pass the kernel's times on")
+            : json_null());
+    put(client, "reads", count(reads));
+    put(client, "reads_by_kernel", count(by_kernel));
+    put(client, "clock_steps", count(steps));
+    put(client, "read_waits", read_waits_json(n, by_kernel));
+}
+
 json_t *bench_client_json(const struct bench *b) {
     const struct verdict *v = &b->verdict;
     json_t *lags = json_array();
@@ -160,12 +180,15 @@ json_t *bench_client_json(const struct bench *b) {
                       clock_ns_to_s(l->wall_ns), "connections", (json_int_t)l->stats.opened,
                       "reads", (json_int_t)l->stats.reads, "bytes", (json_int_t)l->stats.bytes_in));
     }
-    return json_pack("{s:o, s:s, s:s, s:f, s:o, s:o, s:o, s:o, s:f, s:I}", "read_waits",
-                     read_waits_json(b), "verdict", validity_name(v->validity), "reasons",
-                     v->reasons, "busy", v->busy, "send_lag_p99_s", num(v->lag_p99_s),
-                     "send_lag_histogram", lags, "loops", loops, "calibration",
-                     calibration_json(&v->calibration), "connect_s", b->result.connect_s,
-                     "peak_rss_bytes", (json_int_t)b->result.peak_rss_bytes);
+    json_t *o = json_pack("{s:s, s:s, s:f, s:o, s:o, s:o, s:o, s:f, s:I, s:I}", "verdict",
+                          validity_name(v->validity), "reasons", v->reasons, "busy", v->busy,
+                          "send_lag_p99_s", num(v->lag_p99_s), "send_lag_histogram", lags, "loops",
+                          loops, "calibration", calibration_json(&v->calibration), "connect_s",
+                          b->result.connect_s, "peak_rss_bytes",
+                          (json_int_t)b->result.peak_rss_bytes, "anonymous_bytes",
+                          (json_int_t)b->result.anon_rss_bytes);
+    put_timestamps(b, o);
+    return o;
 }
 
 static json_t *outcomes_json(const struct measures *m) {

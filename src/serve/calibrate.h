@@ -60,6 +60,7 @@ struct calibrate_opts {
     double ttft_ms, itl_ms;
     int tokens;
     uint64_t seed;
+    bool read_times; /* as in transport_opts */
     const volatile sig_atomic_t *stop;
 };
 

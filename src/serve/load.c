@@ -621,6 +621,7 @@ int load_run(const struct load *load, struct load_result *out, struct err *e) {
     }
     out->end_ns = clock_mono_ns();
     out->peak_rss_bytes = machine_self_memory_bytes("VmHWM");
+    out->anon_rss_bytes = machine_self_memory_bytes("RssAnon");
     out->stopped = load->stop && *load->stop;
     rc = rc ? rc : collect(out->memory, out, e);
     if (rc) {

@@ -63,7 +63,8 @@ struct load_result {
     struct loop_result *loops;
     size_t n_loops;
     double connect_s;        /* that opening `preconnect` connections took */
-    uint64_t peak_rss_bytes; /* of this process until then */
+    uint64_t peak_rss_bytes; /* of this process until then, pages of files and libraries included */
+    uint64_t anon_rss_bytes; /* then, without those */
     bool stopped;            /* by the user */
     struct load_memory *memory;
 };

@@ -20,6 +20,8 @@ const struct figure_info figure_infos[FIGURES] = {
     [FIG_SEND_LAG] = {"send_lag", "send lag", true, false},
     [FIG_CONNECT] = {"connect", "connecting", true, true},
     [FIG_DELIVERY] = {"delivery", "delivery", true, true},
+    [FIG_EVENT_DELIVERY] = {"event_delivery", "delivery of each read", false, true},
+    [FIG_SERVER_LATE] = {"server_late", "null server's lateness", false, true},
 };
 
 const double percentiles[PERCENTILES] = {0.5, 0.9, 0.95, 0.99, 0.999};
@@ -197,13 +199,20 @@ static void fill_row(struct request_row *row, const struct reply *p) {
     v[FIG_TTFT_SCHEDULE] = seconds_between(r->scheduled_ns, p->first_token_ns);
     v[FIG_TTFO_SCHEDULE] = seconds_between(r->scheduled_ns, p->first_output_ns);
     v[FIG_E2E_SCHEDULE] = seconds_between(r->scheduled_ns, p->last_token_ns);
-    v[FIG_DELIVERY] = seconds_between(p->sent_ns, p->first_token_ns);
+    v[FIG_DELIVERY] = seconds_between(p->events[0].sent_ns, p->first_token_ns);
     if (came > 1) {
         v[FIG_TPOT] = seconds_between(p->first_token_ns, p->last_token_ns) / (double)(came - 1);
     }
     if (p->output_tokens > 0) {
         v[FIG_NTPOT] = v[FIG_E2E] / (double)p->output_tokens;
     }
+}
+
+/* Of the null server's event: how long it was on its way to our timestamp, and how late it set out. */
+static bool add_delivery(struct pass *s, const struct reply_event *e) {
+    return !e->sent_ns ||
+           (pool_add(&s->pools[FIG_EVENT_DELIVERY], seconds_between(e->sent_ns, e->ns)) &&
+            pool_add(&s->pools[FIG_SERVER_LATE], clock_ns_to_s(e->late_ns)));
 }
 
 /* Gaps between reads: events that came together have one, over all their tokens. */
@@ -226,6 +235,7 @@ static bool add_gaps(struct pass *s, const struct reply *p, int64_t came) {
                 ok = pool_add(&s->pools[FIG_ITL_TOKEN], gap / tokens);
             }
         }
+        ok = ok && add_delivery(s, &p->events[i - 1]); /* the last of a read, whose time it has */
         before_ns = ns;
     }
     return ok;

@@ -27,7 +27,9 @@ enum figure {
     FIG_E2E_SCHEDULE,
     FIG_SEND_LAG, /* sent - scheduled: waiting for a connection, and this program's own lateness */
     FIG_CONNECT,  /* opening a connection, where a request had to */
-    FIG_DELIVERY, /* against the null server: first token read - its own stamp */
+    FIG_DELIVERY, /* against the null server: first token's time - its write */
+    FIG_EVENT_DELIVERY, /* the same of every read's last event */
+    FIG_SERVER_LATE,    /* their writes - the moments of the script */
     FIGURES
 };
 

@@ -135,26 +135,32 @@ static const struct null_pieces *pieces_of(const struct conn *c) {
     return c->ask.chat ? &s->chat : &s->text;
 }
 
-static void add_piece(struct buf *out, const struct null_piece *p, int64_t now_ns) {
-    size_t at = out->len;
+static void add_piece(struct buf *out, const struct null_piece *p) {
     buf_add(out, p->bytes, p->len);
-    if (p->stamp && !out->failed) {
-        null_stamp(out->data + at + p->stamp, now_ns);
+}
+
+/* A token event, which says when it was written and how late that is. */
+static void add_token(struct buf *out, const struct null_piece *p, int64_t now_ns, int64_t due_ns) {
+    size_t at = out->len;
+    add_piece(out, p);
+    if (!out->failed) {
+        null_stamp(out->data + at + p->sent_at, NULL_SENT_DIGITS, now_ns);
+        null_stamp(out->data + at + p->late_at, NULL_LATE_DIGITS, now_ns - due_ns);
     }
 }
 
-static void add_ending(struct conn *c, struct buf *out, int64_t now_ns) {
+static void add_ending(struct conn *c, struct buf *out) {
     const struct null_pieces *p = pieces_of(c);
     const struct null_opts *o = &c->thread->server->script.opts;
     if (c->fault != NULL_FAULT_TRUNCATED) {
         bool cut = c->ask.max_tokens > 0 && c->n_tokens >= c->ask.max_tokens;
-        add_piece(out, cut ? &p->finish_length : &p->finish_stop, now_ns);
+        add_piece(out, cut ? &p->finish_length : &p->finish_stop);
         if ((c->ask.wants_usage || (o->shape & NULL_SHAPE_USAGE)) &&
             !(o->shape & NULL_SHAPE_NO_USAGE)) {
             null_script_usage(&c->thread->server->script, c->ask.chat, c->n_tokens, out);
         }
         if (c->fault != NULL_FAULT_NO_DONE) {
-            add_piece(out, &p->done, now_ns);
+            add_piece(out, &p->done);
         }
     }
     buf_add(out, p->end.bytes, p->end.len);
@@ -163,7 +169,7 @@ static void add_ending(struct conn *c, struct buf *out, int64_t now_ns) {
 }
 
 /* The fault in the middle of a stream, if it is due. False: the connection is gone. */
-static bool add_fault(struct conn *c, struct buf *out, int64_t now_ns) {
+static bool add_fault(struct conn *c, struct buf *out) {
     const struct null_pieces *p = pieces_of(c);
     if (c->n_sent < (c->n_tokens + 1) / 2) {
         return true;
@@ -176,20 +182,20 @@ static bool add_fault(struct conn *c, struct buf *out, int64_t now_ns) {
         c->phase = SILENT;
         break;
     case NULL_FAULT_BAD_CHUNK:
-        add_piece(out, &p->bad_chunk, now_ns);
+        add_piece(out, &p->bad_chunk);
         c->phase = SILENT;
         break;
     case NULL_FAULT_BAD_UTF8:
-        add_piece(out, &p->bad_utf8, now_ns);
+        add_piece(out, &p->bad_utf8);
         c->fault = NULL_FAULT_NONE;
         break;
     case NULL_FAULT_BAD_JSON:
-        add_piece(out, &p->bad_json, now_ns);
+        add_piece(out, &p->bad_json);
         c->fault = NULL_FAULT_NONE;
         break;
     case NULL_FAULT_ERROR_EVENT:
-        add_piece(out, &p->error_event, now_ns);
-        add_piece(out, &p->done, now_ns);
+        add_piece(out, &p->error_event);
+        add_piece(out, &p->done);
         buf_add(out, p->end.bytes, p->end.len);
         c->ended = true;
         break;
@@ -204,10 +210,12 @@ static void add_write(struct conn *c, struct buf *out) {
     const struct null_opts *o = &c->thread->server->script.opts;
     const struct null_pieces *p = pieces_of(c);
     int64_t now_ns = clock_mono_ns();
+    /* A stream without gaps has a moment for its first write alone. */
+    int64_t due_ns = o->itl_ms > 0 || c->n_sent == 0 ? c->due_ns : now_ns;
     if (!c->head_sent) {
-        add_piece(out, &p->head, now_ns);
+        add_piece(out, &p->head);
         if (c->ask.chat && (o->shape & NULL_SHAPE_ROLE)) {
-            add_piece(out, &p->role, now_ns);
+            add_piece(out, &p->role);
         }
         c->head_sent = true;
     }
@@ -217,13 +225,13 @@ static void add_write(struct conn *c, struct buf *out) {
         const struct null_piece *sizes = c->n_sent < o->reasoning_tokens && c->ask.chat
                                              ? p->reasoning
                                              : p->token;
-        add_piece(out, &sizes[c->n_sent / o->tokens_per_event % o->n_sizes], now_ns);
+        add_token(out, &sizes[c->n_sent / o->tokens_per_event % o->n_sizes], now_ns, due_ns);
         c->n_sent += o->tokens_per_event;
-        add_fault(c, out, now_ns);
+        add_fault(c, out);
         if (c->phase == STREAMING && !c->ended && c->n_sent >= c->n_tokens &&
             c->fault != NULL_FAULT_ENDLESS) {
             c->n_tokens = c->n_sent;
-            add_ending(c, out, now_ns);
+            add_ending(c, out);
         }
     }
     c->thread->n_events += (uint64_t)events;

@@ -61,15 +61,20 @@ int null_shapes_from_names(const char *names, unsigned *flags, struct err *e) {
 
 /* ---- events ---- */
 
-void null_stamp(char *at, int64_t now_ns) {
-    for (int i = NULL_STAMP_DIGITS - 1; i >= 0; i--) {
-        at[i] = (char)('0' + now_ns % 10);
-        now_ns /= 10;
+void null_stamp(char *at, int digits, int64_t v) {
+    bool fits = true;
+    for (int i = digits - 1; i >= 0; i--) {
+        at[i] = v > 0 || i == digits - 1 ? (char)('0' + v % 10) : ' ';
+        v /= 10;
+        fits = v == 0;
+    }
+    if (!fits) {
+        memset(at, '9', (size_t)digits);
     }
 }
 
-static const char stamp_key[] = "\"sent_ns\":\"";
-static const char stamp_blank[] = "0000000000000000000";
+static const char sent_key[] = "\"sent_ns\":";
+static const char late_key[] = "\"late_ns\":";
 
 /* One event whose data is what lies in data, as an HTTP chunk of its own. */
 static void add_event(const struct null_opts *o, const char *data, struct buf *out) {
@@ -106,10 +111,12 @@ static int piece_of_event(struct null_script *s, const char *data, struct null_p
     buf_init(&b);
     add_event(&s->opts, data, &b);
     int rc = buf_check(&b, "script", e);
-    *out = (struct null_piece){arena_strndup(&s->arena, b.data, b.len), b.len, 0};
-    const char *stamp = strstr(b.data, stamp_key);
-    if (stamp) {
-        out->stamp = (size_t)(stamp - b.data) + sizeof(stamp_key) - 1;
+    *out = (struct null_piece){.bytes = arena_strndup(&s->arena, b.data, b.len), .len = b.len};
+    const char *sent = strstr(b.data, sent_key);
+    const char *late = strstr(b.data, late_key);
+    if (sent && late) {
+        out->sent_at = (size_t)(sent - b.data) + sizeof(sent_key) - 1;
+        out->late_at = (size_t)(late - b.data) + sizeof(late_key) - 1;
     }
     if (!rc && !out->bytes) {
         rc = err_set(e, EE_NOMEM, "script: out of memory");
@@ -120,7 +127,7 @@ static int piece_of_event(struct null_script *s, const char *data, struct null_p
 
 static int piece_of_text(struct null_script *s, const char *text, struct null_piece *out,
                          struct err *e) {
-    *out = (struct null_piece){arena_strdup(&s->arena, text), strlen(text), 0};
+    *out = (struct null_piece){.bytes = arena_strdup(&s->arena, text), .len = strlen(text)};
     return out->bytes ? 0 : err_set(e, EE_NOMEM, "script: out of memory");
 }
 
@@ -151,7 +158,7 @@ static int render_token(struct null_script *s, bool chat, int kind, int bytes,
     buf_init(&tail);
     buf_init(&data);
     add_choice(&s->opts, chat, kind, &choice);
-    buf_addf(&tail, ",%s%s\"", stamp_key, stamp_blank);
+    buf_addf(&tail, ",%s%*d,%s%*d", sent_key, NULL_SENT_DIGITS, 0, late_key, NULL_LATE_DIGITS, 0);
     add_chunk_object(chat, choice.data, "null", tail.data, &data);
     int rc = piece_of_event(s, data.data, out, e);
     static const char pad_key[] = ",\"pad\":\"\"";

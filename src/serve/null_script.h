@@ -79,17 +79,20 @@ struct null_opts {
     int fault_every;   /* every n-th request has a fault [1] */
     const char *model; /* requests for another one get 404; NULL: any. Borrowed. */
     const char *pem;   /* file of a certificate and its key: TLS; NULL: none */
+    bool awake;        /* threads never sleep, so that nothing is written late: a core each */
 };
 
-/* Bytes to send. At stamp, if not 0, 19 digits are to be replaced by the CLOCK_MONOTONIC time. */
+/* Bytes to send. At sent_at and late_at, if not 0, there is room for null_stamp. */
 struct null_piece {
     const char *bytes;
     size_t len;
-    size_t stamp;
+    size_t sent_at; /* NULL_SENT_DIGITS: the CLOCK_MONOTONIC time of the write, ns */
+    size_t late_at; /* NULL_LATE_DIGITS: how long after its moment by the script, ns */
 };
 
-enum { NULL_STAMP_DIGITS = 19 };
-void null_stamp(char *at, int64_t now_ns);
+enum { NULL_SENT_DIGITS = 19, NULL_LATE_DIGITS = 10 };
+/* Writes v >= 0 into so many places, after blanks, which JSON allows; nines where it is more. */
+void null_stamp(char *at, int digits, int64_t v);
 
 /* All pieces of answers of one API: chat or text completions. */
 struct null_pieces {

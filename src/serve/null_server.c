@@ -14,6 +14,7 @@ enum {
     MAX_EVENTS = 64,
     IDLE_WAIT_MS = 50,
     SPIN_NS = 20000,
+    AWAKE_NS = 60 * NS_PER_MS, /* longer than any wait here */
 };
 
 static void accept_all(struct server_thread *t) {
@@ -40,13 +41,16 @@ static void fire_due(struct server_thread *t) {
 static void *thread_main(void *arg) {
     struct server_thread *t = arg;
     struct epoll_event events[MAX_EVENTS];
+    const bool awake = t->server->script.opts.awake;
     poller_sharpen_thread();
     while (!t->server->stop) {
         const struct timer *first = timer_heap_first(&t->timers);
         int64_t until_ns = clock_mono_ns() + IDLE_WAIT_MS * NS_PER_MS;
         bool timed = first && first->due_ns < until_ns;
         int n = poller_wait(&t->poller, events, MAX_EVENTS, timed ? first->due_ns : until_ns,
-                            timed ? SPIN_NS : 0);
+                            awake   ? AWAKE_NS
+                            : timed ? SPIN_NS
+                                    : 0);
         fire_due(t);
         for (int i = 0; i < n; i++) {
             if (events[i].data.ptr) {

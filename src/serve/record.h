@@ -63,7 +63,7 @@ struct record {
     int64_t scheduled_ns;  /* when it should have been sent */
     int64_t begun_ns;      /* when a connection began to deal with it */
     int64_t connected_ns;  /* with RECORD_FRESH_CONNECTION: connected, TLS included */
-    int64_t sent_ns;       /* the last byte of the request was written */
+    int64_t sent_ns;       /* the last write of the request began */
     int64_t first_byte_ns; /* of the response */
     int64_t ended_ns;
     const struct payload *payload; /* what was sent, while the load runs; not stored */

@@ -47,6 +47,7 @@ static void restart(struct reply_reader *r, const struct record *record) {
                         .content = content};
     r->value_tail = 0;
     r->usage_so_far = -1;
+    r->sent_ns = r->late_ns = 0;
     r->read_number = r->token_read = 0;
     event_reader_begin(&r->log, record->log, record->log_len, record->sent_ns);
 }
@@ -90,7 +91,9 @@ static bool add_event(struct reply_reader *r, uint32_t parts, uint32_t tokens) {
                                                     .parts = parts,
                                                     .tokens = tokens,
                                                     .text_end = (uint32_t)p->text.len,
-                                                    .coalesced = coalesced};
+                                                    .coalesced = coalesced,
+                                                    .sent_ns = r->sent_ns,
+                                                    .late_ns = r->late_ns};
     p->n_coalesced += coalesced;
     p->first_token_ns = p->first_token_ns ? p->first_token_ns : r->log.ns;
     if (parts & (REPLY_CONTENT | REPLY_TOOL)) {
@@ -152,10 +155,9 @@ static uint32_t take_choice(struct reply *p, const json_t *choice) {
     return parts;
 }
 
-static void take_stamp(struct reply *p, const json_t *chunk) {
-    if (!p->sent_ns) {
-        p->sent_ns = strtoll(json_str_or(chunk, "sent_ns", "0"), NULL, 10);
-    }
+static void take_stamp(struct reply_reader *r, const json_t *chunk) {
+    r->sent_ns = json_int_or(chunk, "sent_ns", 0);
+    r->late_ns = json_int_or(chunk, "late_ns", 0);
 }
 
 /*
@@ -231,7 +233,7 @@ static bool take_chunk(struct reply_reader *r, const json_t *chunk) {
     if (!(parts & REPLY_TOKENS)) {
         return true;
     }
-    take_stamp(p, chunk);
+    take_stamp(r, chunk);
     remember_shape(r, parts);
     return add_event(r, parts, tokens);
 }

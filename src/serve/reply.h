@@ -29,6 +29,8 @@ struct reply_event {
     uint32_t tokens;   /* that it brought; 0: not known */
     uint32_t text_end; /* length of the answer's text, reasoning included, up to here */
     bool coalesced;    /* came in one read with the one before: its gap is not known */
+    int64_t sent_ns;   /* the null server's own time of its write; 0: not said */
+    int64_t late_ns;   /* that, after the moment of its script */
 };
 
 struct reply {
@@ -49,7 +51,6 @@ struct reply {
     int64_t output_tokens;    /* the same */
     int64_t reasoning_tokens; /* the same */
     int64_t cached_tokens;    /* of the prompt, the same */
-    int64_t sent_ns;          /* the null server's own stamp on the first token; 0: none */
     char message[200];        /* of an error; may be empty */
     struct buf text;          /* reasoning and content in order of arrival */
     struct buf content;       /* content alone */
@@ -78,9 +79,10 @@ struct reply_reader {
     size_t value_tail; /* bytes behind the text; 0: there is none */
     struct buf last_data; /* that chunk's data */
     uint32_t last_parts;
-    int64_t usage_so_far; /* completion tokens, where each chunk says */
-    uint64_t read_number; /* of the read that the current event came in */
-    uint64_t token_read;  /* of the last event with tokens */
+    int64_t sent_ns, late_ns; /* what the last token chunk said of its write */
+    int64_t usage_so_far;     /* completion tokens, where each chunk says */
+    uint64_t read_number;     /* of the read that the current event came in */
+    uint64_t token_read;      /* of the last event with tokens */
 };
 
 void reply_reader_init(struct reply_reader *r);

@@ -37,7 +37,7 @@ struct transport_opts {
     int64_t stall_ns;   /* longest silence, also before the first byte */
     int64_t timeout_ns; /* of a whole request */
     bool http2;
-    bool kernel_times;   /* compare each read with the kernel's time of what it brought */
+    bool read_times;     /* events have the time of their read, not the kernel's of their arrival */
     bool insecure;       /* TLS certificates are not checked */
     const char *ca_file; /* certificates to trust instead of the system's; NULL */
     const char *auth;    /* "Authorization: Bearer ..." or NULL; never logged */
@@ -53,10 +53,11 @@ struct transport_opts {
 enum { READ_WAITS = 40 };
 
 struct transport_stats {
-    /* With kernel_times: reads whose last bytes had waited in the kernel for less than 2^i ns. */
+    /* Of reads with the kernel's time: those whose last bytes had waited for less than 2^i ns. */
     uint64_t read_waits[READ_WAITS];
-    uint64_t opened; /* connections */
-    uint64_t reads;  /* that brought bytes */
+    uint64_t clock_steps; /* times that somebody set the wall clock, whose times were left out */
+    uint64_t opened;      /* connections */
+    uint64_t reads;       /* that brought bytes */
     uint64_t bytes_in;
     uint64_t waits;       /* for events */
     size_t n_connections; /* now */
@@ -66,6 +67,7 @@ struct transport;
 
 struct transport_ops {
     const char *name;
+    bool has_kernel_times; /* else events have the time of their read, whatever is asked for */
     int (*open)(struct transport **out, const struct transport_opts *opts, struct err *e);
     /* Opens connections until there are n, or until deadline_ns, or until one fails: then e says
      * why. */

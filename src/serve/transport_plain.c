@@ -1,7 +1,7 @@
 /*
  * HTTP/1.1 on epoll, with TLS where the target asks for it. In the hot path a request costs one send,
  * one receive and its share of a wait; the bytes of a read are split where they lie, with one
- * timestamp for all of them.
+ * timestamp for all of them, the kernel's (kernel_time.h).
  */
 #include "serve/transport.h"
 
@@ -52,9 +52,11 @@ struct conn {
     uint32_t n_served;    /* requests before this one */
     enum outcome failure; /* with CONN_FAILED */
     int64_t activity_ns;  /* last progress */
+    struct read_time at;  /* of what was read last */
     int64_t request_ns;   /* when its request began */
     const struct payload *payload;
     size_t n_sent;
+    int64_t write_ns; /* when its last write began */
     struct http_response http;
     struct exchange x;
 };
@@ -63,7 +65,7 @@ struct plain {
     struct transport_opts o;
     struct poller poller;
     struct sources sources;
-    int64_t clocks_apart_ns; /* kernel_time_apart_ns */
+    struct kernel_clock clock;
     struct dlist connecting, idle, active, failed;
     struct dlist by_age;
     struct conn *dead;
@@ -182,6 +184,7 @@ static int push_sealed(struct conn *c, bool *all) {
     const char *bytes;
     size_t len;
     while ((len = tls_link_pending(c->tls, &bytes)) > 0) {
+        c->write_ns = clock_mono_ns();
         ssize_t n = send(c->fd, bytes, len, MSG_NOSIGNAL);
         if (n < 0) {
             *all = false;
@@ -197,6 +200,7 @@ static int push_plain(struct conn *c, bool *all) {
     const struct payload *p = c->payload;
     *all = false;
     while (c->n_sent < p->len) {
+        c->write_ns = clock_mono_ns();
         ssize_t n = send(c->fd, p->bytes + c->n_sent, p->len - c->n_sent, MSG_NOSIGNAL);
         if (n < 0) {
             return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : errno;
@@ -222,7 +226,8 @@ static int push_request(struct conn *c) {
     }
     watch_out(c, !all);
     if (all) {
-        c->activity_ns = c->x.record->sent_ns = clock_mono_ns();
+        /* Not when the write came back: its bytes may have woken the server on our core before. */
+        c->activity_ns = c->x.record->sent_ns = c->write_ns;
         c->state = CONN_WAITING;
     }
     return 0;
@@ -242,7 +247,7 @@ static void attach(struct conn *c, struct record *r, const struct payload *p, in
     r->begun_ns = r->begun_ns ? r->begun_ns : now_ns;
     r->connection = c->number;
     c->payload = p;
-    c->request_ns = now_ns;
+    c->request_ns = c->at.came_ns = now_ns;
     exchange_begin(&c->x, r, 4 * p->max_tokens + 1024);
     dlist_move_to_end(&c->t->by_age, &c->by_age);
 }
@@ -261,7 +266,7 @@ static int begin_connect(struct conn *c) {
     t->stats.n_connections++;
     t->stats.opened++;
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    if (t->o.kernel_times) {
+    if (!t->o.read_times) {
         kernel_time_ask(c->fd);
     }
     int errnum = sources_bind(&t->sources, c->fd);
@@ -412,7 +417,7 @@ static void on_closed(struct conn *c, int64_t now_ns) {
 }
 
 /* Splits a read into events; PENDING unless the request has failed. */
-static enum outcome take_bytes(struct conn *c, const char *p, const char *end, int64_t now_ns) {
+static enum outcome take_bytes(struct conn *c, const char *p, const char *end) {
     const char *body;
     size_t len;
     enum outcome outcome = OUTCOME_PENDING;
@@ -425,7 +430,7 @@ static enum outcome take_bytes(struct conn *c, const char *p, const char *end, i
                                     c->http.compressed);
         }
         if (more && outcome == OUTCOME_PENDING) {
-            outcome = exchange_body(&c->x, body, len, now_ns);
+            outcome = exchange_body(&c->x, body, len, c->at.came_ns);
         }
     }
     if (outcome == OUTCOME_PENDING && c->http.phase == HTTP_BROKEN) {
@@ -437,25 +442,26 @@ static enum outcome take_bytes(struct conn *c, const char *p, const char *end, i
     return outcome;
 }
 
-/* Bytes of the response, read at now_ns. */
-static enum outcome take_read(struct conn *c, const char *bytes, size_t n, int64_t now_ns) {
+/* Bytes of the response. */
+static enum outcome take_read(struct conn *c, const char *bytes, size_t n) {
     struct plain *t = c->t;
     struct record *r = c->x.record;
-    if (!r->first_byte_ns) {
-        r->first_byte_ns = now_ns;
-        if (!r->sent_ns) {
-            r->sent_ns = now_ns; /* an answer before the request was over: an error, mostly */
-            c->http.keep_alive = false;
-        }
+    if (!r->sent_ns) {
+        r->sent_ns = c->at.came_ns; /* an answer before the request was over: an error, mostly */
+        c->http.keep_alive = false;
     }
+    if (c->at.came_ns < r->sent_ns) {
+        c->at.came_ns = r->sent_ns; /* before the request was over, which was sent all the same */
+    }
+    r->first_byte_ns = r->first_byte_ns ? r->first_byte_ns : c->at.came_ns;
     r->bytes_in += (uint64_t)n;
     t->stats.bytes_in += (uint64_t)n;
-    c->activity_ns = now_ns;
-    return take_bytes(c, bytes, bytes + n, now_ns);
+    c->activity_ns = c->at.read_ns;
+    return take_bytes(c, bytes, bytes + n);
 }
 
 /* All records of a read are that read. *closed: the peer has said that it was the last. */
-static enum outcome take_sealed(struct conn *c, size_t n, int64_t now_ns, bool *closed) {
+static enum outcome take_sealed(struct conn *c, size_t n, bool *closed) {
     struct plain *t = c->t;
     enum outcome outcome = OUTCOME_PENDING;
     ssize_t len = 0;
@@ -463,7 +469,7 @@ static enum outcome take_sealed(struct conn *c, size_t n, int64_t now_ns, bool *
         return OUTCOME_NO_MEMORY;
     }
     while (outcome == OUTCOME_PENDING && (len = tls_link_read(c->tls, t->buf, READ_BYTES)) > 0) {
-        outcome = take_read(c, t->buf, (size_t)len, now_ns);
+        outcome = take_read(c, t->buf, (size_t)len);
     }
     *closed = len < 0;
     bool all;
@@ -480,18 +486,17 @@ static void on_idle_readable(struct conn *c, ssize_t n) {
     }
 }
 
-/* As recv, at *now_ns; with the kernel's times, how long the bytes had waited is counted. */
-static ssize_t read_bytes(struct conn *c, char *buf, int64_t *now_ns) {
+/* As recv; c->at says when. */
+static ssize_t read_bytes(struct conn *c, char *buf) {
     struct plain *t = c->t;
-    int64_t wait_ns = -1;
-    ssize_t n;
-    if (t->o.kernel_times) {
-        n = kernel_time_recv(c->fd, buf, READ_BYTES, t->clocks_apart_ns, now_ns, &wait_ns);
-    } else {
-        n = recv(c->fd, buf, READ_BYTES, 0);
-        *now_ns = clock_mono_ns();
+    if (t->o.read_times) {
+        ssize_t n = recv(c->fd, buf, READ_BYTES, 0);
+        c->at.read_ns = c->at.came_ns = clock_mono_ns();
+        return n;
     }
-    if (wait_ns >= 0) {
+    ssize_t n = kernel_time_recv(&t->clock, c->fd, buf, READ_BYTES, c->at.came_ns, &c->at);
+    if (c->at.by_kernel && c->x.record) {
+        int64_t wait_ns = c->at.read_ns - c->at.came_ns;
         int i = 0;
         while (i < READ_WAITS - 1 && wait_ns >> i > 0) {
             i++;
@@ -503,8 +508,8 @@ static ssize_t read_bytes(struct conn *c, char *buf, int64_t *now_ns) {
 
 static void on_readable(struct conn *c) {
     struct plain *t = c->t;
-    int64_t now_ns = 0;
-    ssize_t n = read_bytes(c, c->tls ? t->sealed : t->buf, &now_ns);
+    ssize_t n = read_bytes(c, c->tls ? t->sealed : t->buf);
+    int64_t now_ns = c->at.read_ns;
     bool closed = false;
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
         return;
@@ -525,8 +530,8 @@ static void on_readable(struct conn *c) {
         return;
     }
     t->stats.reads++;
-    enum outcome outcome = c->tls ? take_sealed(c, (size_t)n, now_ns, &closed)
-                                  : take_read(c, t->buf, (size_t)n, now_ns);
+    enum outcome outcome = c->tls ? take_sealed(c, (size_t)n, &closed)
+                                  : take_read(c, t->buf, (size_t)n);
     if (outcome != OUTCOME_PENDING) {
         finish(c, outcome, now_ns, false);
     } else if (c->http.phase == HTTP_DONE) {
@@ -625,6 +630,9 @@ static void plain_wait(struct transport *transport, int64_t until_ns) {
     int n = poller_wait(&t->poller, events, MAX_EVENTS, earlier(until_ns, deadline_ns),
                         exact ? SPIN_NS : 0);
     t->stats.waits++;
+    if (n > 0 && !t->o.read_times) {
+        kernel_clock_look(&t->clock);
+    }
     for (int i = 0; i < n; i++) {
         if (events[i].data.ptr) { /* else the owner is called */
             on_event(events[i].data.ptr, events[i].events);
@@ -718,7 +726,9 @@ static void plain_abandon(struct transport *transport, enum outcome outcome) {
 }
 
 static void plain_stats(const struct transport *transport, struct transport_stats *out) {
-    *out = ((const struct plain *)transport)->stats;
+    const struct plain *t = (const struct plain *)transport;
+    *out = t->stats;
+    out->clock_steps = t->clock.n_steps;
 }
 
 static void retire_all(struct dlist *list) {
@@ -755,7 +765,6 @@ static int plain_open(struct transport **out, const struct transport_opts *opts,
         dlist_init(lists[i]);
     }
     t->buf = malloc(READ_BYTES);
-    t->clocks_apart_ns = kernel_time_apart_ns();
     t->sealed = opts->target->tls ? malloc(READ_BYTES) : NULL;
     int rc = t->buf && (t->sealed || !opts->target->tls)
                  ? 0
@@ -778,6 +787,7 @@ static int plain_open(struct transport **out, const struct transport_opts *opts,
 
 const struct transport_ops transport_plain = {
     .name = "HTTP/1.1",
+    .has_kernel_times = true,
     .open = plain_open,
     .connect = plain_connect,
     .send = plain_send,

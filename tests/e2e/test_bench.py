@@ -138,18 +138,47 @@ class Counts(BenchCase):
         self.assertGreater(r["requests"]["warmup"], 0)
         self.assertEqual(r["requests"]["warmup"] + r["requests"]["measured"], r["requests"]["all"])
 
-    def test_the_kernels_times_tell_how_long_answers_waited(self):
+    def test_times_are_the_kernels_and_reads_come_after_them(self):
         url = self.null_server("--tokens", 6, "--itl-ms", 1)
-        self.assertIsNone(self.bench(url, "-n", 4)["client"]["read_waits"])
-        r = self.bench(url, "-n", 8, "-c", 2, "--kernel-times")
-        waits = r["client"]["read_waits"]
-        self.assertEqual(waits["reads"], sum(loop["reads"] for loop in r["client"]["loops"]))
+        r = self.bench(url, "-n", 8, "-c", 2)
+        client = r["client"]
+        self.assertEqual(client["timestamps"], "kernel")
+        self.assertEqual(client["reads"], sum(loop["reads"] for loop in client["loops"]))
+        self.assertEqual(client["reads_by_kernel"], client["reads"])  # Linux tells of every read
+        waits = client["read_waits"]
+        self.assertEqual(waits["reads"], client["reads"])
         self.assertLessEqual(0, waits["p50_below_s"])
         self.assertLessEqual(waits["p50_below_s"], waits["p99_below_s"])
         self.assertLessEqual(waits["p99_below_s"], waits["max_below_s"])
         self.assertLess(waits["max_below_s"], 60)
-        text = self.edge_eval("bench", url, "--no-calibration", "--input", 8, "--output", 6, "-n", 2, "--kernel-times")
-        self.assertSays(text.out, "of the kernel")
+        for figure in ("delivery", "event_delivery", "server_late"):
+            self.assertGreaterEqual(r["latency"][figure]["min_s"], 0)
+        gaps = r["latency"]["itl_event"]["n"]
+        self.assertEqual(r["latency"]["event_delivery"]["n"], gaps + 8)
+        self.assertEqual(r["latency"]["server_late"]["n"], gaps + 8)
+        text = self.edge_eval("bench", url, "--no-calibration", "--input", 8, "--output", 6, "-n", 2)
+        self.assertSays(text.out, "times by the kernel, read within")
+
+    def test_times_of_reads_where_they_are_asked_for(self):
+        url = self.null_server("--tokens", 6, "--itl-ms", 1)
+        r = self.bench(url, "-n", 8, "-c", 2, "--timestamps", "read")
+        self.assertEqual(r["client"]["timestamps"], "read")
+        self.assertEqual(r["client"]["reads_by_kernel"], 0)
+        self.assertIsNone(r["client"]["read_waits"])
+        self.assertEqual(r["latency"]["event_delivery"]["n"], r["latency"]["itl_event"]["n"] + 8)
+
+    def test_a_null_server_that_never_sleeps_keeps_its_script(self):
+        url = self.null_server("--tokens", 6, "--ttft-ms", 5, "--itl-ms", 2, "--awake")
+        r = self.bench(url, "-n", 8, "-c", 2)
+        self.assertEqual(self.kinds(r), {"ok": 8})
+        self.assertGreaterEqual(r["latency"]["e2e"]["min_s"], 0.015)
+        before = self.server_cpu_s()
+        wait_until(lambda: self.server_cpu_s() > before, "an idle server that works", 30)
+
+    def server_cpu_s(self):
+        with open(f"/proc/{self.server.process.pid}/stat", encoding="utf-8") as f:
+            fields = f.read().rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])
 
     def test_calibration_travels_with_the_result(self):
         url = self.null_server("--tokens", 4, "--ttft-ms", 30, "--itl-ms", 5)

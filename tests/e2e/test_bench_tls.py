@@ -156,6 +156,8 @@ class NullServer(Case):
                 self.assertEqual((r["requests"]["ok"], r["tokens"]["events"]), (40, 240), r["requests"])
                 self.assertGreaterEqual(r["latency"]["ttft"]["min_s"], 0.005)
                 self.assertGreaterEqual(r["latency"]["delivery"]["min_s"], 0)
+                self.assertEqual(r["client"]["timestamps"], "kernel")
+                self.assertEqual(r["client"]["reads_by_kernel"], r["client"]["reads"])
 
     def test_more_than_the_sockets_take(self):
         url, cert = self.serve("--tokens", 5000, "--events-per-write", 500, "--event-bytes", 900)
@@ -197,6 +199,8 @@ class Http2(Case):
         self.assertEqual(r["tokens"]["events"], 240)
         self.assertGreaterEqual(r["latency"]["ttft"]["min_s"], 0.02)
         self.assertLessEqual(r["client"]["loops"][0]["connections"], 2)
+        self.assertEqual(r["client"]["timestamps"], "read")
+        self.assertIn("libcurl", r["client"]["timestamps_reason"])
 
 
 class TlsFaults(Tls):
