@@ -84,9 +84,9 @@ class Yardstick:
             if data.startswith(b"data: {"):
                 self.events += 1
                 if first:
-                    stamp = json.loads(data[6:].strip()).get("sent_ns")
-                    if stamp:
-                        self.delays.append((now - stamp) / 1e9)
+                    stamps = json.loads(data[6:].strip()).get("stamps_ns")
+                    if stamps:
+                        self.delays.append((now - stamps[0]) / 1e9)
                         first = False
         self.done += 1
 

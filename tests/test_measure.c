@@ -95,7 +95,7 @@ static void each_figure_follows_its_definition(void **state) {
 }
 
 #define STAMPED(sent, late)                                                                        \
-    "{\"choices\":[{\"delta\":{\"content\":\"a\"}}],\"sent_ns\":" sent ",\"late_ns\":" late "}"
+    "{\"choices\":[{\"delta\":{\"content\":\"a\"}}],\"stamps_ns\":[  " sent "," late "]}"
 
 /* The load begins at 1 s of the clock: reads at 1.010 s, 1.020 s, 1.030 s. */
 static void delivery_is_of_each_reads_last_event(void **state) {

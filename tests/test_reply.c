@@ -96,8 +96,7 @@ static void a_key_inside_a_text_does_not_mislead(void **state) {
 }
 
 #define STAMPED(text, sent, late)                                                                  \
-    "{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" text "\"}}],\"sent_ns\": " sent         \
-    ",\"late_ns\": " late "}"
+    "{\"choices\":[{\"delta\":{\"content\":\"" text "\"}}],\"stamps_ns\":[  " sent "," late "]}"
 
 static void each_event_has_its_own_stamps(void **state) {
     (void)state;

@@ -160,16 +160,15 @@ static void metrics_grow_and_move(void **state) {
 static void the_null_servers_stamps_are_numbers_of_fixed_width(void **state) {
     (void)state;
     static const struct {
-        int64_t v;
+        int64_t sent_ns, late_ns;
         const char *want;
-    } rows[] = {{0, "         0"},
-                {7, "         7"},
-                {1234567890, "1234567890"},
-                {9999999999, "9999999999"},
-                {10000000000, "9999999999"}};
+    } rows[] = {{0, 0, "                           0,0"},
+                {123456789, 7, "                   123456789,7"},
+                {INT64_MAX, 9999999999, "9223372036854775807,9999999999"},
+                {5, 10000000000, "                  5,9999999999"}};
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        char text[NULL_LATE_DIGITS + 1] = "";
-        null_stamp(text, NULL_LATE_DIGITS, rows[i].v);
+        char text[NULL_STAMPS_CHARS + 1] = "";
+        null_stamp(text, rows[i].sent_ns, rows[i].late_ns);
         assert_string_equal(text, rows[i].want);
     }
     struct null_script s;
@@ -179,13 +178,13 @@ static void the_null_servers_stamps_are_numbers_of_fixed_width(void **state) {
     char text[256];
     assert_true(p->len <= 220); /* they fit into the events that speed is measured with */
     memcpy(text, p->bytes, p->len);
-    null_stamp(text + p->sent_at, NULL_SENT_DIGITS, INT64_MAX);
-    null_stamp(text + p->late_at, NULL_LATE_DIGITS, 12);
+    null_stamp(text + p->stamps_at, INT64_MAX, 12);
     text[p->len] = '\0';
     const char *data = strchr(text, '{');
     json_t *o = json_loads(data, JSON_DISABLE_EOF_CHECK, NULL);
-    assert_int_equal(json_integer_value(json_object_get(o, "sent_ns")), INT64_MAX);
-    assert_int_equal(json_integer_value(json_object_get(o, "late_ns")), 12);
+    const json_t *stamps = json_object_get(o, "stamps_ns");
+    assert_int_equal(json_integer_value(json_array_get(stamps, 0)), INT64_MAX);
+    assert_int_equal(json_integer_value(json_array_get(stamps, 1)), 12);
     json_decref(o);
     null_script_release(&s);
 }

@@ -144,8 +144,7 @@ static void add_token(struct buf *out, const struct null_piece *p, int64_t now_n
     size_t at = out->len;
     add_piece(out, p);
     if (!out->failed) {
-        null_stamp(out->data + at + p->sent_at, NULL_SENT_DIGITS, now_ns);
-        null_stamp(out->data + at + p->late_at, NULL_LATE_DIGITS, now_ns - due_ns);
+        null_stamp(out->data + at + p->stamps_at, now_ns, now_ns - due_ns);
     }
 }
 

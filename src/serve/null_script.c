@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* More than the ten digits that room is for is told as so much. */
+#define LATEST_NS INT64_C(9999999999)
+
 static const char *const fault_names[NULL_FAULTS + 1] = {
     "none",      "refuse",   "reset",    "hang",  "401",          "429",       "500",
     "503",       "redirect", "gzip",     "html",  "slow-headers", "die",       "stall",
@@ -61,20 +64,23 @@ int null_shapes_from_names(const char *names, unsigned *flags, struct err *e) {
 
 /* ---- events ---- */
 
-void null_stamp(char *at, int digits, int64_t v) {
-    bool fits = true;
-    for (int i = digits - 1; i >= 0; i--) {
-        at[i] = v > 0 || i == digits - 1 ? (char)('0' + v % 10) : ' ';
+/* Writes v before end, and says where it begins. */
+static char *put_digits(char *end, int64_t v) {
+    do {
+        *--end = (char)('0' + v % 10);
         v /= 10;
-        fits = v == 0;
-    }
-    if (!fits) {
-        memset(at, '9', (size_t)digits);
-    }
+    } while (v > 0);
+    return end;
 }
 
-static const char sent_key[] = "\"sent_ns\":";
-static const char late_key[] = "\"late_ns\":";
+void null_stamp(char *at, int64_t sent_ns, int64_t late_ns) {
+    char *p = put_digits(at + NULL_STAMPS_CHARS, late_ns < LATEST_NS ? late_ns : LATEST_NS);
+    *--p = ',';
+    p = put_digits(p, sent_ns);
+    memset(at, ' ', (size_t)(p - at));
+}
+
+static const char stamps_key[] = "\"stamps_ns\":[";
 
 /* One event whose data is what lies in data, as an HTTP chunk of its own. */
 static void add_event(const struct null_opts *o, const char *data, struct buf *out) {
@@ -112,11 +118,9 @@ static int piece_of_event(struct null_script *s, const char *data, struct null_p
     add_event(&s->opts, data, &b);
     int rc = buf_check(&b, "script", e);
     *out = (struct null_piece){.bytes = arena_strndup(&s->arena, b.data, b.len), .len = b.len};
-    const char *sent = strstr(b.data, sent_key);
-    const char *late = strstr(b.data, late_key);
-    if (sent && late) {
-        out->sent_at = (size_t)(sent - b.data) + sizeof(sent_key) - 1;
-        out->late_at = (size_t)(late - b.data) + sizeof(late_key) - 1;
+    const char *stamps = strstr(b.data, stamps_key);
+    if (stamps) {
+        out->stamps_at = (size_t)(stamps - b.data) + sizeof(stamps_key) - 1;
     }
     if (!rc && !out->bytes) {
         rc = err_set(e, EE_NOMEM, "script: out of memory");
@@ -158,7 +162,7 @@ static int render_token(struct null_script *s, bool chat, int kind, int bytes,
     buf_init(&tail);
     buf_init(&data);
     add_choice(&s->opts, chat, kind, &choice);
-    buf_addf(&tail, ",%s%*d,%s%*d", sent_key, NULL_SENT_DIGITS, 0, late_key, NULL_LATE_DIGITS, 0);
+    buf_addf(&tail, ",%s%*s]", stamps_key, NULL_STAMPS_CHARS, "0,0");
     add_chunk_object(chat, choice.data, "null", tail.data, &data);
     int rc = piece_of_event(s, data.data, out, e);
     static const char pad_key[] = ",\"pad\":\"\"";

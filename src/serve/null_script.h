@@ -82,17 +82,20 @@ struct null_opts {
     bool awake;        /* threads never sleep, so that nothing is written late: a core each */
 };
 
-/* Bytes to send. At sent_at and late_at, if not 0, there is room for null_stamp. */
+/* Bytes to send. At stamps_at, if not 0, there is room for null_stamp. */
 struct null_piece {
     const char *bytes;
     size_t len;
-    size_t sent_at; /* NULL_SENT_DIGITS: the CLOCK_MONOTONIC time of the write, ns */
-    size_t late_at; /* NULL_LATE_DIGITS: how long after its moment by the script, ns */
+    size_t stamps_at;
 };
 
-enum { NULL_SENT_DIGITS = 19, NULL_LATE_DIGITS = 10 };
-/* Writes v >= 0 into so many places, after blanks, which JSON allows; nines where it is more. */
-void null_stamp(char *at, int digits, int64_t v);
+enum { NULL_STAMPS_CHARS = 30 };
+/*
+ * Writes "sent,late" at the end of so many places, after blanks, which JSON allows: when, by
+ * CLOCK_MONOTONIC, and how long after the moment of the script, both in ns and not negative. Side by side,
+ * so that what is stored of an event, which is where it differs from the last, stays short.
+ */
+void null_stamp(char *at, int64_t sent_ns, int64_t late_ns);
 
 /* All pieces of answers of one API: chat or text completions. */
 struct null_pieces {

@@ -4,9 +4,9 @@
  * list, /health and Prometheus /metrics, on 127.0.0.1 only.
  *
  * Threads share nothing but the counters: each has its own listener (SO_REUSEPORT), epoll instance
- * and timers. Each token event carries "sent_ns", the CLOCK_MONOTONIC time just before its send, and
- * "late_ns", how long after its moment by the script that is: a client on the same machine can tell its
- * own delay from the server's.
+ * and timers. Each token event carries "stamps_ns": the CLOCK_MONOTONIC time just before its send, and
+ * how long after its moment by the script that was. So a client on the same machine can tell
+ * its own delay from the server's.
  */
 #ifndef SERVE_NULL_SERVER_H
 #define SERVE_NULL_SERVER_H

@@ -156,8 +156,9 @@ static uint32_t take_choice(struct reply *p, const json_t *choice) {
 }
 
 static void take_stamp(struct reply_reader *r, const json_t *chunk) {
-    r->sent_ns = json_int_or(chunk, "sent_ns", 0);
-    r->late_ns = json_int_or(chunk, "late_ns", 0);
+    const json_t *stamps = json_object_get(chunk, "stamps_ns");
+    r->sent_ns = json_integer_value(json_array_get(stamps, 0));
+    r->late_ns = json_integer_value(json_array_get(stamps, 1));
 }
 
 /*
