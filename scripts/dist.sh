@@ -55,11 +55,23 @@ copy_licence() {
     cp -L "/usr/share/doc/$package/copyright" "$tree/licenses/$package.txt"
 }
 
+# Loaded by its name where it is needed (src/serve/curl_lib.h), so that ldd does not tell.
+loaded_libraries() {
+    local path
+    path=$("${CC:-cc}" -print-file-name=libcurl.so.4)
+    [ -e "$path" ] || die "libcurl.so.4 is not on this machine"
+    printf 'libcurl.so.4 => %s\n' "$path"
+    LC_ALL=C ldd "$path"
+}
+
 collect_libraries() {
     local elf soname path
-    for elf in "$tree/bin/edge-eval" "$tree"/lib/*.so; do
-        LC_ALL=C ldd "$elf"
-    done | awk '$2 == "=>" { print $1, $3, $4 }' | sort -u >"$work/needed"
+    {
+        for elf in "$tree/bin/edge-eval" "$tree"/lib/*.so; do
+            LC_ALL=C ldd "$elf"
+        done
+        loaded_libraries
+    } | awk '$2 == "=>" { print $1, $3, $4 }' | sort -u >"$work/needed"
     if grep -q ' not found$' "$work/needed"; then
         die "libraries are missing on this machine: $(awk '/ not found$/ { print $1 }' "$work/needed" | tr '\n' ' ')"
     fi

@@ -2,8 +2,8 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "serve/curl_lib.h"
 
-#include <curl/curl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,20 +46,20 @@ static size_t on_bytes(char *bytes, size_t size, size_t n, void *ctx) {
 static bool open_slot(struct asking *a, struct slot *s) {
     buf_init(&s->sent);
     buf_init_max(&s->body, MAX_REPLY_BYTES);
-    s->easy = curl_easy_init();
+    s->easy = libcurl()->easy_init();
     if (!s->easy) {
         return false;
     }
     CURL *c = s->easy;
-    curl_easy_setopt(c, CURLOPT_URL, a->url.data);
-    curl_easy_setopt(c, CURLOPT_PRIVATE, s);
-    curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(c, CURLOPT_HTTPHEADER, a->headers);
-    curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_bytes);
-    curl_easy_setopt(c, CURLOPT_WRITEDATA, s);
+    libcurl()->easy_setopt(c, CURLOPT_URL, a->url.data);
+    libcurl()->easy_setopt(c, CURLOPT_PRIVATE, s);
+    libcurl()->easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
+    libcurl()->easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
+    libcurl()->easy_setopt(c, CURLOPT_HTTPHEADER, a->headers);
+    libcurl()->easy_setopt(c, CURLOPT_WRITEFUNCTION, on_bytes);
+    libcurl()->easy_setopt(c, CURLOPT_WRITEDATA, s);
     if (a->o->ca_file) {
-        curl_easy_setopt(c, CURLOPT_CAINFO, a->o->ca_file);
+        libcurl()->easy_setopt(c, CURLOPT_CAINFO, a->o->ca_file);
     }
     return true;
 }
@@ -67,11 +67,11 @@ static bool open_slot(struct asking *a, struct slot *s) {
 static int send_try(struct asking *a, struct slot *s, int64_t now_ns, struct err *e) {
     int64_t left_ms = (s->deadline_ns - now_ns) / NS_PER_MS;
     buf_clear(&s->body);
-    curl_easy_setopt(s->easy, CURLOPT_POSTFIELDS, s->sent.data);
-    curl_easy_setopt(s->easy, CURLOPT_TIMEOUT_MS, (long)(left_ms > 1 ? left_ms : 1));
+    libcurl()->easy_setopt(s->easy, CURLOPT_POSTFIELDS, s->sent.data);
+    libcurl()->easy_setopt(s->easy, CURLOPT_TIMEOUT_MS, (long)(left_ms > 1 ? left_ms : 1));
     s->n_tries++;
     s->in_flight = true;
-    return curl_multi_add_handle(a->multi, s->easy) == CURLM_OK
+    return libcurl()->multi_add_handle(a->multi, s->easy) == CURLM_OK
                ? 0
                : err_set(e, EE_NOMEM, "asking a server: out of memory");
 }
@@ -126,7 +126,7 @@ static bool is_passing(CURLcode code, long status) {
 
 static int64_t pause_ns(const struct slot *s) {
     curl_off_t wanted_s = 0;
-    curl_easy_getinfo(s->easy, CURLINFO_RETRY_AFTER, &wanted_s);
+    libcurl()->easy_getinfo(s->easy, CURLINFO_RETRY_AFTER, &wanted_s);
     if (wanted_s > 0 && wanted_s < INT32_MAX) {
         return wanted_s * NS_PER_S;
     }
@@ -140,8 +140,8 @@ static int64_t pause_ns(const struct slot *s) {
 static void end_try(struct asking *a, struct slot *s, CURLcode code) {
     long status = 0;
     int64_t now_ns = clock_mono_ns();
-    curl_easy_getinfo(s->easy, CURLINFO_RESPONSE_CODE, &status);
-    curl_multi_remove_handle(a->multi, s->easy);
+    libcurl()->easy_getinfo(s->easy, CURLINFO_RESPONSE_CODE, &status);
+    libcurl()->multi_remove_handle(a->multi, s->easy);
     s->in_flight = false;
     s->at_ns = now_ns + pause_ns(s);
     if (is_passing(code, status) && s->at_ns < s->deadline_ns && !a->is_over) {
@@ -149,7 +149,7 @@ static void end_try(struct asking *a, struct slot *s, CURLcode code) {
     }
     const struct ask_reply r = {
         .status = code == CURLE_OK ? (int)status : 0,
-        .cause = code == CURLE_OK ? NULL : curl_easy_strerror(code),
+        .cause = code == CURLE_OK ? NULL : libcurl()->easy_strerror(code),
         .timed_out = code == CURLE_OPERATION_TIMEDOUT,
         .body = s->body.data,
         .len = s->body.len,
@@ -162,11 +162,11 @@ static void end_try(struct asking *a, struct slot *s, CURLcode code) {
 static void collect(struct asking *a) {
     CURLMsg *m;
     int left;
-    while ((m = curl_multi_info_read(a->multi, &left))) {
+    while ((m = libcurl()->multi_info_read(a->multi, &left))) {
         if (m->msg == CURLMSG_DONE) {
             struct slot *s = NULL;
             CURLcode code = m->data.result;
-            curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&s);
+            libcurl()->easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&s);
             end_try(a, s, code);
         }
     }
@@ -181,16 +181,16 @@ static int run(struct asking *a, struct err *e) {
         if (rc || !any || a->is_over) {
             return rc;
         }
-        curl_multi_perform(a->multi, &running);
+        libcurl()->multi_perform(a->multi, &running);
         collect(a);
         int64_t wait_ms = due_ns == INT64_MAX ? LONGEST_POLL_MS
                                               : (due_ns - clock_mono_ns()) / NS_PER_MS + 1;
         wait_ms = wait_ms < 0 ? 0 : wait_ms;
-        curl_multi_poll(a->multi, NULL, 0,
-                        running == 0 && due_ns == INT64_MAX
-                            ? 0
-                            : (int)(wait_ms < LONGEST_POLL_MS ? wait_ms : LONGEST_POLL_MS),
-                        NULL);
+        libcurl()->multi_poll(a->multi, NULL, 0,
+                              running == 0 && due_ns == INT64_MAX
+                                  ? 0
+                                  : (int)(wait_ms < LONGEST_POLL_MS ? wait_ms : LONGEST_POLL_MS),
+                              NULL);
     }
 }
 
@@ -200,12 +200,13 @@ static int set_up(struct asking *a, struct err *e) {
     buf_addf(&a->url, "%s://%s%s%s:%s%s", t->scheme, v6 ? "[" : "", t->host, v6 ? "]" : "", t->port,
              t->path);
     int rc = buf_check(&a->url, "address", e);
-    a->headers = curl_slist_append(NULL, "Content-Type: application/json");
-    a->headers = curl_slist_append(a->headers, "Expect:"); /* libcurl would wait a second for it */
+    a->headers = libcurl()->slist_append(NULL, "Content-Type: application/json");
+    a->headers = libcurl()->slist_append(a->headers,
+                                         "Expect:"); /* libcurl would wait a second for it */
     if (a->o->auth) {
-        a->headers = curl_slist_append(a->headers, a->o->auth);
+        a->headers = libcurl()->slist_append(a->headers, a->o->auth);
     }
-    a->multi = curl_multi_init();
+    a->multi = libcurl()->multi_init();
     a->slots = calloc(a->o->n_parallel, sizeof(*a->slots));
     bool good = a->headers && a->multi && a->slots;
     for (size_t i = 0; good && i < a->o->n_parallel; i++) {
@@ -222,17 +223,17 @@ int ask_all(const struct ask_opts *o, size_t n, struct err *e) {
     for (size_t i = 0; a.slots && i < o->n_parallel; i++) {
         struct slot *s = &a.slots[i];
         if (s->in_flight) {
-            curl_multi_remove_handle(a.multi, s->easy);
+            libcurl()->multi_remove_handle(a.multi, s->easy);
         }
         if (s->easy) {
-            curl_easy_cleanup(s->easy);
+            libcurl()->easy_cleanup(s->easy);
             buf_release(&s->sent);
             buf_release(&s->body);
         }
     }
     free(a.slots);
-    curl_multi_cleanup(a.multi);
-    curl_slist_free_all(a.headers);
+    libcurl()->multi_cleanup(a.multi);
+    libcurl()->slist_free_all(a.headers);
     buf_release(&a.url);
     return rc;
 }

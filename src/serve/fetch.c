@@ -1,16 +1,13 @@
 #include "serve/fetch.h"
 
 #include "base/clock.h"
+#include "serve/curl_lib.h"
 #include "serve/fetch_plain.h"
-
-#include <curl/curl.h>
 
 enum { MAX_BODY_BYTES = 64 << 20 };
 
 int fetch_global_init(struct err *e) {
-    return curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK
-               ? 0
-               : err_set(e, EE_FAIL, "libcurl cannot be initialised");
+    return curl_lib_load(e);
 }
 
 static size_t on_bytes(char *bytes, size_t size, size_t n, void *ctx) {
@@ -20,20 +17,20 @@ static size_t on_bytes(char *bytes, size_t size, size_t n, void *ctx) {
 }
 
 static void set_options(CURL *c, const struct fetch_opts *o, const char *url, struct buf *out) {
-    curl_easy_setopt(c, CURLOPT_URL, url);
-    curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(c, CURLOPT_PROXY, "");
-    curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, (long)(o->timeout_ns / NS_PER_MS));
-    curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_bytes);
-    curl_easy_setopt(c, CURLOPT_WRITEDATA, out);
-    curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, o->insecure ? 0L : 1L);
-    curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, o->insecure ? 0L : 2L);
+    libcurl()->easy_setopt(c, CURLOPT_URL, url);
+    libcurl()->easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
+    libcurl()->easy_setopt(c, CURLOPT_PROXY, "");
+    libcurl()->easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
+    libcurl()->easy_setopt(c, CURLOPT_TIMEOUT_MS, (long)(o->timeout_ns / NS_PER_MS));
+    libcurl()->easy_setopt(c, CURLOPT_WRITEFUNCTION, on_bytes);
+    libcurl()->easy_setopt(c, CURLOPT_WRITEDATA, out);
+    libcurl()->easy_setopt(c, CURLOPT_SSL_VERIFYPEER, o->insecure ? 0L : 1L);
+    libcurl()->easy_setopt(c, CURLOPT_SSL_VERIFYHOST, o->insecure ? 0L : 2L);
     if (o->ca_file) {
-        curl_easy_setopt(c, CURLOPT_CAINFO, o->ca_file);
+        libcurl()->easy_setopt(c, CURLOPT_CAINFO, o->ca_file);
     }
     if (o->post) {
-        curl_easy_setopt(c, CURLOPT_POSTFIELDS, o->post);
+        libcurl()->easy_setopt(c, CURLOPT_POSTFIELDS, o->post);
     }
 }
 
@@ -45,32 +42,32 @@ static int fetch_tls(const struct target *t, const char *path, const struct fetc
     buf_addf(&url, "%s://%s%s%s:%s%s", t->scheme, v6 ? "[" : "", t->host, v6 ? "]" : "", t->port,
              path);
     int rc = buf_check(&url, "address", e);
-    CURL *c = rc ? NULL : curl_easy_init();
+    CURL *c = rc ? NULL : libcurl()->easy_init();
     struct curl_slist *headers = NULL;
     if (!rc && !c) {
         rc = err_set(e, EE_NOMEM, "fetching %s: out of memory", path);
     }
     if (!rc) {
         set_options(c, opts, url.data, out);
-        headers = curl_slist_append(headers, "Expect:");
+        headers = libcurl()->slist_append(headers, "Expect:");
         if (opts->post) {
-            headers = curl_slist_append(headers, "Content-Type: application/json");
+            headers = libcurl()->slist_append(headers, "Content-Type: application/json");
         }
         if (opts->auth) {
-            headers = curl_slist_append(headers, opts->auth);
+            headers = libcurl()->slist_append(headers, opts->auth);
         }
-        curl_easy_setopt(c, CURLOPT_HTTPHEADER, headers);
-        CURLcode code = curl_easy_perform(c);
+        libcurl()->easy_setopt(c, CURLOPT_HTTPHEADER, headers);
+        CURLcode code = libcurl()->easy_perform(c);
         long response = 0;
-        curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &response);
+        libcurl()->easy_getinfo(c, CURLINFO_RESPONSE_CODE, &response);
         *status = (int)response;
         if (code != CURLE_OK) {
             rc = err_set(e, code == CURLE_OPERATION_TIMEDOUT ? EE_TIMEOUT : EE_IO, "%s: %s",
-                         url.data, curl_easy_strerror(code));
+                         url.data, libcurl()->easy_strerror(code));
         }
     }
-    curl_slist_free_all(headers);
-    curl_easy_cleanup(c);
+    libcurl()->slist_free_all(headers);
+    libcurl()->easy_cleanup(c);
     buf_release(&url);
     return rc;
 }

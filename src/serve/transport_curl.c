@@ -5,10 +5,10 @@
 #include "serve/transport.h"
 
 #include "base/clock.h"
+#include "serve/curl_lib.h"
 #include "serve/dlist.h"
 #include "serve/poller.h"
 
-#include <curl/curl.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,7 +64,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *kn
                                        (what & CURL_POLL_OUT ? EPOLLOUT : 0U),
                              .data = {.fd = fd}};
     if (!known) {
-        curl_multi_assign(t->multi, fd, t);
+        libcurl()->multi_assign(t->multi, fd, t);
         t->stats.n_connections++;
     }
     /* A socket that the connection cache keeps was taken out, and comes back. */
@@ -139,7 +139,7 @@ static void tell_head(struct handle *h) {
     long status = 0;
     if (!h->head_told) {
         h->head_told = true;
-        curl_easy_getinfo(h->easy, CURLINFO_RESPONSE_CODE, &status);
+        libcurl()->easy_getinfo(h->easy, CURLINFO_RESPONSE_CODE, &status);
         h->verdict = exchange_head(&h->x, (int)status, h->event_stream, h->compressed);
     }
 }
@@ -182,7 +182,7 @@ static int on_debug(CURL *easy, curl_infotype type, char *bytes, size_t len, voi
 
 static enum outcome outcome_of_connect(CURL *easy) {
     long errnum = 0;
-    curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &errnum);
+    libcurl()->easy_getinfo(easy, CURLINFO_OS_ERRNO, &errnum);
     switch (errnum) {
     case ETIMEDOUT:
         return OUTCOME_CONNECT_TIMEOUT;
@@ -230,7 +230,7 @@ static enum outcome outcome_of_code(struct handle *h, CURLcode code) {
         return OUTCOME_BAD_HTTP;
     case CURLE_RECV_ERROR:
         /* Broken chunks come as this too, but without an error of the system. */
-        curl_easy_getinfo(h->easy, CURLINFO_OS_ERRNO, &errnum);
+        libcurl()->easy_getinfo(h->easy, CURLINFO_OS_ERRNO, &errnum);
         if (begun && errnum == 0) {
             return OUTCOME_BAD_HTTP;
         }
@@ -246,8 +246,8 @@ static void finish(struct handle *h, enum outcome outcome, int64_t now_ns) {
     struct curl *t = h->t;
     struct record *r = h->x.record;
     long connects = 0;
-    curl_easy_getinfo(h->easy, CURLINFO_NUM_CONNECTS, &connects);
-    curl_multi_remove_handle(t->multi, h->easy);
+    libcurl()->easy_getinfo(h->easy, CURLINFO_NUM_CONNECTS, &connects);
+    libcurl()->multi_remove_handle(t->multi, h->easy);
     dlist_remove(&h->by_age);
     dlist_move_to_end(&t->free, &h->link);
     t->n_active--;
@@ -258,8 +258,8 @@ static void finish(struct handle *h, enum outcome outcome, int64_t now_ns) {
     if (connects > 0) {
         curl_off_t tcp_us = 0;
         curl_off_t tls_us = 0;
-        curl_easy_getinfo(h->easy, CURLINFO_CONNECT_TIME_T, &tcp_us);
-        curl_easy_getinfo(h->easy, CURLINFO_APPCONNECT_TIME_T, &tls_us);
+        libcurl()->easy_getinfo(h->easy, CURLINFO_CONNECT_TIME_T, &tcp_us);
+        libcurl()->easy_getinfo(h->easy, CURLINFO_APPCONNECT_TIME_T, &tls_us);
         r->flags |= RECORD_FRESH_CONNECTION;
         r->connected_ns = r->begun_ns + 1000 * (tls_us > tcp_us ? tls_us : tcp_us);
     }
@@ -269,7 +269,7 @@ static void finish(struct handle *h, enum outcome outcome, int64_t now_ns) {
 
 static struct handle *new_handle(struct curl *t) {
     struct handle *h = calloc(1, sizeof(*h));
-    CURL *c = h ? curl_easy_init() : NULL;
+    CURL *c = h ? libcurl()->easy_init() : NULL;
     if (!c) {
         free(h);
         return NULL;
@@ -282,33 +282,33 @@ static struct handle *new_handle(struct curl *t) {
     dlist_init(&h->by_age);
     exchange_init(&h->x);
     const struct transport_opts *o = &t->o;
-    curl_easy_setopt(c, CURLOPT_URL, t->url);
-    curl_easy_setopt(c, CURLOPT_PRIVATE, h);
-    curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(c, CURLOPT_PROXY, "");
-    curl_easy_setopt(c, CURLOPT_HTTPHEADER, t->headers);
-    curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
-    curl_easy_setopt(c, CURLOPT_WRITEDATA, h);
-    curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, on_header);
-    curl_easy_setopt(c, CURLOPT_HEADERDATA, h);
-    curl_easy_setopt(c, CURLOPT_DEBUGFUNCTION, on_debug);
-    curl_easy_setopt(c, CURLOPT_DEBUGDATA, h);
-    curl_easy_setopt(c, CURLOPT_VERBOSE, 1L);
-    curl_easy_setopt(c, CURLOPT_TCP_NODELAY, 1L);
-    curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, (long)(o->connect_timeout_ns / NS_PER_MS));
-    curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, o->insecure ? 0L : 1L);
-    curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, o->insecure ? 0L : 2L);
-    curl_easy_setopt(c, CURLOPT_BUFFERSIZE, 64L << 10);
+    libcurl()->easy_setopt(c, CURLOPT_URL, t->url);
+    libcurl()->easy_setopt(c, CURLOPT_PRIVATE, h);
+    libcurl()->easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
+    libcurl()->easy_setopt(c, CURLOPT_PROXY, "");
+    libcurl()->easy_setopt(c, CURLOPT_HTTPHEADER, t->headers);
+    libcurl()->easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
+    libcurl()->easy_setopt(c, CURLOPT_WRITEDATA, h);
+    libcurl()->easy_setopt(c, CURLOPT_HEADERFUNCTION, on_header);
+    libcurl()->easy_setopt(c, CURLOPT_HEADERDATA, h);
+    libcurl()->easy_setopt(c, CURLOPT_DEBUGFUNCTION, on_debug);
+    libcurl()->easy_setopt(c, CURLOPT_DEBUGDATA, h);
+    libcurl()->easy_setopt(c, CURLOPT_VERBOSE, 1L);
+    libcurl()->easy_setopt(c, CURLOPT_TCP_NODELAY, 1L);
+    libcurl()->easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, (long)(o->connect_timeout_ns / NS_PER_MS));
+    libcurl()->easy_setopt(c, CURLOPT_SSL_VERIFYPEER, o->insecure ? 0L : 1L);
+    libcurl()->easy_setopt(c, CURLOPT_SSL_VERIFYHOST, o->insecure ? 0L : 2L);
+    libcurl()->easy_setopt(c, CURLOPT_BUFFERSIZE, 64L << 10);
     if (o->ca_file) {
-        curl_easy_setopt(c, CURLOPT_CAINFO, o->ca_file);
+        libcurl()->easy_setopt(c, CURLOPT_CAINFO, o->ca_file);
     }
     if (o->http2) {
-        curl_easy_setopt(c, CURLOPT_HTTP_VERSION,
-                         o->target->tls ? (long)CURL_HTTP_VERSION_2TLS
-                                        : (long)CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE);
-        curl_easy_setopt(c, CURLOPT_PIPEWAIT, 1L);
+        libcurl()->easy_setopt(c, CURLOPT_HTTP_VERSION,
+                               o->target->tls ? (long)CURL_HTTP_VERSION_2TLS
+                                              : (long)CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE);
+        libcurl()->easy_setopt(c, CURLOPT_PIPEWAIT, 1L);
     } else {
-        curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+        libcurl()->easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     }
     return h;
 }
@@ -325,15 +325,16 @@ static bool curl_send(struct transport *transport, struct record *r, const struc
         return false;
     }
     if (h->probed || !r) {
-        curl_easy_setopt(h->easy, CURLOPT_URL, r ? t->url : t->probe_url);
+        libcurl()->easy_setopt(h->easy, CURLOPT_URL, r ? t->url : t->probe_url);
         h->probed = !r;
     }
     if (r) {
         r->begun_ns = now_ns;
-        curl_easy_setopt(h->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)(p->len - p->body_at));
-        curl_easy_setopt(h->easy, CURLOPT_POSTFIELDS, p->bytes + p->body_at);
+        libcurl()->easy_setopt(h->easy, CURLOPT_POSTFIELDSIZE_LARGE,
+                               (curl_off_t)(p->len - p->body_at));
+        libcurl()->easy_setopt(h->easy, CURLOPT_POSTFIELDS, p->bytes + p->body_at);
     } else {
-        curl_easy_setopt(h->easy, CURLOPT_HTTPGET, 1L);
+        libcurl()->easy_setopt(h->easy, CURLOPT_HTTPGET, 1L);
     }
     exchange_begin(&h->x, r, p ? 4 * p->max_tokens + 1024 : 0);
     h->head_told = h->compressed = h->event_stream = false;
@@ -343,7 +344,7 @@ static bool curl_send(struct transport *transport, struct record *r, const struc
     dlist_move_to_end(&t->active, &h->link);
     dlist_move_to_end(&t->by_age, &h->by_age);
     t->n_active++;
-    if (curl_multi_add_handle(t->multi, h->easy) != CURLM_OK) {
+    if (libcurl()->multi_add_handle(t->multi, h->easy) != CURLM_OK) {
         h->verdict = OUTCOME_NO_MEMORY;
         h->activity_ns = 0; /* ends at the next look at the deadlines */
         dlist_remove(&h->link);
@@ -359,13 +360,13 @@ static bool curl_send(struct transport *transport, struct record *r, const struc
 static void collect_done(struct curl *t) {
     CURLMsg *m;
     int left;
-    while ((m = curl_multi_info_read(t->multi, &left))) {
+    while ((m = libcurl()->multi_info_read(t->multi, &left))) {
         if (m->msg != CURLMSG_DONE) {
             continue;
         }
         struct handle *h = NULL;
         CURLcode code = m->data.result;
-        curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&h);
+        libcurl()->easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&h);
         if (code == CURLE_OK && h->x.record) {
             tell_head(h);
         }
@@ -381,7 +382,7 @@ static void act(struct curl *t, curl_socket_t fd, int what) {
     int running;
     t->turn++;
     t->turn_ns = 0;
-    curl_multi_socket_action(t->multi, fd, what, &running);
+    libcurl()->multi_socket_action(t->multi, fd, what, &running);
     collect_done(t);
 }
 
@@ -463,7 +464,7 @@ static int curl_connect(struct transport *transport, size_t n, int64_t deadline_
     return failure == CURLE_OK
                ? 0
                : err_set(e, EE_IO, "no connection to %s port %s: %s", t->o.target->host,
-                         t->o.target->port, curl_easy_strerror(failure));
+                         t->o.target->port, libcurl()->easy_strerror(failure));
 }
 
 static void curl_abandon(struct transport *transport, enum outcome outcome) {
@@ -483,12 +484,12 @@ static void curl_close(struct transport *transport) {
     while (t->handles) {
         struct handle *h = t->handles;
         t->handles = h->next;
-        curl_easy_cleanup(h->easy);
+        libcurl()->easy_cleanup(h->easy);
         exchange_release(&h->x);
         free(h);
     }
-    curl_multi_cleanup(t->multi);
-    curl_slist_free_all(t->headers);
+    libcurl()->multi_cleanup(t->multi);
+    libcurl()->slist_free_all(t->headers);
     poller_close(&t->poller);
     free(t);
 }
@@ -500,22 +501,23 @@ static int set_up(struct curl *t, struct err *e) {
              v6 ? "]" : "", to->port, to->path);
     snprintf(t->probe_url, sizeof(t->probe_url), "%s://%s%s%s:%s%s/models", to->scheme,
              v6 ? "[" : "", to->host, v6 ? "]" : "", to->port, to->base);
-    t->headers = curl_slist_append(NULL, "Content-Type: application/json");
-    t->headers = curl_slist_append(t->headers, "Accept: text/event-stream");
-    t->headers = curl_slist_append(t->headers, "Expect:"); /* libcurl would wait a second for it */
+    t->headers = libcurl()->slist_append(NULL, "Content-Type: application/json");
+    t->headers = libcurl()->slist_append(t->headers, "Accept: text/event-stream");
+    t->headers = libcurl()->slist_append(t->headers,
+                                         "Expect:"); /* libcurl would wait a second for it */
     if (t->o.auth) {
-        t->headers = curl_slist_append(t->headers, t->o.auth);
+        t->headers = libcurl()->slist_append(t->headers, t->o.auth);
     }
-    t->multi = curl_multi_init();
+    t->multi = libcurl()->multi_init();
     if (!t->multi || !t->headers) {
         return err_set(e, EE_NOMEM, "connections: out of memory");
     }
-    curl_multi_setopt(t->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
-    curl_multi_setopt(t->multi, CURLMOPT_SOCKETDATA, t);
-    curl_multi_setopt(t->multi, CURLMOPT_TIMERFUNCTION, on_timer);
-    curl_multi_setopt(t->multi, CURLMOPT_TIMERDATA, t);
-    curl_multi_setopt(t->multi, CURLMOPT_MAXCONNECTS, (long)t->o.max_connections);
-    curl_multi_setopt(t->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)t->o.max_connections);
+    libcurl()->multi_setopt(t->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+    libcurl()->multi_setopt(t->multi, CURLMOPT_SOCKETDATA, t);
+    libcurl()->multi_setopt(t->multi, CURLMOPT_TIMERFUNCTION, on_timer);
+    libcurl()->multi_setopt(t->multi, CURLMOPT_TIMERDATA, t);
+    libcurl()->multi_setopt(t->multi, CURLMOPT_MAXCONNECTS, (long)t->o.max_connections);
+    libcurl()->multi_setopt(t->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)t->o.max_connections);
     int rc = poller_open(&t->poller, e);
     struct epoll_event wake = {.events = EPOLLIN, .data = {.fd = t->o.wake_fd}};
     if (!rc && t->o.wake_fd > 0 &&

@@ -3,6 +3,8 @@
 import contextlib
 import csv
 import json
+import os
+import pathlib
 import resource
 import signal
 import socket
@@ -166,6 +168,29 @@ class Counts(BenchCase):
         self.assertEqual(r["client"]["reads_by_kernel"], 0)
         self.assertIsNone(r["client"]["read_waits"])
         self.assertEqual(r["latency"]["event_delivery"]["n"], r["latency"]["itl_event"]["n"] + 8)
+
+    def test_libcurl_is_not_loaded_where_nothing_needs_it(self):
+        url = self.null_server("--tokens", 2, "--ttft-ms", 1000)
+        for args, loaded in (((), False), (("--http2", "--stall", 2), True)):
+            going = self.start("bench", url, "--no-calibration", "--no-out", "--input", 8, "--output", 2, "-d", 60,
+                               "--model", "m", *args)  # fmt: skip
+            maps = f"/proc/{going.pid}/maps"
+
+            def mapped(maps=maps):
+                with open(maps, encoding="utf-8") as f:
+                    return f.read()
+
+            with self.subTest(args=args):
+                if loaded:
+                    wait_until(lambda: "libcurl" in mapped() or going.process.poll() is not None, "libcurl", 30)
+                else:  # once it has connected, all is loaded
+                    wait_until(lambda: self.connections(going.pid) > 0, "a connection", 30)
+                    self.assertNotIn("libcurl", mapped())
+            going.end()
+
+    def connections(self, pid):
+        links = pathlib.Path(f"/proc/{pid}/fd").iterdir()
+        return sum(os.readlink(link).startswith("socket:") for link in links if os.path.islink(link))
 
     def test_a_null_server_that_never_sleeps_keeps_its_script(self):
         url = self.null_server("--tokens", 6, "--ttft-ms", 5, "--itl-ms", 2, "--awake")

@@ -1,0 +1,42 @@
+#include "serve/curl_lib.h"
+
+#include <dlfcn.h>
+#include <string.h>
+
+static const char soname[] = "libcurl.so.4";
+
+/* Written once, by curl_lib_load. */
+static struct curl_lib loaded;
+
+/* ISO C has no conversion from void * to a function pointer; POSIX requires it to work. */
+#define LOAD(name)                                                                                 \
+    found = dlsym(library, "curl_" #name);                                                         \
+    memcpy(&lib.name, &found, sizeof(found));                                                      \
+    missing = found ? missing : "curl_" #name;
+
+int curl_lib_load(struct err *e) {
+    if (loaded.global_init) {
+        return 0;
+    }
+    struct curl_lib lib;
+    void *library = dlopen(soname, RTLD_NOW | RTLD_LOCAL);
+    if (!library) {
+        return err_set(e, EE_UNSUPPORTED, "TLS and HTTP/2 need libcurl: %s", dlerror());
+    }
+    void *found;
+    const char *missing = NULL;
+    CURL_LIB_FUNCTIONS(LOAD)
+    if (missing) {
+        dlclose(library);
+        return err_set(e, EE_UNSUPPORTED, "%s has no %s: it is too old", soname, missing);
+    }
+    if (lib.global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+        return err_set(e, EE_FAIL, "libcurl cannot be initialised");
+    }
+    loaded = lib; /* it stays for as long as the process */
+    return 0;
+}
+
+const struct curl_lib *libcurl(void) {
+    return &loaded;
+}
