@@ -10,30 +10,33 @@ static struct curl_lib loaded;
 
 /* ISO C has no conversion from void * to a function pointer; POSIX requires it to work. */
 #define LOAD(name)                                                                                 \
-    found = dlsym(library, "curl_" #name);                                                         \
+    found = dlsym(lib.library, "curl_" #name);                                                     \
     memcpy(&lib.name, &found, sizeof(found));                                                      \
     missing = found ? missing : "curl_" #name;
 
 int curl_lib_load(struct err *e) {
-    if (loaded.global_init) {
+    if (loaded.library) {
         return 0;
     }
     struct curl_lib lib;
-    void *library = dlopen(soname, RTLD_NOW | RTLD_LOCAL);
-    if (!library) {
+    lib.library = dlopen(soname, RTLD_NOW | RTLD_LOCAL);
+    if (!lib.library) {
         return err_set(e, EE_UNSUPPORTED, "TLS and HTTP/2 need libcurl: %s", dlerror());
     }
     void *found;
     const char *missing = NULL;
     CURL_LIB_FUNCTIONS(LOAD)
+    int rc = 0;
     if (missing) {
-        dlclose(library);
-        return err_set(e, EE_UNSUPPORTED, "%s has no %s: it is too old", soname, missing);
+        rc = err_set(e, EE_UNSUPPORTED, "%s has no %s: it is too old", soname, missing);
+    } else if (lib.global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+        rc = err_set(e, EE_FAIL, "libcurl cannot be initialised");
     }
-    if (lib.global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
-        return err_set(e, EE_FAIL, "libcurl cannot be initialised");
+    if (rc) {
+        dlclose(lib.library);
+        return rc;
     }
-    loaded = lib; /* it stays for as long as the process */
+    loaded = lib;
     return 0;
 }
 
