@@ -165,12 +165,12 @@ static int child_tree(const char *how) {
 }
 
 /* A parent for the test to kill: its own child says who it is, through it. */
-static int child_parent(void) {
+static int child_parent(const char *mode, const char *how, bool guarded) {
     struct err e = ERR_INIT;
     char *exe = fs_exe_path();
     struct process p;
-    const char *const argv[] = {exe, "child", "hang", "stubborn", NULL};
-    const struct process_spec spec = {.argv = argv, .with_channel = true};
+    const char *const argv[] = {exe, "child", mode, how, NULL};
+    const struct process_spec spec = {.argv = argv, .with_channel = true, .guarded = guarded};
     if (process_spawn(&p, &spec, &e)) {
         return 9;
     }
@@ -235,7 +235,9 @@ static int child_main(int argc, char **argv) {
     } else if (strcmp(mode, "tree") == 0) {
         return child_tree(arg);
     } else if (strcmp(mode, "parent") == 0) {
-        return child_parent();
+        return child_parent("hang", "stubborn", false);
+    } else if (strcmp(mode, "guarding-parent") == 0) {
+        return child_parent("tree", "stay", true);
     } else if (strcmp(mode, "closed-std") == 0) {
         return child_closed_std();
     }
@@ -730,6 +732,40 @@ static void a_child_dies_when_its_parent_is_killed(void **state) {
     process_release(&p);
 }
 
+/* The kernel kills the child; the guard kills what the child has started, and is gone itself. */
+static void a_guarded_group_dies_when_its_parent_is_killed(void **state) {
+    (void)state;
+    struct process p = start(&talking, "guarding-parent", NULL);
+    json_t *pids = receive(&p);
+    pid_t in_session = (pid_t)json_int_or(pids, "in_session", 0);
+    assert_int_equal(kill(p.pid, SIGKILL), 0);
+    check_orphan_killed((pid_t)json_int_or(pids, "in_group", 0));
+    json_decref(pids);
+    kill(in_session, SIGKILL); /* out of the group's reach */
+    check_orphan_killed(in_session);
+    wait_end(&p);
+    process_release(&p);
+    int64_t deadline_ns = clock_mono_ns() + PATIENCE_NS;
+    while (waitpid(-1, NULL, WNOHANG) >= 0) { /* the tree's first process and the guard: ours now */
+        assert_true(clock_mono_ns() < deadline_ns);
+        clock_sleep_until_ns(clock_mono_ns() + NS_PER_MS);
+    }
+}
+
+static void a_guard_goes_when_its_group_has_ended(void **state) {
+    (void)state;
+    size_t before = own_descriptors();
+    const struct process_spec guarded = {.guarded = true};
+    struct process p = start(&guarded, "exit", "0");
+    pid_t guard = p.guard.pid;
+    assert_true(guard > 0);
+    wait_end(&p);
+    assert_int_equal(p.end, PROCESS_EXITED);
+    assert_int_equal(kill(guard, 0), -1);
+    assert_int_equal(own_descriptors(), before);
+    process_release(&p);
+}
+
 #define ON_FILES(f) cmocka_unit_test_setup_teardown(f, scratch_setup, scratch_teardown)
 
 int main(int argc, char **argv) {
@@ -760,6 +796,8 @@ int main(int argc, char **argv) {
         cmocka_unit_test(a_group_does_not_outlive_its_child),
         cmocka_unit_test(release_kills_what_runs),
         cmocka_unit_test(a_child_dies_when_its_parent_is_killed),
+        cmocka_unit_test(a_guarded_group_dies_when_its_parent_is_killed),
+        cmocka_unit_test(a_guard_goes_when_its_group_has_ended),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -246,6 +246,12 @@ int process_spawn(struct process *p, const struct process_spec *spec, struct err
     }
     p->channel_fd = sock[0];
     sock[0] = -1;
+    if (spec->guarded) {
+        rc = guard_start(&p->guard, p->pid, e);
+    }
+    if (rc) {
+        process_release(p);
+    }
 out:
     for (int i = 0; i < 2; i++) {
         if (sock[i] >= 0) {
@@ -290,6 +296,7 @@ bool process_poll(struct process *p) {
         /* SIGCHLD is ignored here, or someone else took the status. */
         p->end = p->killed_by_us ? PROCESS_KILLED : PROCESS_EXITED;
         p->status = -1;
+        guard_end(&p->guard);
         return true;
     }
     if (info.si_pid != p->pid) {
@@ -299,6 +306,7 @@ bool process_poll(struct process *p) {
         /* Not reaped yet, the child still holds its number, so this group is its own. */
         kill(-p->pid, SIGKILL);
     }
+    guard_end(&p->guard); /* while the number is taken */
     int status;
     struct rusage ru;
     while (wait4(p->pid, &status, 0, &ru) < 0) {

@@ -10,6 +10,7 @@
 #define BASE_PROCESS_H
 
 #include "base/err.h"
+#include "base/guard.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -32,7 +33,8 @@ struct process_spec {
     const char *const *env_add; /* "NAME=value", NULL-terminated; or NULL */
     const char *log_path;       /* receives stdout and stderr, appended; NULL discards both */
     bool with_channel;          /* a stream socket between parent and child */
-    const int *out_fd;          /* receives stdout instead; above 2, borrowed; NULL: none */
+    bool guarded;      /* its whole group dies with the parent, not the child alone (guard.h) */
+    const int *out_fd; /* receives stdout instead; above 2, borrowed; NULL: none */
     /*
      * The user's own command instead of a child of ours: it keeps standard input, output and
      * error, this process group (so that a terminal's signals reach it), what was ignored, and the
@@ -53,7 +55,8 @@ enum process_end {
 
 struct process {
     pid_t pid;
-    int channel_fd; /* -1 without a channel; owned */
+    int channel_fd;     /* -1 without a channel; owned */
+    struct guard guard; /* of a guarded one */
     int64_t spawned_ns;
     uint64_t oom_kills_before;
     bool foreground;

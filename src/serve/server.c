@@ -87,7 +87,7 @@ int server_spawn(struct server *s, const struct server_spec *spec, const struct 
                        "port",
                        t->port);
     }
-    const struct process_spec p = {.argv = spec->argv, .log_path = spec->log_path};
+    const struct process_spec p = {.argv = spec->argv, .log_path = spec->log_path, .guarded = true};
     int rc = process_spawn(&s->process, &p, e);
     s->running = rc == 0;
     s->exec_ns = s->process.spawned_ns;

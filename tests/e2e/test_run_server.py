@@ -207,12 +207,7 @@ class Served(Case):
             wait_until(lambda: len(with_argument("null-fp16")) >= 2, "the server", 60)
             os.kill(going.pid, sign)
             going.process.wait(60)
-            if sign == signal.SIGKILL:  # the kernel stops the server itself; what it started is an orphan
-                wait_until(lambda: not with_argument("null-server"), "the server to die", 10)
-                for pid in with_argument("null-fp16"):
-                    os.kill(pid, signal.SIGKILL)
-            else:
-                wait_until(lambda: not with_argument("null-fp16"), "all of it to die", 15)
+            wait_until(lambda: not with_argument("null-fp16"), "all of it to die", 15)
 
     def test_plans_that_cannot_be(self):
         def refused(content, *parts):
