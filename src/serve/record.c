@@ -1,5 +1,6 @@
 #include "serve/record.h"
 
+#include <errno.h>
 #include <string.h>
 
 static const struct {
@@ -57,4 +58,27 @@ enum outcome outcome_from_name(const char *name) {
 
 bool outcome_is_failure(enum outcome o) {
     return o != OUTCOME_OK && o != OUTCOME_CUT;
+}
+
+enum outcome outcome_of_errno(int errnum) {
+    switch (errnum) {
+    case ECONNREFUSED:
+        return OUTCOME_REFUSED;
+    case ETIMEDOUT:
+        return OUTCOME_CONNECT_TIMEOUT;
+    case EADDRNOTAVAIL:
+    case EADDRINUSE:
+        return OUTCOME_NO_PORTS;
+    case EMFILE:
+    case ENFILE:
+        return OUTCOME_NO_FILES;
+    case ENOMEM:
+    case ENOBUFS:
+        return OUTCOME_NO_MEMORY;
+    case ECONNRESET:
+    case EPIPE:
+        return OUTCOME_RESET;
+    default:
+        return OUTCOME_UNREACHABLE;
+    }
 }

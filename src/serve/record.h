@@ -49,6 +49,8 @@ const char *outcome_name(enum outcome o);
 const char *outcome_meaning(enum outcome o);
 /* OUTCOMES when there is none of that name. */
 enum outcome outcome_from_name(const char *name);
+/* What an error of a socket means to a request that had no answer yet. */
+enum outcome outcome_of_errno(int errnum);
 /* Neither good nor cut. */
 bool outcome_is_failure(enum outcome o);
 

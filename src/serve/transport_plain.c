@@ -147,29 +147,6 @@ static void fail_later(struct conn *c, enum outcome outcome) {
     dlist_move_to_end(&c->t->failed, &c->link);
 }
 
-static enum outcome outcome_of_errno(int errnum) {
-    switch (errnum) {
-    case ECONNREFUSED:
-        return OUTCOME_REFUSED;
-    case ETIMEDOUT:
-        return OUTCOME_CONNECT_TIMEOUT;
-    case EADDRNOTAVAIL:
-    case EADDRINUSE:
-        return OUTCOME_NO_PORTS;
-    case EMFILE:
-    case ENFILE:
-        return OUTCOME_NO_FILES;
-    case ENOMEM:
-    case ENOBUFS:
-        return OUTCOME_NO_MEMORY;
-    case ECONNRESET:
-    case EPIPE:
-        return OUTCOME_RESET;
-    default:
-        return OUTCOME_UNREACHABLE;
-    }
-}
-
 /* ---- sending ---- */
 
 static void watch_out(struct conn *c, bool on) {
@@ -470,6 +447,7 @@ static enum outcome take_sealed(struct conn *c, size_t n, bool *closed) {
     }
     while (outcome == OUTCOME_PENDING && (len = tls_link_read(c->tls, t->buf, READ_BYTES)) > 0) {
         outcome = take_read(c, t->buf, (size_t)len);
+        event_writer_keep(&c->x.log); /* the next record is going to lie where this one does */
     }
     *closed = len < 0;
     bool all;
@@ -494,16 +472,18 @@ static ssize_t read_bytes(struct conn *c, char *buf) {
         c->at.read_ns = c->at.came_ns = clock_mono_ns();
         return n;
     }
-    ssize_t n = kernel_time_recv(&t->clock, c->fd, buf, READ_BYTES, c->at.came_ns, &c->at);
-    if (c->at.by_kernel && c->x.record) {
-        int64_t wait_ns = c->at.read_ns - c->at.came_ns;
-        int i = 0;
-        while (i < READ_WAITS - 1 && wait_ns >> i > 0) {
-            i++;
-        }
-        t->stats.read_waits[i]++;
+    return kernel_time_recv(&t->clock, c->fd, buf, READ_BYTES, c->at.came_ns, &c->at);
+}
+
+/* A read that brought bytes of a response. */
+static void count_read(struct conn *c) {
+    struct transport_stats *s = &c->t->stats;
+    uint64_t wait_ns = (uint64_t)(c->at.read_ns - c->at.came_ns);
+    int octave = wait_ns ? 64 - __builtin_clzll(wait_ns) : 0;
+    s->reads++;
+    if (c->at.by_kernel) {
+        s->read_waits[octave < READ_WAITS ? octave : READ_WAITS - 1]++;
     }
-    return n;
 }
 
 static void on_readable(struct conn *c) {
@@ -529,9 +509,13 @@ static void on_readable(struct conn *c) {
         on_closed(c, now_ns);
         return;
     }
-    t->stats.reads++;
+    const struct record *r = c->x.record;
+    uint64_t had = r->bytes_in; /* TLS may have talked of itself */
     enum outcome outcome = c->tls ? take_sealed(c, (size_t)n, &closed)
                                   : take_read(c, t->buf, (size_t)n);
+    if (r->bytes_in > had) {
+        count_read(c);
+    }
     if (outcome != OUTCOME_PENDING) {
         finish(c, outcome, now_ns, false);
     } else if (c->http.phase == HTTP_DONE) {

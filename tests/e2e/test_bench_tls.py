@@ -169,6 +169,91 @@ class NullServer(Case):
         self.assertSays(done.err, "none.pem")
 
 
+class ManyRecords:
+    """Answers each chat with words of its own, each in a TLS record of its own, all of them in one write."""
+
+    def __init__(self, cert, key):
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(cert, key)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.said, self.heard = [], []  # answers, and what second turns had of them
+        self.thread = threading.Thread(target=self.serve, daemon=True)
+        self.thread.start()
+
+    def serve(self):
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self.listener.accept()
+                with contextlib.suppress(OSError, ssl.SSLError), connection:
+                    self.talk(connection)
+
+    def talk(self, connection):
+        came, goes = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = self.context.wrap_bio(came, goes, server_side=True)
+
+        def wait_for(step):
+            while True:
+                try:
+                    return step()
+                except ssl.SSLWantReadError:
+                    connection.sendall(goes.read())
+                    data = connection.recv(65536)
+                    if not data:
+                        raise OSError("closed") from None
+                    came.write(data)
+
+        wait_for(tls.do_handshake)
+        while True:
+            text = b""
+            while b"\r\n\r\n" not in text:
+                text += wait_for(lambda: tls.read(65536))
+            head, _, body = text.partition(b"\r\n\r\n")
+            length = next(int(x.split(b":")[1]) for x in head.split(b"\r\n") if x.lower().startswith(b"content-length"))
+            while len(body) < length:
+                body += wait_for(lambda: tls.read(65536))
+            messages = json.loads(body)["messages"]
+            self.heard += [m["content"] for m in messages if m["role"] == "assistant"]
+            self.answer(tls)
+            connection.sendall(goes.read())
+
+    def answer(self, tls):
+        words = [f" {len(self.said)}-{i}" + "x" * (7 * i % 11) for i in range(40)]
+        self.said.append("".join(words))
+        tls.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+        chunks = [{"choices": [{"index": 0, "delta": {"content": w}, "finish_reason": None}]} for w in words]
+        chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+        chunks.append({"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": len(words)}})
+        for data in [*map(json.dumps, chunks), "[DONE]"]:
+            event = f"data: {data}\n\n".encode()
+            tls.write(b"%x\r\n%s\r\n" % (len(event), event))
+        tls.write(b"0\r\n\r\n")
+
+    def close(self):
+        self.listener.close()
+
+
+@unittest.skipUnless(shutil.which("openssl"), "openssl makes the certificate")
+class Records(Case):
+    def test_what_lies_in_many_records_of_a_read_is_read_as_it_was_said(self):
+        cert, key = self.dir / "cert.pem", self.dir / "key.pem"
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
+             "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert],
+            check=True, capture_output=True,
+        )  # fmt: skip
+        server = ManyRecords(cert, key)
+        self.addCleanup(server.close)
+        done = self.edge_eval("bench", f"https://127.0.0.1:{server.port}/v1", "--ca-file", cert, "--json", "--no-out",
+                              "--no-calibration", "--model", "m", "--input", 8, "--output", 60, "--turns", 2,
+                              "--turn-input", 4, "-c", 1, "-n", 5)  # fmt: skip
+        r = json.loads(done.out)
+        self.assertEqual(r["requests"]["ok"], 10, r["requests"])
+        self.assertEqual(r["tokens"]["events"], 400)
+        self.assertGreater(r["tokens"]["coalesced_events"], 0)
+        self.assertEqual(server.heard, server.said[::2])
+
+
 @unittest.skipUnless(shutil.which("nghttpx") and shutil.which("openssl"), "nghttpx (nghttp2-proxy) speaks HTTP/2")
 class Http2(Case):
     def test_streams_share_connections(self):
