@@ -215,6 +215,7 @@ def ours(a, url, tokens, *args):
         "delay_p99_us": at("delivery", "p99_s"),
         "lag_p50_us": at("send_lag", "p50_s"),
         "lag_p99_us": at("send_lag", "p99_s"),
+        "write_us": us(r["client"]["write_mean_s"]),
         "busy": r["client"]["busy"],
         "cpu_us_a_request": us(sum(x["cpu_s"] for x in r["client"]["loops"]) / max(r["requests"]["ok"], 1)),
         "rss_mib": r["client"]["peak_rss_bytes"] / 2**20,
@@ -247,7 +248,7 @@ SCENARIOS = {
         ["--tokens", 50, "--ttft-ms", 500, "--itl-ms", 20], 50, ["-c", 1000, "--timestamps", "read"], {"concurrency": 1000},
         ["delay_p50_us", "delay_p99_us", "busy", "rss_mib", "anon_mib"],
     ),
-    "schedule": (["--tokens", 1], 1, ["--rate", 2000], {"rate": 2000}, ["lag_p50_us", "lag_p99_us"]),
+    "schedule": (["--tokens", 1], 1, ["--rate", 2000], {"rate": 2000}, ["lag_p50_us", "lag_p99_us", "write_us"]),
 }  # fmt: skip
 
 
@@ -316,7 +317,9 @@ def paced(a, goals):
 
 
 def schedule(a, goals):
-    goals.add("2,000 Poisson arrivals/s: lag p50", measure(a, "schedule")["lag_p50_us"][0], 20, "us")
+    r = measure(a, "schedule")
+    lag = r["lag_p50_us"][0] + r["write_us"][0]
+    goals.add("2,000 Poisson arrivals/s: lag p50, the write included", lag, 20, "us")
 
 
 def tls(a, goals):

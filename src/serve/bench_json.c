@@ -141,10 +141,14 @@ static void put_timestamps(const struct bench *b, json_t *client) {
     uint64_t by_kernel = 0;
     uint64_t reads = 0;
     uint64_t steps = 0;
+    uint64_t writes = 0;
+    int64_t write_ns = 0;
     for (size_t i = 0; i < b->result.n_loops; i++) {
         const struct transport_stats *st = &b->result.loops[i].stats;
         reads += st->reads;
         steps += st->clock_steps;
+        writes += st->writes;
+        write_ns += st->write_ns;
         for (int k = 0; k < READ_WAITS; k++) {
             n[k] += st->read_waits[k];
             by_kernel += st->read_waits[k];
@@ -160,6 +164,8 @@ static void put_timestamps(const struct bench *b, json_t *client) {
     put(client, "reads_by_kernel", count(by_kernel));
     put(client, "clock_steps", count(steps));
     put(client, "read_waits", read_waits_json(n, by_kernel));
+    put(client, "write_mean_s",
+        writes ? json_real(clock_ns_to_s(write_ns) / (double)writes) : json_null());
 }
 
 json_t *bench_client_json(const struct bench *b) {

@@ -59,7 +59,9 @@ struct transport_stats {
     uint64_t opened;      /* connections */
     uint64_t reads;       /* that brought bytes */
     uint64_t bytes_in;
-    uint64_t waits;       /* for events */
+    uint64_t waits;   /* for events */
+    uint64_t writes;  /* that ended a request; 0 where that is not known */
+    int64_t write_ns; /* that they took, all together: they begin when a request counts as sent */
     size_t n_connections; /* now */
 };
 

@@ -205,6 +205,8 @@ static int push_request(struct conn *c) {
     if (all) {
         /* Not when the write came back: its bytes may have woken the server on our core before. */
         c->activity_ns = c->x.record->sent_ns = c->write_ns;
+        c->t->stats.writes++;
+        c->t->stats.write_ns += clock_mono_ns() - c->write_ns;
         c->state = CONN_WAITING;
     }
     return 0;

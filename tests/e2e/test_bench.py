@@ -147,6 +147,7 @@ class Counts(BenchCase):
         self.assertEqual(client["timestamps"], "kernel")
         self.assertEqual(client["reads"], sum(loop["reads"] for loop in client["loops"]))
         self.assertEqual(client["reads_by_kernel"], client["reads"])  # Linux tells of every read
+        self.assertGreater(client["write_mean_s"], 0)
         waits = client["read_waits"]
         self.assertEqual(waits["reads"], client["reads"])
         self.assertLessEqual(0, waits["p50_below_s"])
