@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* How a request ended. The transport sets those up to OUTCOME_CUT; interpret.c those behind. */
+/* How a request ended. The transport sets those up to OUTCOME_CUT; reply.c those behind. */
 enum outcome {
     OUTCOME_OK,
     OUTCOME_PENDING,         /* not over yet; never in results */
