@@ -62,7 +62,7 @@ def whole_cores():
 
 
 def busy_before(cpus, seconds=0.5):
-    """Share of the time that these CPUs did something while we did nothing."""
+    """Share of the time that these CPUs did something while we did nothing; None where that is not told."""
 
     def read():
         with open("/proc/stat", encoding="ascii") as f:
@@ -72,6 +72,8 @@ def busy_before(cpus, seconds=0.5):
     before = read()
     time.sleep(seconds)
     after = read()
+    if not all(c in before and c in after for c in cpus):
+        return None
     spent = [sum(after[c]) - sum(before[c]) for c in cpus]
     idle = [after[c][3] + after[c][4] - before[c][3] - before[c][4] for c in cpus]
     return 1 - sum(idle) / sum(spent) if sum(spent) else None
