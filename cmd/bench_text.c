@@ -200,8 +200,8 @@ static void print_client(const json_t *result) {
     }
     print_timestamps(client);
     if (json_is_true(json_object_get(c, "done"))) {
-        printf("; floor p50 %.0f us p99 %.0f us%s", 1e6 * get(c, "delivery", "p50_s"),
-               1e6 * get(c, "delivery", "p99_s"),
+        printf("; floor p50 %.0f us p99 %.0f us%s", 1e6 * get(c, "floor_p50_s", NULL),
+               1e6 * get(c, "floor_p99_s", NULL),
                json_is_true(json_object_get(c, "shared_cpu")) ? " (on a shared core)" : "");
     }
     printf("\n");

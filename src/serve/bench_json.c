@@ -104,6 +104,9 @@ static json_t *calibration_json(const struct calibration *c) {
         put(o, "requests", count(c->n));
         put(o, "failed", count(c->n_failed));
         put(o, "delivery", summary_json(&c->delivery));
+        put(o, "write_mean_s", num(c->write_mean_s));
+        put(o, "floor_p50_s", num(calibration_floor_s(c, 0)));
+        put(o, "floor_p99_s", num(calibration_floor_s(c, 3)));
         put(o, "send_lag", summary_json(&c->send_lag));
         put(o, "busy", num(c->busy));
         put(o, "shared_cpu", json_boolean(c->shared_cpu));
@@ -141,14 +144,10 @@ static void put_timestamps(const struct bench *b, json_t *client) {
     uint64_t by_kernel = 0;
     uint64_t reads = 0;
     uint64_t steps = 0;
-    uint64_t writes = 0;
-    int64_t write_ns = 0;
     for (size_t i = 0; i < b->result.n_loops; i++) {
         const struct transport_stats *st = &b->result.loops[i].stats;
         reads += st->reads;
         steps += st->clock_steps;
-        writes += st->writes;
-        write_ns += st->write_ns;
         for (int k = 0; k < READ_WAITS; k++) {
             n[k] += st->read_waits[k];
             by_kernel += st->read_waits[k];
@@ -164,8 +163,7 @@ static void put_timestamps(const struct bench *b, json_t *client) {
     put(client, "reads_by_kernel", count(by_kernel));
     put(client, "clock_steps", count(steps));
     put(client, "read_waits", read_waits_json(n, by_kernel));
-    put(client, "write_mean_s",
-        writes ? json_real(clock_ns_to_s(write_ns) / (double)writes) : json_null());
+    put(client, "write_mean_s", num(load_write_mean_s(&b->result)));
 }
 
 json_t *bench_client_json(const struct bench *b) {

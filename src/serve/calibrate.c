@@ -132,6 +132,7 @@ static int run_load(const struct calibrate_opts *o, int port, struct calibration
         out->n = m.n;
         out->n_failed = m.n_failed;
         out->delivery = m.figures[FIG_DELIVERY];
+        out->write_mean_s = load_write_mean_s(&result);
         out->send_lag = m.figures[FIG_SEND_LAG];
         out->request_rate = m.request_rate;
         for (size_t i = 0; i < result.n_loops; i++) {
@@ -196,6 +197,10 @@ static void fill_lags(const struct measures *m, struct verdict *out) {
     }
 }
 
+double calibration_floor_s(const struct calibration *c, int percentile) {
+    return c->delivery.p[percentile] + c->write_mean_s;
+}
+
 static void object(struct verdict *v, struct buf *why) {
     v->validity = INVALID;
     if (why->len > 0) {
@@ -227,12 +232,14 @@ void verdict_make(const struct load_result *load, const struct measures *m, bool
         }
     }
     if (c->done && !isnan(ttft_s)) {
-        if (c->delivery.p[0] > 0.1 * ttft_s || c->delivery.p[3] > ttft_s) {
+        double p50_s = calibration_floor_s(c, 0);
+        double p99_s = calibration_floor_s(c, 3);
+        if (p50_s > 0.1 * ttft_s || p99_s > ttft_s) {
             object(out, &why);
             buf_addf(&why,
                      "the client's own floor (p50 %.3f ms, p99 %.3f ms) is too near the TTFT "
                      "measured (p50 %.3f ms)",
-                     1e3 * c->delivery.p[0], 1e3 * c->delivery.p[3], 1e3 * ttft_s);
+                     1e3 * p50_s, 1e3 * p99_s, 1e3 * ttft_s);
         }
     } else if (!c->done && out->validity == VALID) {
         out->validity = VALID_UNKNOWN;

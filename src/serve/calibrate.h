@@ -16,7 +16,8 @@ struct calibration {
     double seconds;
     size_t n;
     size_t n_failed;
-    struct summary delivery; /* first token's read - its send: the client's floor, loopback incl. */
+    struct summary delivery; /* first token's time - the server's write of it, loopback included */
+    double write_mean_s;     /* our own writes, which begin when a request counts as sent */
     struct summary send_lag; /* sent - scheduled; open loop only */
     double busy;             /* share of the loops' time that was CPU time */
     double request_rate;
@@ -47,6 +48,8 @@ void verdict_make(const struct load_result *load, const struct measures *m, bool
                   const struct calibration *c, struct verdict *out);
 
 const char *validity_name(enum validity v);
+/* What the client itself puts into a TTFT, at percentiles[i]: its write, and the answer's delivery. */
+double calibration_floor_s(const struct calibration *c, int percentile);
 
 /* The load to be calibrated for; only its shape matters, payloads are the null server's. */
 struct calibrate_opts {

@@ -630,6 +630,16 @@ int load_run(const struct load *load, struct load_result *out, struct err *e) {
     return rc;
 }
 
+double load_write_mean_s(const struct load_result *r) {
+    uint64_t n = 0;
+    int64_t ns = 0;
+    for (size_t i = 0; i < r->n_loops; i++) {
+        n += r->loops[i].stats.writes;
+        ns += r->loops[i].stats.write_ns;
+    }
+    return n ? clock_ns_to_s(ns) / (double)n : (double)NAN;
+}
+
 static void release_loop(struct loop *l) {
     while (l->blocks) {
         struct record_block *next = l->blocks->next;

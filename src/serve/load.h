@@ -69,6 +69,9 @@ struct load_result {
     struct load_memory *memory;
 };
 
+/* How long a write that ended a request took, on average; NAN where nobody looked. */
+double load_write_mean_s(const struct load_result *r);
+
 /*
  * Fails when the server cannot be reached at all, or memory is out; requests that fail are
  * results. Blocks until all has ended. Descriptor limits are the caller's business.

@@ -212,6 +212,8 @@ class Counts(BenchCase):
         client = json.loads(done.out)["client"]
         self.assertTrue(client["calibration"]["done"])
         self.assertGreater(client["calibration"]["delivery"]["n"], 0)
+        self.assertGreater(client["calibration"]["floor_p50_s"], client["calibration"]["delivery"]["p50_s"])
+        self.assertGreaterEqual(client["calibration"]["floor_p99_s"], client["calibration"]["floor_p50_s"])
         self.assertIn(client["verdict"], ("valid", "invalid"))
         self.assertEqual(sum(b["n"] for b in client["send_lag_histogram"]), 20)
 
