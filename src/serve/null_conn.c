@@ -249,6 +249,7 @@ static void answer_over(struct conn *c) {
     c->phase = READING;
     if (c->in.len > 0) {
         struct buf waiting = c->in;
+        c->at.came_ns = clock_mono_ns(); /* one that waited for the answer before it */
         buf_init(&c->in);
         take_requests(c, waiting.data, waiting.len);
         buf_release(&waiting);
@@ -431,7 +432,7 @@ static void begin_answer(struct conn *c) {
     struct server_thread *t = c->thread;
     const struct null_opts *o = &t->server->script.opts;
     const struct null_piece *head = &pieces_of(c)->head;
-    c->due_ns = clock_mono_ns() + (int64_t)(o->ttft_ms * 1e6);
+    c->due_ns = c->at.came_ns + (int64_t)(o->ttft_ms * 1e6);
     c->phase = WAITING;
     if (c->fault == NULL_FAULT_SLOW_HEADERS) {
         c->head_sent = true;
@@ -546,9 +547,21 @@ static void take_sealed(struct conn *c, size_t n) {
     }
 }
 
+/* As recv. A script counts from the kernel's time of the request: a server that wakes late is in time. */
+static ssize_t read_bytes(struct conn *c) {
+    struct server_thread *t = c->thread;
+    if (t->server->script.opts.ttft_ms > 0) {
+        return kernel_time_recv(&t->clock, c->fd, t->read_buf, NULL_READ_BYTES, c->at.came_ns,
+                                &c->at);
+    }
+    ssize_t n = recv(c->fd, t->read_buf, NULL_READ_BYTES, MSG_DONTWAIT);
+    c->at.came_ns = clock_mono_ns();
+    return n;
+}
+
 static void on_readable(struct conn *c) {
     struct server_thread *t = c->thread;
-    ssize_t n = recv(c->fd, t->read_buf, NULL_READ_BYTES, MSG_DONTWAIT);
+    ssize_t n = read_bytes(c);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
         return;
     }
@@ -574,6 +587,9 @@ void null_conn_add(struct server_thread *t, int fd) {
     }
     int on = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    if (t->server->script.opts.ttft_ms > 0) {
+        kernel_time_ask(fd);
+    }
     c->thread = t;
     c->fd = fd;
     buf_init(&c->in);

@@ -3,6 +3,7 @@
 #define SERVE_NULL_CONN_H
 
 #include "base/buf.h"
+#include "serve/kernel_time.h"
 #include "serve/null_server.h"
 #include "serve/poller.h"
 #include "serve/timer_heap.h"
@@ -41,6 +42,7 @@ struct conn {
     bool close_after; /* when out is empty */
     bool ended;       /* the answer is written, or in out */
     bool wants_out;
+    struct read_time at; /* of the last bytes that came */
     int64_t due_ns;
 };
 
@@ -55,6 +57,7 @@ struct server_thread {
     struct conn *dead;
     size_t n_conns;
     struct buf scratch;
+    struct kernel_clock clock; /* where the first token has a moment */
     char *read_buf;
     char *plain_buf; /* with TLS: what read_buf says */
     _Atomic uint64_t n_events;

@@ -65,7 +65,7 @@ enum { NULL_MAX_SIZES = 16, NULL_MAX_FAULTS = 32 };
 struct null_opts {
     int port;             /* 0: any that is free */
     int n_threads;        /* [1] */
-    double ttft_ms;       /* from the last byte of the request to the first token */
+    double ttft_ms;       /* from the arrival of the request's last byte to the first token */
     double itl_ms;        /* between writes; 0: as fast as the client reads */
     int tokens;           /* of an answer; a smaller max_tokens of the request holds [16] */
     int reasoning_tokens; /* so many of them first, as reasoning */

@@ -52,6 +52,9 @@ static void *thread_main(void *arg) {
                             : timed ? SPIN_NS
                                     : 0);
         fire_due(t);
+        if (n > 0 && t->server->script.opts.ttft_ms > 0) {
+            kernel_clock_look(&t->clock);
+        }
         for (int i = 0; i < n; i++) {
             if (events[i].data.ptr) {
                 null_conn_event(events[i].data.ptr, events[i].events);
