@@ -4,6 +4,7 @@
 #include "base/fs.h"
 #include "base/ydoc.h"
 #include "lifecycle/plan_model.h"
+#include "lifecycle/plan_read.h"
 
 #include <float.h>
 #include <stdlib.h>
@@ -24,21 +25,6 @@ struct reader {
     struct arena *arena;
     struct plan *plan;
 };
-
-static const char *keep(struct reader *r, const char *s) {
-    return arena_strdup(r->arena, s);
-}
-
-static const char *keep_path(struct reader *r, const char *dir, const char *name) {
-    char *joined = fs_join(dir, name);
-    const char *kept = joined ? keep(r, joined) : NULL;
-    free(joined);
-    return kept;
-}
-
-static int no_memory(struct err *e) {
-    return err_set(e, EE_NOMEM, "reading the plan: out of memory");
-}
 
 /* A list of distinct names into indices; an absent list keeps what is there. */
 static int read_names(struct ynode list, const char *what, const char *const *names, int *out,
@@ -186,10 +172,11 @@ static int read_task(struct reader *r, const char *name, struct ynode n, struct 
     struct buf own;
     buf_init(&own);
     buf_addf(&own, "tasks/%s/eval.jsonl", t->name);
-    t->path = data ? keep_path(r, r->plan_dir, data) : keep_path(r, r->data_dir, own.data);
+    t->path = data ? plan_path(r->plan_dir, data, r->arena)
+                   : plan_path(r->data_dir, own.data, r->arena);
     buf_release(&own);
     if (!t->path) {
-        return no_memory(e);
+        return plan_no_memory(e);
     }
     if (!fs_exists(t->path)) {
         return ynode_fail(n, e, "no task file at %s%s", t->path,
@@ -206,7 +193,7 @@ static int read_tasks(struct reader *r, struct ynode map, struct err *e) {
     }
     p->tasks = arena_array(r->arena, TASK_KINDS, sizeof(*p->tasks));
     if (!p->tasks) {
-        return no_memory(e);
+        return plan_no_memory(e);
     }
     const char *name;
     struct ynode value;
@@ -352,9 +339,9 @@ static int read_energy(struct reader *r, struct ynode n, struct err *e) {
             return rc;
         }
     }
-    p->energy.source = keep(r, source);
-    p->energy.gpus = gpus ? keep(r, gpus) : NULL;
-    return p->energy.source && (p->energy.gpus || !gpus) ? 0 : no_memory(e);
+    p->energy.source = arena_strdup(r->arena, source);
+    p->energy.gpus = gpus ? arena_strdup(r->arena, gpus) : NULL;
+    return p->energy.source && (p->energy.gpus || !gpus) ? 0 : plan_no_memory(e);
 }
 
 static int read_adapt(struct reader *r, struct ynode root, struct err *e) {
@@ -404,7 +391,7 @@ static int read_root(struct reader *r, struct ynode root, struct err *e) {
                           "only, and no '.' first",
                           name);
     }
-    p->name = keep(r, name);
+    p->name = arena_strdup(r->arena, name);
     if (!ynode_present(ymap_get(root, "models")) || !ynode_present(ymap_get(root, "tasks"))) {
         return ynode_fail(root, e, "a plan needs at least models: and tasks:");
     }
@@ -424,7 +411,7 @@ static int read_root(struct reader *r, struct ynode root, struct err *e) {
     rc = rc ? rc : read_quantize(r, ymap_get(root, "quantize"), e);
     rc = rc ? rc : read_quality(r, ymap_get(root, "quality"), e);
     p->sampling.seed = (uint32_t)p->seed;
-    return !rc && !p->name ? no_memory(e) : rc;
+    return !rc && !p->name ? plan_no_memory(e) : rc;
 }
 
 int plan_parse(const char *text, size_t len, const char *path, const char *data_dir,
@@ -436,11 +423,11 @@ int plan_parse(const char *text, size_t len, const char *path, const char *data_
     if (rc) {
         return rc;
     }
-    out->path = keep(&r, path);
+    out->path = arena_strdup(a, path);
     out->text = arena_strndup(a, text, len);
     r.plan_dir = fs_dirname(path);
     if (!out->path || !out->text || !r.plan_dir) {
-        rc = no_memory(e);
+        rc = plan_no_memory(e);
     }
     rc = rc ? rc : read_root(&r, ydoc_root(doc), e);
     free(r.plan_dir);

@@ -3,15 +3,11 @@
 #include "adapt/train_settings.h"
 #include "base/buf.h"
 #include "base/fs.h"
+#include "lifecycle/plan_read.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 enum { MAX_KEYS = 40 };
-
-static int no_memory(struct err *e) {
-    return err_set(e, EE_NOMEM, "reading the plan: out of memory");
-}
 
 static int check_keys(struct ynode n, struct err *e) {
     static const char *const own[] = {"data",       "command", "device",     "lora_base",
@@ -28,17 +24,6 @@ static int check_keys(struct ynode n, struct err *e) {
     }
     keys[count] = NULL;
     return ymap_check(n, "adapt", keys, e);
-}
-
-static int keep_text(struct ynode n, const char *what, struct arena *a, const char **out,
-                     struct err *e) {
-    const char *text = NULL;
-    int rc = ynode_str(n, what, &text, e);
-    if (!rc && text) {
-        *out = arena_strdup(a, text);
-        rc = *out ? 0 : no_memory(e);
-    }
-    return rc;
 }
 
 /* One of a list of names, which outlives the plan. */
@@ -73,29 +58,12 @@ static int read_setting(struct ynode n, const struct train_setting *s, struct tr
         rc = ynode_bool(n, s->name, at, e);
         break;
     case SETTING_TEXT:
-        rc = keep_text(n, s->name, a, at, e);
+        rc = plan_read_text(n, s->name, a, at, e);
         break;
     case SETTING_CHOICE:
         rc = read_choice(n, s->name, s->choices, at, e);
         break;
     }
-    return rc;
-}
-
-static int read_command(struct ynode n, struct arena *a, const char *const **out, struct err *e) {
-    if (!ynode_present(n)) {
-        return 0;
-    }
-    size_t len = yseq_len(n);
-    if (len == 0) {
-        return ynode_fail(n, e, "command should be a list: [program, argument, ...]");
-    }
-    const char **argv = arena_array(a, len + 1, sizeof(*argv));
-    int rc = argv ? 0 : no_memory(e);
-    for (size_t i = 0; i < len && !rc; i++) {
-        rc = keep_text(yseq_at(n, i), "an argument", a, &argv[i], e);
-    }
-    *out = argv;
     return rc;
 }
 
@@ -107,11 +75,9 @@ static int find_data(struct ynode data, const struct plan_adapt_places *places, 
     buf_init(&own);
     int rc = ynode_str(ymap_get(data, name), name, &given, e);
     buf_addf(&own, "tasks/%s/train.jsonl", name);
-    char *path = given ? fs_join(places->plan_dir, given) : fs_join(places->data_dir, own.data);
-    *out = path ? arena_strdup(a, path) : NULL;
-    free(path);
+    *out = given ? plan_path(places->plan_dir, given, a) : plan_path(places->data_dir, own.data, a);
     buf_release(&own);
-    return rc ? rc : *out ? 0 : no_memory(e);
+    return rc ? rc : *out ? 0 : plan_no_memory(e);
 }
 
 static int check_data(struct ynode where, const struct plan_adapt *p, enum task_kind k,
@@ -216,14 +182,14 @@ int plan_adapt_read(struct ynode n, const struct plan_adapt_places *places, cons
     const struct ynode where = ynode_present(n) ? n : places->methods;
     const struct ynode data = ymap_get(n, "data");
     rc = rc || !ynode_present(data) ? rc : ymap_check(data, "adapt.data", tasks, e);
-    rc = rc ? rc : keep_text(ymap_get(n, "device"), "device", a, &out->opts.device, e);
+    rc = rc ? rc : plan_read_text(ymap_get(n, "device"), "device", a, &out->opts.device, e);
     rc = rc ? rc
             : read_choice(ymap_get(n, "lora_base"), "lora_base", train_base_names, &out->lora_base,
                           e);
     rc = rc ? rc
             : read_choice(ymap_get(n, "qlora_base"), "qlora_base", train_base_names,
                           &out->qlora_base, e);
-    rc = rc ? rc : read_command(ymap_get(n, "command"), a, &out->command, e);
+    rc = rc ? rc : plan_read_command(ymap_get(n, "command"), NULL, a, &out->command, e);
     rc = rc ? rc : read_rows(n, tasks, out, e);
     for (int k = 0; k < TASK_KINDS && !rc; k++) {
         if (kinds[k]) {

@@ -1,10 +1,9 @@
 #include "lifecycle/plan_judge.h"
 
-#include "base/fs.h"
+#include "lifecycle/plan_read.h"
 #include "serve/target.h"
 
 #include <ctype.h>
-#include <stdlib.h>
 
 enum {
     DEFAULT_CONCURRENCY = 4,
@@ -17,37 +16,9 @@ enum {
 
 const char *const judge_output_names[] = {"schema", "json", "text", NULL};
 
-int plan_file_read(struct ynode n, const char *what, const char *plan_dir, struct arena *a,
-                   const char **out, struct err *e) {
-    const char *path = NULL;
-    int rc = ynode_str(n, what, &path, e);
-    if (rc || !path) {
-        return rc;
-    }
-    char *joined = fs_join(plan_dir, path);
-    *out = joined ? arena_strdup(a, joined) : NULL;
-    free(joined);
-    if (!*out) {
-        return err_set(e, EE_NOMEM, "reading the plan: out of memory");
-    }
-    return fs_exists(*out) ? 0 : ynode_fail(n, e, "no file at %s", *out);
-}
-
-/* A text of the plan that outlives its document; NULL where n is absent. */
-static int read_text(struct ynode n, const char *what, struct arena *a, const char **out,
-                     struct err *e) {
-    const char *text = NULL;
-    int rc = ynode_str(n, what, &text, e);
-    if (rc || !text) {
-        return rc;
-    }
-    *out = arena_strdup(a, text);
-    return *out ? 0 : err_set(e, EE_NOMEM, "reading the plan: out of memory");
-}
-
 /* The name of a variable. What does not look like one may be the key itself, and is not repeated. */
 static int read_auth_env(struct ynode n, struct arena *a, const char **out, struct err *e) {
-    int rc = read_text(n, "auth_env", a, out, e);
+    int rc = plan_read_text(n, "auth_env", a, out, e);
     if (rc || !*out) {
         return rc;
     }
@@ -65,7 +36,7 @@ static int read_auth_env(struct ynode n, struct arena *a, const char **out, stru
 static int read_url(struct ynode n, struct arena *a, const char **out, struct err *e) {
     struct target t;
     struct err why = ERR_INIT;
-    int rc = read_text(n, "url", a, out, e);
+    int rc = plan_read_text(n, "url", a, out, e);
     if (!rc && *out && target_parse(*out, API_CHAT, &t, &why)) {
         rc = ynode_fail(n, e, "%s", why.msg);
     }
@@ -114,7 +85,7 @@ static int read_settings(struct ynode n, const char *plan_dir, struct arena *a,
             : ynode_int(ymap_get(n, "timeout_s"), "timeout_s", 1, MOST_TIMEOUT_S, &j->timeout_s, e);
     rc = rc ? rc : ynode_enum(ymap_get(n, "output"), "output", judge_output_names, &j->output, e);
     rc = rc ? rc : read_price(ymap_get(n, "price"), j, e);
-    rc = rc ? rc : plan_file_read(ymap_get(n, "ca_file"), "ca_file", plan_dir, a, &j->ca_file, e);
+    rc = rc ? rc : plan_read_file(ymap_get(n, "ca_file"), "ca_file", plan_dir, a, &j->ca_file, e);
     if (!rc && j->passes > 1 && !(j->temperature > 0)) {
         rc = ynode_fail(ymap_get(n, "passes"), e,
                         "the passes of a judge repeat each other with greedy decoding; set its "
@@ -139,8 +110,8 @@ int plan_judge_read(struct ynode n, const char *plan_dir, struct arena *a, struc
     rc = rc ? rc : read_auth_env(ymap_get(n, "auth_env"), a, &j.auth_env, e);
     rc = rc ? rc : check_service(n, &j, e);
     if (!rc) {
-        rc = j.url ? read_text(ymap_get(n, "model"), "model", a, &j.model, e)
-                   : plan_file_read(ymap_get(n, "model"), "model", plan_dir, a, &j.model, e);
+        rc = j.url ? plan_read_text(ymap_get(n, "model"), "model", a, &j.model, e)
+                   : plan_read_file(ymap_get(n, "model"), "model", plan_dir, a, &j.model, e);
     }
     if (!rc && !j.model) {
         rc = ynode_fail(n, e,

@@ -40,8 +40,5 @@ struct plan_judge {
 /* Reads n, which may be absent; paths are relative to plan_dir. */
 int plan_judge_read(struct ynode n, const char *plan_dir, struct arena *a, struct plan_judge *out,
                     struct err *e) EE_MUST_CHECK;
-/* Reads the path of a file that must be there, absolute or relative to plan_dir, where n is one. */
-int plan_file_read(struct ynode n, const char *what, const char *plan_dir, struct arena *a,
-                   const char **out, struct err *e) EE_MUST_CHECK;
 
 #endif

@@ -3,8 +3,8 @@
 #include "base/buf.h"
 #include "base/fs.h"
 #include "lifecycle/models.h"
+#include "lifecycle/plan_read.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 struct reader {
@@ -17,21 +17,6 @@ struct reader {
     size_t n_shapes;
     const char *shapes_path;
 };
-
-static int no_memory(struct err *e) {
-    return err_set(e, EE_NOMEM, "reading the plan: out of memory");
-}
-
-static const char *keep(struct reader *r, const char *s) {
-    return arena_strdup(r->arena, s);
-}
-
-static const char *keep_path(struct reader *r, const char *dir, const char *name) {
-    char *joined = fs_join(dir, name);
-    const char *kept = joined ? keep(r, joined) : NULL;
-    free(joined);
-    return kept;
-}
 
 static const char file_name_chars[] =
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
@@ -88,10 +73,10 @@ static int load_shapes(struct reader *r, struct err *e) {
     if (rc || r->shapes_path) {
         return rc;
     }
-    r->shapes_path = own ? keep_path(r, r->places->plan_dir, own)
-                         : keep_path(r, r->places->data_dir, "shapes.yaml");
+    r->shapes_path = own ? plan_path(r->places->plan_dir, own, r->arena)
+                         : plan_path(r->places->data_dir, "shapes.yaml", r->arena);
     return r->shapes_path ? shapes_load(r->shapes_path, r->arena, &r->shapes, &r->n_shapes, e)
-                          : no_memory(e);
+                          : plan_no_memory(e);
 }
 
 static int find_shape(struct reader *r, struct ynode n, const char *id, struct plan_model *m,
@@ -112,9 +97,9 @@ static int find_shape(struct reader *r, struct ynode n, const char *id, struct p
         rc = ynode_fail(n, e, "%s", why.msg);
     }
     m->shapes_path = r->shapes_path;
-    m->vocab_path = rc ? NULL : keep(r, text.data);
+    m->vocab_path = rc ? NULL : arena_strdup(r->arena, text.data);
     buf_release(&text);
-    return rc || m->vocab_path ? rc : no_memory(e);
+    return rc || m->vocab_path ? rc : plan_no_memory(e);
 }
 
 static int read_rows(struct ynode n, struct plan_model *m, struct err *e) {
@@ -146,8 +131,8 @@ static int read_served(struct reader *r, struct ynode n, struct plan_model *m, s
         if (!rc && !name) {
             rc = ynode_fail(n, e, "the plan measures %s: say the model's name in it", precision);
         }
-        m->served[p->precisions[i]] = rc ? NULL : keep(r, name);
-        rc = rc || m->served[p->precisions[i]] ? rc : no_memory(e);
+        m->served[p->precisions[i]] = rc ? NULL : arena_strdup(r->arena, name);
+        rc = rc || m->served[p->precisions[i]] ? rc : plan_no_memory(e);
     }
     return rc;
 }
@@ -184,10 +169,10 @@ static int check_served(struct reader *r, struct ynode n, const struct plan_mode
 static int set_names(struct reader *r, const char *id, const char *family, const char *size,
                      struct plan_model *m, struct err *e) {
     const struct known_shape *s = m->shape;
-    m->id = id ? keep(r, id) : s ? s->id : id_from_path(r, m->path ? m->path : "");
-    m->family = family ? keep(r, family) : s ? s->family : m->id;
-    m->size = size ? keep(r, size) : s ? s->size : "";
-    return m->id && m->family && m->size ? 0 : no_memory(e);
+    m->id = id ? arena_strdup(r->arena, id) : s ? s->id : id_from_path(r, m->path ? m->path : "");
+    m->family = family ? arena_strdup(r->arena, family) : s ? s->family : m->id;
+    m->size = size ? arena_strdup(r->arena, size) : s ? s->size : "";
+    return m->id && m->family && m->size ? 0 : plan_no_memory(e);
 }
 
 static int check_id(struct ynode n, const struct plan_model *m, struct err *e) {
@@ -238,8 +223,8 @@ static int read_model(struct reader *r, struct ynode n, struct plan_model *m, st
     if (rc) {
         return rc;
     }
-    m->path = path ? keep_path(r, r->places->plan_dir, path) : NULL;
-    rc = path && !m->path ? no_memory(e) : set_names(r, id, family, size, m, e);
+    m->path = path ? plan_path(r->places->plan_dir, path, r->arena) : NULL;
+    rc = path && !m->path ? plan_no_memory(e) : set_names(r, id, family, size, m, e);
     if (!rc && !path && !shape) {
         rc = check_served(r, n, m, id, e);
         rc = rc ? rc : read_served(r, ymap_get(n, "name"), m, e);
@@ -261,7 +246,7 @@ int plan_models_read(struct ynode list, const struct plan_model_places *places, 
     p->n_models = yseq_len(list);
     p->models = arena_array(a, p->n_models, sizeof(*p->models));
     if (!p->models) {
-        return no_memory(e);
+        return plan_no_memory(e);
     }
     int rc = models_load(places->data_dir, a, &r.known, &r.n_known, e);
     for (size_t i = 0; i < p->n_models && !rc; i++) {

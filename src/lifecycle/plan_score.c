@@ -1,6 +1,7 @@
 /* The score section of plans. */
 #include "base/buf.h"
 #include "lifecycle/plan.h"
+#include "lifecycle/plan_read.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -11,10 +12,6 @@ struct reader {
     struct plan_score *score;
     struct plan *plan;
 };
-
-static int no_memory(struct err *e) {
-    return err_set(e, EE_NOMEM, "reading the plan: out of memory");
-}
 
 const char *plan_source_gap(const struct plan *p, enum scorer_source source) {
     static const char *const gaps[SCORER_SOURCES] = {
@@ -93,7 +90,7 @@ static int read_also(struct reader *r, struct ynode list, struct err *e) {
     }
     p->also = arena_array(r->arena, n, sizeof(struct scorer *));
     if (!p->also) {
-        return no_memory(e);
+        return plan_no_memory(e);
     }
     for (size_t i = 0; i < n; i++) {
         const char *id = NULL;
@@ -166,7 +163,7 @@ static int read_primary(struct reader *r, struct ynode n, struct err *e) {
 /* ---- models that score ---- */
 
 static int read_model_path(struct reader *r, struct ynode n, const char **out, struct err *e) {
-    return plan_file_read(n, "model", r->plan_dir, r->arena, out, e);
+    return plan_read_file(n, "model", r->plan_dir, r->arena, out, e);
 }
 
 static int read_entailment(struct reader *r, struct ynode n, struct err *e) {
@@ -208,7 +205,7 @@ static int read_similarity(struct reader *r, struct ynode n, struct err *e) {
         rc = ynode_fail(n, e, "similarity needs a model: an embedding model's GGUF file");
     }
     r->score->similarity.prefix = rc ? NULL : arena_strdup(r->arena, prefix);
-    return rc || r->score->similarity.prefix ? rc : no_memory(e);
+    return rc || r->score->similarity.prefix ? rc : plan_no_memory(e);
 }
 
 static int read_passes(struct reader *r, struct ynode n, struct err *e) {

@@ -2,23 +2,9 @@
 
 #include "base/fs.h"
 #include "base/json.h"
+#include "lifecycle/plan_read.h"
 
 #include <string.h>
-
-static int no_memory(struct err *e) {
-    return err_set(e, EE_NOMEM, "reading the plan: out of memory");
-}
-
-static int keep_text(struct ynode n, const char *what, struct arena *a, const char **out,
-                     struct err *e) {
-    const char *text = NULL;
-    int rc = ynode_str(n, what, &text, e);
-    if (!rc && text) {
-        *out = arena_strdup(a, text);
-        rc = *out ? 0 : no_memory(e);
-    }
-    return rc;
-}
 
 /* A word's braces hold what we fill in; others are the server's own, such as JSON. */
 static int check_word(struct ynode n, const char *word, struct err *e) {
@@ -41,24 +27,6 @@ static int check_word(struct ynode n, const char *word, struct err *e) {
     return 0;
 }
 
-static int read_command(struct ynode n, struct arena *a, struct plan_server *out, struct err *e) {
-    if (!ynode_present(n)) {
-        return 0;
-    }
-    size_t len = yseq_len(n);
-    if (len == 0) {
-        return ynode_fail(n, e, "command should be a list: [program, argument, ...]");
-    }
-    const char **argv = arena_array(a, len + 1, sizeof(*argv));
-    int rc = argv ? 0 : no_memory(e);
-    for (size_t i = 0; i < len && !rc; i++) {
-        rc = keep_text(yseq_at(n, i), "an argument", a, &argv[i], e);
-        rc = rc ? rc : check_word(yseq_at(n, i), argv[i], e);
-    }
-    out->command = argv;
-    return rc;
-}
-
 bool plan_server_uses(const struct plan_server *s, const char *placeholder) {
     for (size_t i = 0; s->command && s->command[i]; i++) {
         if (strstr(s->command[i], placeholder)) {
@@ -70,7 +38,7 @@ bool plan_server_uses(const struct plan_server *s, const char *placeholder) {
 
 static int read_extra(struct ynode n, struct arena *a, const char **out, struct err *e) {
     json_t *v = NULL;
-    int rc = keep_text(n, "extra (JSON in quotes)", a, out, e);
+    int rc = plan_read_text(n, "extra (JSON in quotes)", a, out, e);
     if (!rc && *out &&
         (json_parse(*out, strlen(*out), "extra", &v, NULL) != 0 || !json_is_object(v))) {
         rc = ynode_fail(n, e, "extra should be a JSON object in quotes, such as '%s'",
@@ -117,18 +85,18 @@ int plan_server_read(struct ynode n, struct arena *a, struct plan_server *out, s
     }
     out->is_used = true;
     int rc = ymap_check(n, "engine.server", keys, e);
-    rc = rc ? rc : keep_text(ymap_get(n, "name"), "name", a, &out->name, e);
-    rc = rc ? rc : keep_text(ymap_get(n, "device"), "device", a, &out->device, e);
-    rc = rc ? rc : read_command(ymap_get(n, "command"), a, out, e);
-    rc = rc ? rc : keep_text(ymap_get(n, "url"), "url", a, &out->url, e);
-    rc = rc ? rc : keep_text(ymap_get(n, "ready"), "ready", a, &out->ready, e);
+    rc = rc ? rc : plan_read_text(ymap_get(n, "name"), "name", a, &out->name, e);
+    rc = rc ? rc : plan_read_text(ymap_get(n, "device"), "device", a, &out->device, e);
+    rc = rc ? rc : plan_read_command(ymap_get(n, "command"), check_word, a, &out->command, e);
+    rc = rc ? rc : plan_read_text(ymap_get(n, "url"), "url", a, &out->url, e);
+    rc = rc ? rc : plan_read_text(ymap_get(n, "ready"), "ready", a, &out->ready, e);
     rc = rc ? rc
             : ynode_num(ymap_get(n, "ready_timeout_s"), "ready_timeout_s", 0.1, 1e5,
                         &out->ready_timeout_s, e);
-    rc = rc ? rc : keep_text(ymap_get(n, "model"), "model", a, &out->model, e);
+    rc = rc ? rc : plan_read_text(ymap_get(n, "model"), "model", a, &out->model, e);
     rc = rc ? rc : ynode_enum(ymap_get(n, "api"), "api", apis, &api, e);
     out->api = (enum api)api;
-    rc = rc ? rc : keep_text(ymap_get(n, "auth_env"), "auth_env", a, &out->auth_env, e);
+    rc = rc ? rc : plan_read_text(ymap_get(n, "auth_env"), "auth_env", a, &out->auth_env, e);
     rc = rc ? rc : read_extra(ymap_get(n, "extra"), a, &out->extra, e);
     rc = rc ? rc : ynode_num(ymap_get(n, "stall_s"), "stall_s", 1e-3, 1e6, &out->stall_s, e);
     rc = rc ? rc : ynode_num(ymap_get(n, "timeout_s"), "timeout_s", 1e-3, 1e6, &out->timeout_s, e);
