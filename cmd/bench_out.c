@@ -1,6 +1,7 @@
 /* What comes of a benchmark: text, JSON, CSV, and the records that are kept. */
 #include "bench_cmd.h"
 #include "bench_text.h"
+#include "cmd.h"
 
 #include "base/fs.h"
 #include "base/json.h"
@@ -31,15 +32,11 @@ int bench_show(const struct bench_args *a, json_t *result, const struct load_res
             json_object_set_new(result, "compat", rc ? json_null() : compat_json(&c));
         }
     }
-    struct buf text;
-    buf_init(&text);
     if (!rc && a->as_json) {
-        rc = json_write(result, &text, e);
-        puts(rc ? "" : text.data);
+        rc = cmd_print_json(json_incref(result), e);
     } else if (!rc) {
         bench_print(result);
     }
-    buf_release(&text);
     return rc || !a->csv ? rc : write_csv(a->csv, m, e);
 }
 

@@ -72,15 +72,7 @@ static int print_json(const struct sweep *s, json_t *runs, struct err *e) {
                           "loop", s->open_loop ? "open" : "closed", "points", points, "best",
                           point_json(sweep_best(s)), "peak", point_json(sweep_peak(s)), "end",
                           s->end, "runs", runs);
-    struct buf text;
-    buf_init(&text);
-    int rc = json_write(o, &text, e);
-    if (!rc) {
-        puts(text.data);
-    }
-    buf_release(&text);
-    json_decref(o);
-    return rc;
+    return cmd_print_json(o, e);
 }
 
 static void print_end(const struct sweep *s) {

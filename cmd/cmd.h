@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/opt.h"
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdio.h>
 
@@ -45,6 +46,8 @@ bool cmd_parse(const struct opt_command *cmd, int argc, char **argv, int *n_oper
 int cmd_fail(const struct err *e);
 /* The whole text on stdout. */
 int cmd_print(const struct buf *text, struct err *e) EE_MUST_CHECK;
+/* A value, which it takes, as a line of JSON on stdout. */
+int cmd_print_json(json_t *value, struct err *e) EE_MUST_CHECK;
 /* Columns of the terminal that stdout is; 0 where it is none. */
 size_t cmd_columns(void);
 /* Prints "edge-eval: warning: ..." on stderr. */

@@ -1,7 +1,6 @@
 /* edge-eval doctor: what this machine can measure and run on, and how to make it more. */
 #include "cmd.h"
 
-#include "base/buf.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "energy/probe.h"
@@ -304,7 +303,6 @@ static json_t *verdict_json(const struct probe_verdict *v) {
 }
 
 static int print_json(const struct findings *f, struct err *e) {
-    struct buf text;
     json_t *engine = json_object();
     json_t *o = json_object();
     json_object_set_new(o, "sensors", sensors_json(f));
@@ -318,14 +316,7 @@ static int print_json(const struct findings *f, struct err *e) {
     put_text(engine, "warning", f->engine_warning);
     put_text(engine, "error", f->engine_error);
     json_object_set_new(o, "engine", engine);
-    buf_init(&text);
-    int rc = json_write(o, &text, e);
-    if (!rc) {
-        puts(text.data);
-    }
-    buf_release(&text);
-    json_decref(o);
-    return rc;
+    return cmd_print_json(o, e);
 }
 
 int cmd_doctor(int argc, char **argv) {

@@ -168,22 +168,15 @@ static void print_compat(const json_t *v) {
 }
 
 static int print_json(const struct fidelity_opts *o, json_t *v, struct err *e) {
-    struct buf text;
-    buf_init(&text);
     json_t *all = json_pack("{s:s, s:s, s:s?, s:s?, s:s?}", "base", o->base_path, "other",
                             o->other_path, "text", o->text_path, "task",
                             o->text_path ? NULL : o->task, "data",
                             o->text_path ? NULL : o->task_path);
-    int rc = all && json_object_update(all, v) == 0
-                 ? 0
-                 : err_set(e, EE_NOMEM, "fidelity: out of memory");
-    rc = rc ? rc : json_write(all, &text, e);
-    if (!rc) {
-        puts(text.data);
+    if (!all || json_object_update(all, v) != 0) {
+        json_decref(all);
+        return err_set(e, EE_NOMEM, "fidelity: out of memory");
     }
-    json_decref(all);
-    buf_release(&text);
-    return rc;
+    return cmd_print_json(all, e);
 }
 
 static int print_text(const struct fidelity_opts *o, const json_t *v) {

@@ -30,28 +30,27 @@ static int report(const char *path, double seconds, bool as_json, struct err *e)
     if (rc) {
         return rc;
     }
-    struct buf text;
-    buf_init(&text);
     if (as_json) {
-        json_t *all = json_pack("{s:s, s:s, s:I, s:I, s:f, s:O}", "out", path, "architecture",
-                                info.arch, "bytes", (json_int_t)info.file_bytes, "params",
-                                (json_int_t)info.n_params, "seconds", seconds, "types", types);
-        rc = json_write(all, &text, e);
-        buf_addch(&text, '\n');
-        json_decref(all);
+        rc = cmd_print_json(json_pack("{s:s, s:s, s:I, s:I, s:f, s:O}", "out", path, "architecture",
+                                      info.arch, "bytes", (json_int_t)info.file_bytes, "params",
+                                      (json_int_t)info.n_params, "seconds", seconds, "types",
+                                      types),
+                            e);
     } else {
+        struct buf text;
         const char *type;
         json_t *count;
+        buf_init(&text);
         buf_addf(&text, "%s: %s, %.1f MB in %.1f s, tensors:", path, info.arch,
                  (double)info.file_bytes / 1e6, seconds);
         json_object_foreach(types, type, count) {
             buf_addf(&text, " %s %lld", type, (long long)json_integer_value(count));
         }
         buf_addch(&text, '\n');
+        rc = cmd_print(&text, e);
+        buf_release(&text);
     }
-    rc = rc ? rc : cmd_print(&text, e);
     json_decref(types);
-    buf_release(&text);
     return rc;
 }
 

@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/fs.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "metrics/prices.h"
 
@@ -123,6 +124,18 @@ int cmd_print(const struct buf *text, struct err *e) {
         return err_errno(e, errno, "cannot write to standard output");
     }
     return 0;
+}
+
+int cmd_print_json(json_t *value, struct err *e) {
+    struct buf text;
+    buf_init(&text);
+    int rc = json_write(value, &text, e);
+    buf_addch(&text, '\n');
+    rc = rc ? rc : buf_check(&text, "JSON", e);
+    rc = rc ? rc : cmd_print(&text, e);
+    buf_release(&text);
+    json_decref(value);
+    return rc;
 }
 
 void cmd_warn(const char *fmt, ...) {

@@ -28,15 +28,7 @@ static int print_json(const struct model *models, size_t n, struct err *e) {
                                         "family", m->family, "size", m->size, "license", m->license,
                                         "file", m->file, "path", m->path, "note", m->note));
     }
-    struct buf text;
-    buf_init(&text);
-    int rc = json_write(list, &text, e);
-    if (!rc) {
-        puts(text.data);
-    }
-    buf_release(&text);
-    json_decref(list);
-    return rc;
+    return cmd_print_json(list, e);
 }
 
 int cmd_models(int argc, char **argv) {

@@ -45,15 +45,7 @@ static int print_list(const struct known_shape *shapes, size_t n, bool as_json, 
                                         s->family, "size", s->size, "architecture", s->architecture,
                                         "params", (json_int_t)shape_params(s)));
     }
-    struct buf text;
-    buf_init(&text);
-    int rc = json_write(list, &text, e);
-    if (!rc) {
-        puts(text.data);
-    }
-    buf_release(&text);
-    json_decref(list);
-    return rc;
+    return cmd_print_json(list, e);
 }
 
 static void show_progress(uint64_t done_bytes, uint64_t all_bytes, void *ctx) {
@@ -73,15 +65,13 @@ static int report(const char *path, double seconds, bool as_json, struct err *e)
     if (rc) {
         return rc;
     }
-    struct buf text;
-    buf_init(&text);
-    json_t *all = json_pack("{s:s, s:I, s:I, s:f, s:O}", "path", path, "bytes",
-                            (json_int_t)info.file_bytes, "params", (json_int_t)info.n_params,
-                            "seconds", seconds, "types", types);
-    rc = json_write(all, &text, e);
-    if (!rc && as_json) {
-        puts(text.data);
-    } else if (!rc) {
+    if (as_json) {
+        rc = cmd_print_json(json_pack("{s:s, s:I, s:I, s:f, s:O}", "path", path, "bytes",
+                                      (json_int_t)info.file_bytes, "params",
+                                      (json_int_t)info.n_params, "seconds", seconds, "types",
+                                      types),
+                            e);
+    } else {
         const char *type;
         json_t *count;
         printf("%s: %.2f GB in %.1f s, %s, random weights, tensors:", path,
@@ -91,9 +81,7 @@ static int report(const char *path, double seconds, bool as_json, struct err *e)
         }
         printf("\n");
     }
-    json_decref(all);
     json_decref(types);
-    buf_release(&text);
     return rc;
 }
 

@@ -2,9 +2,10 @@
 
 import json
 import re
+import subprocess
 import unittest
 
-from harness import FAILED, MODEL, MODEL_ID, OK, USAGE, Case, environment, plan, tiny_model, write_plan
+from harness import FAILED, MODEL, MODEL_ID, OK, PROGRAM, USAGE, Case, environment, plan, tiny_model, write_plan
 
 COMMANDS = ("run", "report", "fidelity", "quantize", "synth", "models")
 
@@ -129,6 +130,14 @@ class Models(Case):
         env = environment(EDGE_EVAL_CACHE=str(cache))
         rows = json.loads(self.edge_eval("models", "--json", env=env).out)
         self.assertEqual({r["id"]: r["path"] for r in rows}[MODEL_ID], str(cache / "models" / MODEL.name))
+
+    def test_a_result_that_nobody_gets_is_no_success(self):
+        for command in ("models", "--json"), ("synth", "--list", "--json"):
+            with self.subTest(command=command), open("/dev/full", "wb") as full:
+                done = subprocess.run([PROGRAM, *command], env=environment(), stdout=full,
+                                      stderr=subprocess.PIPE, text=True, check=False)  # fmt: skip
+                self.assertEqual(done.returncode, FAILED)
+                self.assertSays(done.stderr, "cannot write to standard output: No space left on device")
 
 
 class Terminal(Case):
