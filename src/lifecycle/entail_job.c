@@ -170,7 +170,8 @@ static int try_controls(struct entailing *s, struct err *e) {
     return rc;
 }
 
-static int judge(struct entailing *s, size_t i, struct err *e) {
+static int judge(void *ctx, size_t i, struct err *e) {
+    struct entailing *s = ctx;
     const struct task_item *item = NULL;
     const char *text = NULL;
     struct buf hypothesis;
@@ -196,15 +197,6 @@ static int judge(struct entailing *s, size_t i, struct err *e) {
     return rc;
 }
 
-static int judge_all(struct entailing *s, struct err *e) {
-    int rc = worker_window_open(s->job.worker, s->job.window, e);
-    for (size_t i = 0; i < s->job.n && !rc; i++) {
-        rc = judge(s, i, e);
-        score_job_progress(&s->job, i + 1);
-    }
-    return rc ? rc : worker_window_close(s->job.worker, s->job.window, e);
-}
-
 static int open_model(struct entailing *s, const json_t *args, struct err *e) {
     struct gguf_info info;
     int rc = json_want_str(args, "model", &s->path, e);
@@ -224,7 +216,7 @@ int entail_job(struct worker *w, const json_t *args, json_t **result, struct err
     s.scorer = s.job.set.kind == TASK_SUMM ? "non_contradiction" : "entailment";
     rc = open_model(&s, args, e);
     rc = rc ? rc : try_controls(&s, e);
-    rc = rc ? rc : judge_all(&s, e);
+    rc = rc ? rc : score_job_each(&s.job, judge, &s, e);
     if (!rc) {
         *result = json_pack(
             "{s:s, s:s, s:{s:I, s:I}, s:I, s:I, s:I, s:O}", "name", fs_basename(s.path), "read_as",

@@ -168,7 +168,8 @@ static int send_values(struct asking *s, size_t i, const struct known *k, struct
     return rc ? rc : score_job_value(&s->job, i, "acc_norm", k->choice.acc_norm, e);
 }
 
-static int score(struct asking *s, size_t i, struct err *e) {
+static int score(void *ctx, size_t i, struct err *e) {
+    struct asking *s = ctx;
     const struct task_item *item = NULL;
     const char *text = NULL;
     int rc = score_job_answer(&s->job, i, &item, &text, e);
@@ -184,15 +185,6 @@ static int score(struct asking *s, size_t i, struct err *e) {
     return rc ? err_prefix(e, "item %s", item->id) : send_values(s, i, k, e);
 }
 
-static int score_all(struct asking *s, struct err *e) {
-    int rc = worker_window_open(s->job.worker, s->job.window, e);
-    for (size_t i = 0; i < s->job.n && !rc; i++) {
-        rc = score(s, i, e);
-        score_job_progress(&s->job, i + 1);
-    }
-    return rc ? rc : worker_window_close(s->job.worker, s->job.window, e);
-}
-
 int likelihood_job(struct worker *w, const json_t *args, json_t **result, struct err *e) {
     struct asking s = {.arena = ARENA_INIT};
     int rc = score_job_open(&s.job, w, args, e);
@@ -201,7 +193,7 @@ int likelihood_job(struct worker *w, const json_t *args, json_t **result, struct
     }
     s.items = arena_array(&s.arena, s.job.set.n_items, sizeof(*s.items));
     rc = s.items ? open_engine(&s, args, e) : err_set(e, EE_NOMEM, "likelihoods: out of memory");
-    rc = rc ? rc : score_all(&s, e);
+    rc = rc ? rc : score_job_each(&s.job, score, &s, e);
     if (!rc) {
         *result = json_pack("{s:O}", "failed", s.job.failed);
         if (s.n_tokens > 0) {

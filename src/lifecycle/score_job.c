@@ -68,6 +68,12 @@ void score_job_fail(struct score_job *j, const char *kind) {
     json_object_set_new(j->failed, kind, json_integer(n + 1));
 }
 
-void score_job_progress(struct score_job *j, size_t done) {
-    worker_progress(j->worker, (int64_t)done, (int64_t)j->n, -1);
+int score_job_each(struct score_job *j, int (*score)(void *ctx, size_t i, struct err *e), void *ctx,
+                   struct err *e) {
+    int rc = worker_window_open(j->worker, j->window, e);
+    for (size_t i = 0; i < j->n && !rc; i++) {
+        rc = score(ctx, i, e);
+        worker_progress(j->worker, (int64_t)i + 1, (int64_t)j->n, -1);
+    }
+    return rc ? rc : worker_window_close(j->worker, j->window, e);
 }

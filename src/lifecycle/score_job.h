@@ -31,6 +31,8 @@ int score_job_value(struct score_job *j, size_t i, const char *scorer, double va
                     struct err *e) EE_MUST_CHECK;
 /* Answer i has no value because of kind, such as "too_long". */
 void score_job_fail(struct score_job *j, const char *kind);
-void score_job_progress(struct score_job *j, size_t done);
+/* Has every answer scored, inside the job's window; score is told the answer's number. */
+int score_job_each(struct score_job *j, int (*score)(void *ctx, size_t i, struct err *e), void *ctx,
+                   struct err *e) EE_MUST_CHECK;
 
 #endif

@@ -92,7 +92,8 @@ static int gold_vectors(struct comparing *s, const struct task_item *item, const
     return rc;
 }
 
-static int compare(struct comparing *s, size_t i, struct err *e) {
+static int compare(void *ctx, size_t i, struct err *e) {
+    struct comparing *s = ctx;
     const struct task_item *item = NULL;
     const char *text = NULL;
     const float *answer = NULL;
@@ -119,15 +120,6 @@ static int compare(struct comparing *s, size_t i, struct err *e) {
     return rc;
 }
 
-static int compare_all(struct comparing *s, struct err *e) {
-    int rc = worker_window_open(s->job.worker, s->job.window, e);
-    for (size_t i = 0; i < s->job.n && !rc; i++) {
-        rc = compare(s, i, e);
-        score_job_progress(&s->job, i + 1);
-    }
-    return rc ? rc : worker_window_close(s->job.worker, s->job.window, e);
-}
-
 static int open_model(struct comparing *s, const json_t *args, struct err *e) {
     struct engine_opts engine = {0};
     engine_args_read(json_object_get(args, "engine"), &engine);
@@ -150,7 +142,7 @@ int similarity_job(struct worker *w, const json_t *args, json_t **result, struct
     s.golds = arena_array(&s.arena, s.job.set.n_items, sizeof(*s.golds));
     rc = s.golds ? open_model(&s, args, e) : err_set(e, EE_NOMEM, "similarity: out of memory");
     rc = rc ? rc : try_controls(&s, e);
-    rc = rc ? rc : compare_all(&s, e);
+    rc = rc ? rc : score_job_each(&s.job, compare, &s, e);
     if (!rc) {
         *result = json_pack("{s:s, s:{s:I, s:I}, s:O}", "name", fs_basename(s.path), "controls",
                             "right", (json_int_t)s.n_controls_right, "of",
