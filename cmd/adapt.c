@@ -183,7 +183,7 @@ static int choose_base(struct adapt_args *a, struct err *e) {
     if (a->o.base_type || strcmp(a->method, "qlora") != 0) {
         return 0;
     }
-    int rc = gguf_info_read(a->o.model_path, &info, NULL, e);
+    int rc = gguf_info_read_model(a->o.model_path, &info, e);
     bool has_four_bits = !rc && (strncmp(info.file_type, "Q4", 2) == 0 ||
                                  strncmp(info.file_type, "IQ4", 3) == 0);
     a->o.base_type = has_four_bits ? NULL : "iq4_nl";

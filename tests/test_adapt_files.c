@@ -249,6 +249,8 @@ static void files_that_are_no_adapters_are_refused(void **state) {
     rig_open(&r, *state, &llama, &rig_default);
     const char *adapter = write_adapter(&r, *state);
     REFUSED_WITH(merge_files(base, base, out, &no_opts, &result, &e), EE_FORMAT, "is no adapter");
+    REFUSED_WITH(merge_files(adapter, adapter, out, &no_opts, &result, &e), EE_UNSUPPORTED,
+                 "is an adapter and no model");
     uint64_t bytes;
     OK(fs_size(adapter, &bytes, &e));
     assert_int_equal(truncate(adapter, (off_t)bytes - 100), 0);

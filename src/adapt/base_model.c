@@ -310,7 +310,7 @@ static int declare(const char *path, const struct held_as *as, struct base_model
     *m = (struct base_model){0};
     *file = NULL;
     *g = NULL;
-    int rc = gguf_info_read(path, &info, NULL, e); /* also: is the file whole? */
+    int rc = gguf_info_read_model(path, &info, e); /* also: is the file whole? */
     if (rc) {
         return rc;
     }

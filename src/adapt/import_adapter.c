@@ -264,7 +264,7 @@ static int set_keys(struct importing *m, struct err *e) {
 }
 
 static int open_model(struct importing *m, struct err *e) {
-    int rc = gguf_info_read(m->model_path, &m->info, NULL, e);
+    int rc = gguf_info_read_model(m->model_path, &m->info, e);
     if (!rc && strcmp(m->info.arch, "llama") != 0 && strcmp(m->info.arch, "qwen2") != 0) {
         rc = err_set(e, EE_UNSUPPORTED,
                      "%s is of the architecture %s; adapters of llama and qwen2 can be imported",

@@ -327,7 +327,7 @@ int merge_files(const char *base_path, const char *adapter_path, const char *out
     struct gguf_info info;
     *result = (struct merge_result){0};
     m.adapter.fd = -1;
-    int rc = gguf_info_read(base_path, &info, NULL, e);
+    int rc = gguf_info_read_model(base_path, &info, e);
     rc = rc ? rc : adapter_file_open(adapter_path, &m.adapter, e);
     if (rc) {
         return rc;

@@ -109,7 +109,7 @@ int train_rows_load(const char *model_path, enum task_kind kind, const char *dat
     struct gguf_info info;
     struct too_long lost = {0};
     *out = (struct train_rows){0};
-    int rc = gguf_info_read(model_path, &info, NULL, e);
+    int rc = gguf_info_read_model(model_path, &info, e);
     rc = rc ? rc : gguf_info_check_answers(&info, model_path, e);
     rc = rc ? rc : task_load(kind, data_path, limit, &set, e);
     if (rc) {

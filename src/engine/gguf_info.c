@@ -1,6 +1,7 @@
 #include "engine/gguf_info.h"
 
 #include "base/fs.h"
+#include "engine/llama_internal.h"
 
 #include <gguf.h>
 #include <ggml.h>
@@ -142,9 +143,11 @@ int gguf_info_read(const char *path, struct gguf_info *info, json_t **types, str
         return rc;
     }
     info->file_bytes = (int64_t)file_bytes;
+    llama_catch_log();
     struct gguf_context *g = gguf_init_from_file(
         path, (struct gguf_init_params){.no_alloc = true, .ctx = NULL});
     if (!g) {
+        llama_forget_errors();
         return err_set(e, EE_FORMAT,
                        "%s is not a GGUF file this build can read (wrong magic or version, or the "
                        "header is cut off)",
@@ -157,6 +160,9 @@ int gguf_info_read(const char *path, struct gguf_info *info, json_t **types, str
     }
     copy_str(g, "general.architecture", info->arch, sizeof(info->arch));
     copy_str(g, "general.name", info->name, sizeof(info->name));
+    char type[16];
+    copy_str(g, "general.type", type, sizeof(type));
+    info->is_adapter = strcmp(type, "adapter") == 0;
     char tokenizer[32];
     copy_str(g, "tokenizer.ggml.model", tokenizer, sizeof(tokenizer));
     info->has_tokenizer = tokenizer[0] != '\0' && strcmp(tokenizer, "no_vocab") != 0;
@@ -175,6 +181,18 @@ int gguf_info_read(const char *path, struct gguf_info *info, json_t **types, str
 out:
     json_decref(histogram);
     gguf_free(g);
+    return rc;
+}
+
+int gguf_info_read_model(const char *path, struct gguf_info *info, struct err *e) {
+    int rc = gguf_info_read(path, info, NULL, e);
+    if (!rc && info->is_adapter) {
+        rc = err_set(
+            e, EE_UNSUPPORTED,
+            "%s is an adapter and no model: give the model that it was trained on, or what "
+            "edge-eval merge makes of the two",
+            path);
+    }
     return rc;
 }
 

@@ -34,6 +34,7 @@ struct gguf_info {
     bool has_chat_template;
     bool is_causal;         /* false for encoders, which see what comes after a token */
     bool rows_fit_k_quants; /* every matrix row is a multiple of 256 */
+    bool is_adapter;        /* what is added to a model, and none by itself */
     bool is_synthetic;      /* random weights in a real shape: its answers mean nothing */
 };
 
@@ -44,6 +45,8 @@ struct gguf_info {
  */
 int gguf_info_read(const char *path, struct gguf_info *info, json_t **types,
                    struct err *e) EE_MUST_CHECK;
+/* The same of a file that is to be a model: EE_UNSUPPORTED for an adapter. */
+int gguf_info_read_model(const char *path, struct gguf_info *info, struct err *e) EE_MUST_CHECK;
 
 /* EE_UNSUPPORTED for a file, read well, that cannot answer a prompt: no tokenizer, no weights, or an
  * encoder. path is for the message. */

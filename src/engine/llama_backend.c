@@ -14,6 +14,7 @@
 static struct {
     char text[512];
     size_t len;
+    bool caught;
     bool started;
     enum ggml_log_level level; /* of the line being continued */
 } engine_log;
@@ -38,6 +39,18 @@ static void on_log(enum ggml_log_level level, const char *text, void *ctx) {
     log_debug("llama: %.*s", (int)strcspn(text, "\n"), text);
 }
 
+void llama_catch_log(void) {
+    if (!engine_log.caught) {
+        llama_log_set(on_log, NULL);
+        engine_log.caught = true;
+    }
+}
+
+void llama_forget_errors(void) {
+    engine_log.len = 0;
+    engine_log.text[0] = '\0';
+}
+
 int llama_fail(struct err *e, int code, const char *what) {
     for (char *c = engine_log.text; *c; c++) {
         if (*c == '\n') {
@@ -46,8 +59,7 @@ int llama_fail(struct err *e, int code, const char *what) {
     }
     const char *why = engine_log.len ? engine_log.text : "the engine gave no reason";
     err_set(e, code, "%s: %s", what, why);
-    engine_log.len = 0;
-    engine_log.text[0] = '\0';
+    llama_forget_errors();
     return code;
 }
 
@@ -112,7 +124,7 @@ int llama_start_backends(struct err *e) {
     if (engine_log.started) {
         return 0;
     }
-    llama_log_set(on_log, NULL);
+    llama_catch_log();
     char *dir = library_dir(e);
     if (!dir) {
         return e ? e->code : EE_FAIL;

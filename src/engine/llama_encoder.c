@@ -101,7 +101,7 @@ static int check_classifier(const struct encoder_opts *o, const struct gguf_info
 }
 
 static int check_file(const struct encoder_opts *o, struct gguf_info *f, struct err *e) {
-    int rc = gguf_info_read(o->model_path, f, NULL, e);
+    int rc = gguf_info_read_model(o->model_path, f, e);
     if (!rc && (!f->has_tokenizer || f->n_params == 0)) {
         rc = err_set(e, EE_UNSUPPORTED, "%s has no %s", o->model_path,
                      f->has_tokenizer ? "weights" : "tokenizer");

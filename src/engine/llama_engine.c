@@ -60,7 +60,7 @@ static int check_memory(const struct engine_opts *o, const struct gguf_info *f, 
 }
 
 static int check_before_load(const struct engine_opts *o, struct gguf_info *f, struct err *e) {
-    int rc = gguf_info_read(o->model_path, f, NULL, e);
+    int rc = gguf_info_read_model(o->model_path, f, e);
     rc = rc ? rc : gguf_info_check_answers(f, o->model_path, e);
     return rc ? rc : check_memory(o, f, e);
 }
@@ -210,8 +210,10 @@ fail:
 }
 
 int engine_open_vocabulary(const char *model_path, struct engine **out, struct err *e) {
+    struct gguf_info file;
     *out = NULL;
     int rc = llama_start_backends(e);
+    rc = rc ? rc : gguf_info_read_model(model_path, &file, e);
     if (rc) {
         return rc;
     }

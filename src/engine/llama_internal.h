@@ -29,10 +29,11 @@ struct engine {
     uint64_t device_free_before; /* on accelerators, before this engine was opened */
 };
 
-/*
- * Starts ggml's backends from the directory libllama lies in, once a process, and keeps the
- * engine's last error lines for llama_take_error.
- */
+/* Keeps the engine's error lines for llama_fail, which else it prints. */
+void llama_catch_log(void);
+/* What failed is told without the engine's lines. */
+void llama_forget_errors(void);
+/* Starts ggml's backends from the directory libllama lies in, once a process, and catches its log. */
 int llama_start_backends(struct err *e) EE_MUST_CHECK;
 /* The model at o->model_path, on the devices that o asks for; NULL, with the reason for llama_fail. */
 struct llama_model *llama_load_weights(const struct engine_opts *o);

@@ -65,7 +65,7 @@ int quantize_file(const char *in_path, const char *out_path, const char *type, i
     struct gguf_info info;
     int rc = find_type(type, &ftype, e);
     rc = rc ? rc : llama_start_backends(e);
-    rc = rc ? rc : gguf_info_read(in_path, &info, NULL, e);
+    rc = rc ? rc : gguf_info_read_model(in_path, &info, e);
     if (rc) {
         return rc;
     }

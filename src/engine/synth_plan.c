@@ -337,7 +337,7 @@ static int plan_of_shape(struct synth_plan *p, const struct synth_opts *opts, st
 
 static int plan_like(struct synth_plan *p, const struct synth_opts *opts, struct err *e) {
     struct gguf_info info;
-    int rc = gguf_info_read(opts->like_path, &info, NULL, e);
+    int rc = gguf_info_read_model(opts->like_path, &info, e);
     rc = rc ? rc : gguf_info_check_answers(&info, opts->like_path, e);
     rc = rc ? rc : take_keys(p, opts->like_path, e);
     return rc ? rc : tensors_like(p, opts->like_path, e);

@@ -200,7 +200,7 @@ static int judge(void *ctx, size_t i, struct err *e) {
 static int open_model(struct entailing *s, const json_t *args, struct err *e) {
     struct gguf_info info;
     int rc = json_want_str(args, "model", &s->path, e);
-    rc = rc ? rc : gguf_info_read(s->path, &info, NULL, e);
+    rc = rc ? rc : gguf_info_read_model(s->path, &info, e);
     if (!rc) {
         rc = info.is_causal ? open_causal(s, args, &info, e) : open_classifier(s, args, e);
     }

@@ -226,7 +226,7 @@ static int choose_windows(struct comparing *c, const json_t *args, struct err *e
 
 static int check_trained(const struct comparing *c, const char *path, struct err *e) {
     struct gguf_info info;
-    int rc = gguf_info_read(path, &info, NULL, e);
+    int rc = gguf_info_read_model(path, &info, e);
     if (!rc && info.n_ctx_train > 0 && c->context > (size_t)info.n_ctx_train) {
         rc = err_set(e, EE_UNSUPPORTED, "%zu tokens at once pass the %lld that %s was trained on",
                      c->context, (long long)info.n_ctx_train, path);

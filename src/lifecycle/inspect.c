@@ -55,7 +55,7 @@ static int inspect_file(const json_t *args, json_t **facts, struct err *e) {
     char hash[HASH_HEX_SIZE];
     json_t *lengths = NULL;
     int rc = json_want_str(args, "path", &path, e);
-    rc = rc ? rc : gguf_info_read(path, &info, NULL, e);
+    rc = rc ? rc : gguf_info_read_model(path, &info, e);
     rc = rc ? rc : gguf_info_check_answers(&info, path, e);
     rc = rc ? rc : measure_prompts(path, json_object_get(args, "tasks"), &lengths, e);
     rc = rc ? rc : hash_file(path, hash, e);

@@ -108,7 +108,7 @@ static int open_model(struct judge_model *m, struct err *e) {
     struct gguf_info file;
     engine_args_read(json_object_get(m->session->args, "engine"), &opts);
     int rc = json_want_str(judge, "model", &opts.model_path, e);
-    rc = rc ? rc : gguf_info_read(opts.model_path, &file, NULL, e);
+    rc = rc ? rc : gguf_info_read_model(opts.model_path, &file, e);
     rc = rc ? rc : gguf_info_check_answers(&file, opts.model_path, e);
     rc = rc ? rc : measure_questions(m->session, opts.model_path, &opts.n_ctx_seq, e);
     if (rc) {

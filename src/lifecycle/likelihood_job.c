@@ -43,7 +43,7 @@ static int open_engine(struct asking *s, const json_t *args, struct err *e) {
     struct gguf_info info;
     engine_args_read(json_object_get(args, "engine"), &opts);
     int rc = json_want_str(args, "model", &opts.model_path, e);
-    rc = rc ? rc : gguf_info_read(opts.model_path, &info, NULL, e);
+    rc = rc ? rc : gguf_info_read_model(opts.model_path, &info, e);
     if (rc) {
         return rc;
     }

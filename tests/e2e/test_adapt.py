@@ -106,6 +106,29 @@ class Adapt(Case):
                               code=FAILED)
         self.assertSays(done.err, 'of the architecture "gemma"; llama and qwen2 can be adapted')
 
+    def test_what_is_no_model_is_refused_in_one_line(self):
+        (self.dir / "text.gguf").write_text("no model")
+        adapter = gguf.Gguf.read(self.model)
+        adapter.set("general.type", gguf.STRING, "adapter")
+        adapter.write(self.dir / "adapter.gguf")
+        (self.dir / "words.txt").write_text("word " * 50)
+        for command in (
+            ("adapt", "MODEL", "--task", "summ", "--data", "rows.jsonl", "--out", "out.gguf"),
+            ("adapt", "MODEL", "--method", "qlora", "--task", "summ", "--data", "rows.jsonl", "--out", "out.gguf"),
+            ("merge", "MODEL", "adapter.gguf", "out.gguf"),
+            ("quantize", "MODEL", "out.gguf", "--type", "F16"),
+            ("synth", "--like", "MODEL", "out.gguf"),
+            ("fidelity", "MODEL", "MODEL", "--text", "words.txt"),
+            ("bench", "MODEL"),
+        ):
+            for model, part in [
+                ("text.gguf", "is not a GGUF file this build can read"),
+                ("adapter.gguf", "is an adapter and no model: give the model that it was trained on"),
+            ]:
+                with self.subTest(command=command, model=model):
+                    done = self.edge_eval(*(model if w == "MODEL" else w for w in command), code=FAILED)
+                    self.assertRegex(done.err, rf"\Aedge-eval: {model} {part}.*\n\Z")
+                    self.assertFalse((self.dir / "out.gguf").exists())
 
     def test_the_gpu_script_compares_with_the_cpu(self):
         """A rehearsal of scripts/gpu-adapt.py: ggml's operations on the CPU stand for the GPU's."""

@@ -46,6 +46,8 @@ EDITED = {
     "arch": (lambda m: m.set("general.architecture", gguf.STRING, "no-such-arch"), "quantize",
              ["arch.gguf", "unknown model architecture: 'no-such-arch'"]),
     "encoder": (as_encoder, "quantize", ["encoder.gguf does not generate text"]),
+    "adapter": (lambda m: m.set("general.type", gguf.STRING, "adapter"), "quantize",
+                ["adapter.gguf is an adapter and no model: give the model that it was trained on"]),
     "no-arch": (lambda m: m.kv.pop("general.architecture"), "quantize", ["no-arch.gguf names no model architecture"]),
     "no-tokenizer": (without_tokenizer, "quantize", ["no-tokenizer.gguf has no tokenizer", "convert the model with"]),
     "no-template": (lambda m: m.kv.pop("tokenizer.chat_template"), "quantize",
