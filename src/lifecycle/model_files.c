@@ -223,6 +223,12 @@ int model_files_make(struct run *r, const struct stage_kind *k, const struct var
     return rc;
 }
 
+bool model_file_remains(const struct variant *v, char *path) {
+    bool there = path && fs_exists(path);
+    free(path);
+    return there || variant_is_of_shape(v);
+}
+
 /* ---- deleting ---- */
 
 struct needed {

@@ -16,6 +16,8 @@ static inline bool variant_is_of_shape(const struct variant *v) {
     return v->model->shape != NULL;
 }
 
+/* Whether a file that a stage left at path, which this frees, is there or can be written again. */
+bool model_file_remains(const struct variant *v, char *path);
 /* Writes what the stage reads and is not there. Nothing to do for models that are files. */
 int model_files_make(struct run *r, const struct stage_kind *k, const struct variant *v,
                      struct err *e) EE_MUST_CHECK;

@@ -1,6 +1,5 @@
 /* merge: the model and its variant's adapter as one F16 file, the FP16 baseline of adapted variants. */
 #include "adapt/merge.h"
-#include "base/fs.h"
 #include "base/hash.h"
 #include "base/json.h"
 #include "engine/gguf_info.h"
@@ -89,10 +88,7 @@ static int execute(struct run *r, const struct variant *v, int64_t stage_id, jso
 }
 
 static bool still_there(struct run *r, const struct variant *v) {
-    char *path = run_merged_path(r, v);
-    bool there = path && fs_exists(path);
-    free(path);
-    return there || variant_is_of_shape(v); /* it can be written again */
+    return model_file_remains(v, run_merged_path(r, v));
 }
 
 uint64_t merge_disk_bytes(const struct run *r, const struct variant *v) {

@@ -272,10 +272,7 @@ static int execute(struct run *r, const struct variant *v, int64_t stage_id, jso
 }
 
 static bool still_there(struct run *r, const struct variant *v) {
-    char *path = run_artifact_path(r, v);
-    bool there = path && fs_exists(path);
-    free(path);
-    return there || variant_is_of_shape(v); /* it can be written again */
+    return model_file_remains(v, run_artifact_path(r, v));
 }
 
 int run_add_artifact_key(struct run *r, const struct variant *v, json_t *inputs, struct err *e) {
