@@ -20,14 +20,15 @@ Each command takes some minutes at most; --only cuts it shorter. Model files are
 """
 
 import argparse
-import ctypes
 import json
 import pathlib
 import subprocess
 import sys
-import threading
 import time
 
+import nvml
+
+GPU = "gpu0"
 ROWS, TOKENS = 4, 512
 STEPS = {"llama-3.2-1b": 40, "llama-3.1-8b": 20}
 # Ours: the model file's type, and options. Theirs: compute type, activations recomputed.
@@ -92,68 +93,14 @@ print(json.dumps({"begin": begin, "end": end, "tokens": batch * tokens * (steps 
 """
 
 
-class Gpu:
-    """The first GPU's energy counter and memory, read over and over in a thread of its own."""
+def watch():
+    """The first GPU's counter and memory, read while a block runs."""
+    library = nvml.Library()
+    return nvml.Counters(library, {GPU: library.gpu()}, memory=True)
 
-    class Memory(ctypes.Structure):
-        _fields_ = [(name, ctypes.c_ulonglong) for name in ("total", "free", "used")]
 
-    def __init__(self):
-        self.nvml = ctypes.CDLL("libnvidia-ml.so.1")
-        self.handle = ctypes.c_void_p()
-        self.must("init", self.nvml.nvmlInit_v2())
-        self.must("device", self.nvml.nvmlDeviceGetHandleByIndex_v2(0, ctypes.byref(self.handle)))
-        self.samples = []  # (s, J)
-        self.used_before = self.used_most = self.used()
-        self.stop = threading.Event()
-        self.thread = threading.Thread(target=self.poll)
-
-    @staticmethod
-    def must(what, rc):
-        if rc != 0:
-            raise SystemExit(f"NVML: {what}: error {rc}")
-
-    def text(self, function, *first):
-        name = ctypes.create_string_buffer(96)
-        self.must(function, getattr(self.nvml, function)(*first, name, 96))
-        return name.value.decode()
-
-    def used(self):
-        memory = self.Memory()
-        self.must("memory", self.nvml.nvmlDeviceGetMemoryInfo(self.handle, ctypes.byref(memory)))
-        return memory.used
-
-    def joules(self):
-        mj = ctypes.c_ulonglong()
-        self.must("energy", self.nvml.nvmlDeviceGetTotalEnergyConsumption(self.handle,
-                                                                          ctypes.byref(mj)))
-        return mj.value / 1e3
-
-    def poll(self):
-        while not self.stop.wait(0.01):
-            j = self.joules()
-            if not self.samples or j != self.samples[-1][1]:
-                self.samples.append((time.monotonic(), j))
-            self.used_most = max(self.used_most, self.used())
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stop.set()
-        self.thread.join()
-
-    def at(self, t):
-        """Joules at a moment, on the line between the counter's steps around it."""
-        for (t0, j0), (t1, j1) in zip(self.samples, self.samples[1:]):
-            if t0 <= t <= t1:
-                return j0 + (j1 - j0) * (t - t0) / (t1 - t0)
-        return None
-
-    def between(self, begin, end):
-        a, b = self.at(begin), self.at(end)
-        return None if a is None or b is None else b - a
+def peak_gib(gpu):
+    return (gpu.used_most[GPU] - gpu.used_before[GPU]) / 2**30
 
 
 def write_rows(path, rows, words):
@@ -203,16 +150,15 @@ def time_ours(args, name, steps):
     kind, options = OURS[name]
     model = model_of(args, kind)
     rows = rows_of(args, model, steps)
-    with Gpu() as gpu:
+    with watch() as gpu:
         r, begun = adapt(args, model, rows, ["--batch", str(ROWS), "--device", "gpu", *options])
-        time.sleep(0.3)  # one more step of the counter
     seconds = r["train_s"] - r["first_step_s"]
     tokens = r["tokens"] * (r["steps"] - 1) / r["steps"]
-    joules = gpu.between(begun + r["first_step_s"], begun + r["train_s"])
+    joules = gpu.between(GPU, begun + r["first_step_s"], begun + r["train_s"])
     return {"tokens_per_s": tokens / seconds, "tokens_per_step": r["tokens"] / r["steps"],
             "j_per_token": joules and joules / tokens, "mean_w": joules and joules / seconds,
-            "peak_gib": (gpu.used_most - gpu.used_before) / 2**30,
-            "allocated_gib": r["peak_bytes"] / 2**30, "base": r["base"], "compute": r["compute"],
+            "peak_gib": peak_gib(gpu), "allocated_gib": r["peak_bytes"] / 2**30,
+            "base": r["base"], "compute": r["compute"],
             "steps": r["steps"], "phase_s": r["phase_s"], "first_step_s": r["first_step_s"],
             "losses": [p["loss"] for p in r["curve"]]}  # fmt: skip
 
@@ -220,19 +166,17 @@ def time_ours(args, name, steps):
 def time_theirs(args, name, steps, shape):
     dtype, recompute = THEIRS[name]
     spec = json.dumps([shape, dtype, recompute, ROWS, TOKENS, steps])
-    with Gpu() as gpu:
+    with watch() as gpu:
         done = subprocess.run([args.python, "-c", PEER, spec], capture_output=True, text=True)
-        time.sleep(0.3)
     if done.returncode != 0:
         raise SystemExit(f"{name} failed:\n{done.stderr[-2000:]}")
     r = json.loads(done.stdout.strip().splitlines()[-1])
     seconds = r["end"] - r["begin"]
-    joules = gpu.between(r["begin"], r["end"])
+    joules = gpu.between(GPU, r["begin"], r["end"])
     return {"tokens_per_s": r["tokens"] / seconds, "j_per_token": joules and joules / r["tokens"],
             "mean_w": joules and joules / seconds,
-            "peak_gib": (gpu.used_most - gpu.used_before) / 2**30,
-            "allocated_gib": r["allocated_bytes"] / 2**30, "steps": steps,
-            "versions": r["versions"]}  # fmt: skip
+            "peak_gib": peak_gib(gpu), "allocated_gib": r["allocated_bytes"] / 2**30,
+            "steps": steps, "versions": r["versions"]}  # fmt: skip
 
 
 class Goals:
@@ -284,10 +228,10 @@ def show(result):
 
 def timed(args):
     path = args.dir / f"adapt-{args.shape}.json"
-    gpu = Gpu()
+    library = nvml.Library()
     result = json.loads(path.read_text()) if path.exists() else {"runs": {}}
-    result |= {"shape": args.shape, "gpu": gpu.text("nvmlDeviceGetName", gpu.handle),
-               "driver": gpu.text("nvmlSystemGetDriverVersion")}  # fmt: skip
+    result |= {"shape": args.shape, "gpu": library.text("nvmlDeviceGetName", library.gpu()),
+               "driver": library.text("nvmlSystemGetDriverVersion")}  # fmt: skip
     names = args.only.split(",") if args.only else DEFAULT[args.shape]
     steps = args.steps or STEPS[args.shape]
     for name in names:

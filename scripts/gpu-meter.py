@@ -14,19 +14,17 @@ model in $EDGE_EVAL_CACHE/models (.cache). Leave the machine alone meanwhile; it
 minutes.
 """
 
-import bisect
-import ctypes
 import json
 import os
 import pathlib
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 
+import nvml
+
 REPEATS = 5
-POLL_S = 0.01  # the counter moves every 100 ms: seen soon after it did
 PRODUCTS = """
 import torch
 a = torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16)
@@ -35,67 +33,6 @@ for i in range(2500):
     c = a @ b
 torch.cuda.synchronize()
 """
-
-
-class Counter:
-    """The energy counters of some GPUs, read over and over in a thread of their own."""
-
-    def __init__(self, uuids):
-        self.nvml = ctypes.CDLL("libnvidia-ml.so.1")
-        self.must("nvmlInit_v2", self.nvml.nvmlInit_v2())
-        self.handles = {}
-        for name, uuid in uuids.items():
-            handle = ctypes.c_void_p()
-            self.must(uuid, self.nvml.nvmlDeviceGetHandleByUUID(uuid.encode(), ctypes.byref(handle)))
-            self.handles[name] = handle
-        self.times = {name: [] for name in uuids}
-        self.joules = {name: [] for name in uuids}
-        self.failed = None
-        self.stop = threading.Event()
-        self.thread = threading.Thread(target=self.poll)
-
-    @staticmethod
-    def must(what, rc):
-        if rc != 0:
-            raise SystemExit(f"NVML: {what}: error {rc}")
-
-    def poll(self):
-        try:
-            self.read_until_stopped()
-        except SystemExit as e:
-            self.failed = e
-
-    def read_until_stopped(self):
-        while not self.stop.is_set():
-            for name, handle in self.handles.items():
-                mj = ctypes.c_ulonglong()
-                before = time.monotonic()
-                self.must(name, self.nvml.nvmlDeviceGetTotalEnergyConsumption(handle, ctypes.byref(mj)))
-                if not self.joules[name] or mj.value / 1e3 != self.joules[name][-1]:
-                    self.times[name].append((before + time.monotonic()) / 2)
-                    self.joules[name].append(mj.value / 1e3)
-            self.stop.wait(POLL_S)
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        time.sleep(0.25)  # a step after the last window's end
-        self.stop.set()
-        self.thread.join()
-        if self.failed:
-            raise self.failed
-
-    def at(self, name, t):
-        """Joules at a moment, on the line between the steps around it."""
-        times, joules = self.times[name], self.joules[name]
-        i = min(max(bisect.bisect_left(times, t), 1), len(times) - 1)
-        share = (t - times[i - 1]) / (times[i] - times[i - 1])
-        return joules[i - 1] + share * (joules[i] - joules[i - 1])
-
-    def between(self, name, start, end):
-        return self.at(name, end) - self.at(name, start)
 
 
 class Checks:
@@ -125,10 +62,10 @@ def doctor(edge_eval):
 
 def gpus_of(report):
     """Component name to UUID, of the GPUs with an energy counter that can be read."""
-    nvml = next(s for s in report["sensors"] if s["name"] == "nvml")
-    if nvml["state"] != "found":
-        raise SystemExit(f"no GPU to measure: {nvml['why']} {nvml.get('fix', '')}")
-    return {c["name"]: c["id"] for c in nvml["components"] if c["readable"] and "counter" in c}
+    sensor = next(s for s in report["sensors"] if s["name"] == "nvml")
+    if sensor["state"] != "found":
+        raise SystemExit(f"no GPU to measure: {sensor['why']} {sensor.get('fix', '')}")
+    return {c["name"]: c["id"] for c in sensor["components"] if c["readable"] and "counter" in c}
 
 
 def meter(edge_eval, options, command):
@@ -145,13 +82,16 @@ def compare(checks, what, out, counter):
     rows = []
     clause = f"{what} agrees with the counter within its own interval"
     for c in out["components"]:
-        if c["name"] not in counter.handles:
+        if c["name"] not in counter.gpus:
             continue
         checks.that(clause, c["quality"] == "counter", f"{what}, {c['name']}: {c['quality']} by {c['source']}")
         half = (c["high_j"] - c["low_j"]) / 2
         for n, run in enumerate(out["runs"]):
             joules = run["joules"][c["name"]]
             truth = counter.between(c["name"], run["start_s"], run["end_s"])
+            if truth is None:
+                checks.that(clause, False, f"{what}, {c['name']}, run {n + 1}: the counter stood still around it")
+                continue
             checks.that(clause, abs(joules - truth) <= half,
                         f"{what}, {c['name']}, run {n + 1}: {joules:.1f} J, the counter itself {truth:.1f} J"
                         f" ({100 * (joules / truth - 1):+.2f} %), interval ±{half:.1f} J")  # fmt: skip
@@ -166,8 +106,8 @@ def timing(t, unit_s, digits, unit):
 
 
 def device_lines(report, load):
-    nvml = next(s for s in report["sensors"] if s["name"] == "nvml")
-    first = nvml["components"][0]
+    sensor = next(s for s in report["sensors"] if s["name"] == "nvml")
+    first = sensor["components"][0]
     driver = load["gpus"][0].get("driver", "?") if load["gpus"] else "?"
     text = f"{first.get('device', 'GPU')}, driver {driver}; counter {timing(first['counter'], 1e-3, 1, 'ms')}"
     if "power" in first:
@@ -249,7 +189,9 @@ def main(argv):
     begin = time.monotonic()
     checks = Checks()
     report = doctor(edge_eval)
-    with Counter(gpus_of(report)) as counter:
+    library = nvml.Library()
+    gpus = {name: library.gpu(uuid) for name, uuid in gpus_of(report).items()}
+    with nvml.Counters(library, gpus) as counter:
         idle = meter(edge_eval, ["--idle", "measure"], ["sleep", "5"])
         load = meter(edge_eval, ["--repeat", str(REPEATS)], load_command)
     rows = compare(checks, "meter -- sleep 5", idle, counter) + compare(checks, f"meter --repeat {REPEATS}", load, counter)

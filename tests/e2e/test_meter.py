@@ -392,6 +392,33 @@ class Gpus(Meter):
         self.assertEqual([len(c["checks"]) for c in found["clauses"].values()], [4, 12, 2])
         self.assertEqual(len(found["windows"]), 2 + 2 * 5)
 
+    def test_what_the_scripts_read_beside_is_the_counter(self):
+        code = """
+import json, time, nvml
+library = nvml.Library()
+gpus = {"first": library.gpu(), "second": library.gpu("GPU-00000001")}
+with nvml.Counters(library, gpus, memory=True) as counters:
+    time.sleep(0.3)
+    begin = time.monotonic()
+    time.sleep(2)
+    end = time.monotonic()
+print(json.dumps({
+    "name": library.text("nvmlDeviceGetName", gpus["first"]),
+    "watts": [counters.between(name, begin, end) / (end - begin) for name in gpus],
+    "before": counters.between("first", begin - 60, end), "after": counters.between("first", begin, end + 60),
+    "used": [counters.used_before["first"], counters.used_most["second"]],
+}))
+"""
+        done = subprocess.run([sys.executable, "-c", code], env=self.env(PYTHONPATH=str(SOURCE / "scripts")),
+                              capture_output=True, text=True, check=False)  # fmt: skip
+        self.assertEqual(done.returncode, 0, done.stderr)
+        out = json.loads(done.stdout)
+        self.assertEqual(out["name"], "Fake GPU")
+        for watts, truth in zip(out["watts"], (100, 250)):
+            self.assertAlmostEqual(watts / truth, 1, delta=0.2)
+        self.assertEqual([out["before"], out["after"]], [None, None])
+        self.assertEqual(out["used"], [20_000_000_000] * 2)
+
 
 class Doctor(Case):
     def test_every_sensor_has_a_state_and_the_meter_a_verdict(self):
