@@ -94,12 +94,9 @@ function frontier(cost, width, panel) {
     })
     .filter((p) => isNumber(p.x) && isNumber(p.y));
   if (!points.length) return "No variant has both a score and this cost: the frontier cannot be drawn.";
-  const ids = new Set([
-    "score", cost[0], "n_break", "q_ret", "ipj", "rho_sys", "c_tax", "joules_per_request", "output_tokens_per_s",
-    "ttft_p95_s", "e2e_p95_s", "memory_peak_bytes",
-  ]);
+  const ids = new Set(["score", cost[0], "n_break", "q_ret"]);
   for (const p of points) {
-    p.title = [variantName(p.v), ...sentences([...ids].map((id) => figure(p.v, id)).filter(Boolean))].join("\n");
+    p.title = [variantName(p.v), ...[...ids].map((id) => briefly(figure(p.v, id))), "every figure: below"].join("\n");
   }
   const best = d3.sort(pareto(points), (p) => p.x);
   const left = page.variants.length - points.length;
@@ -130,7 +127,7 @@ function frontier(cost, width, panel) {
       Plot.dot(points, {
         x: "x", y: "y", fx: "task", fill: "precision", fillOpacity: (p) => fillOf(p.v.method)[1], stroke: "currentColor", strokeWidth: 0.75,
         r: points.some((p) => isNumber(p.memory)) ? (p) => (isNumber(p.memory) ? p.memory : 0) : 5, symbol: "precision",
-        title: "title", tip: { fontSize: 12, lineWidth: 34, fill: "var(--card)" },
+        title: "title", tip: { fontSize: 12, lineWidth: width < 640 ? 16 : 34, fill: "var(--card)" },
       }),
       // Colour and shape are the precision's; where points are few a name says whose it is.
       ...(points.some((p) => p.kin) && points.length <= 24

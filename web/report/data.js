@@ -82,16 +82,10 @@ function sentence(f) {
   return `${f.metric.name}: ${withUnit(f)}${interval(f)}${f.label ? `; ${f.label}` : ""}`;
 }
 
-// A tooltip: a line a figure, and once below them the labels of all, but for how intervals were made,
-// which the table of all figures has.
-function sentences(figures) {
-  const known = figures.filter((f) => f.value !== null);
-  const labels = new Set(known.flatMap((f) => (f.label || "").split("; ")).filter((l) => l && !/^(interval: (95|MOVER)|at least)/.test(l)));
-  const lines = figures.map((f) => {
-    const atLeast = /(^|; )at least/.test(f.label || "") ? "at least " : "";
-    return `${f.metric.name}: ${f.value === null ? "refused" : `${atLeast}${withUnit(f)}${interval(f)}`}`;
-  });
-  return labels.size ? [...lines, `mind: ${[...labels].join("; ")}`] : lines;
+// The figure without its label, for where that stands beside it.
+function briefly(f) {
+  const atLeast = /(^|; )at least/.test(f.label || "") ? "at least " : "";
+  return `${f.metric.name}: ${f.value === null ? "refused" : `${atLeast}${withUnit(f)}${interval(f)}`}`;
 }
 
 const severalModels = new Set(page.variants.map((v) => v.model)).size > 1;

@@ -23,14 +23,14 @@ function variantRow(f, v) {
     element("td", { class: "label" }, source));
 }
 
-// By profile: what was measured first, then the one with the most figures.
+// By profile: what was measured first, then the one with the most figures; in each, what was refused last.
 function variantRows(v) {
   const figures = page.metrics.map((m, i) => figureAt(v, i));
   const groups = Object.keys(profileTitles).map((p) => figures.filter((f) => f.metric.profile === p)).filter((g) => g.length);
   const known = (group) => group.filter((f) => f.value !== null).length;
   return d3.sort(groups, (g) => g[0].metric.profile !== "measured", (g) => -known(g)).flatMap((group) => [
     element("tr", { class: "stage" }, element("th", { scope: "rowgroup", colspan: 5 }, profileTitles[group[0].metric.profile])),
-    ...group.map((f) => variantRow(f, v)),
+    ...d3.sort(group, (f) => f.value === null).map((f) => variantRow(f, v)),
   ]);
 }
 
