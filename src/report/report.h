@@ -1,7 +1,8 @@
 /*
  * Reports of runs: text and Markdown tables for people, CSV and JSON for programs, one HTML page
  * to keep. Each is made from the run's store alone, so equal stores give equal bytes, on any
- * machine and at any later time. docs/report.md describes the formats.
+ * machine and at any later time; the page's as long as zlib is the same. docs/report.md describes
+ * the formats.
  */
 #ifndef REPORT_REPORT_H
 #define REPORT_REPORT_H
