@@ -256,7 +256,7 @@ int cmd_bench(int argc, char **argv) {
         {OPT_INT, 0, "batch", &a.batch, "N", "model file: tokens a step (512)", NULL},
         {OPT_INT, 0, "context", &a.context, "N", "model file: tokens a request may have", NULL},
         {OPT_CHOICE, 0, "timestamps", &a.timestamps, "WHOSE",
-         "when bytes came: by the kernel (default), or the moment they were read", stamps},
+         "of arrivals: kernel (default), or read, the moment after", stamps},
         {OPT_INT, 0, "loops", &a.loops, "N", "event loops, each a thread (1)", NULL},
         {OPT_STR, 0, "cpus", &a.cpus, "N,...", "CPUs the loops are bound to", NULL},
         {OPT_FLAG, 0, "no-calibration", &a.no_calibration, NULL, "do not measure the client first",
