@@ -21,6 +21,7 @@ enum {
     BACKOFF_MS = 100,    /* of a place in a closed loop whose connection failed */
     PROGRESS_MS = 200,
     WATCH_MS = 25,
+    CACHE_LINES = 128, /* two, which processors fetch together */
 };
 
 struct record_block {
@@ -44,8 +45,9 @@ struct ring {
 
 enum loop_state { LOOP_STARTING, LOOP_READY, LOOP_FAILED };
 
+/* Aligned, so that no loop writes where another reads. */
 struct loop {
-    const struct load *load;
+    _Alignas(CACHE_LINES) const struct load *load;
     struct gate *gate;
     int index;
     pthread_t thread;
@@ -491,10 +493,11 @@ static void *loop_main(void *arg) {
 
 static int start_loops(const struct load *load, struct load_memory *m, struct gate *g,
                        struct err *e) {
-    m->loops = calloc((size_t)load->n_loops, sizeof(*m->loops));
+    m->loops = aligned_alloc(CACHE_LINES, (size_t)load->n_loops * sizeof(*m->loops));
     if (!m->loops) {
         return err_set(e, EE_NOMEM, "load: out of memory");
     }
+    memset(m->loops, 0, (size_t)load->n_loops * sizeof(*m->loops));
     int rc = 0;
     for (int i = 0; i < load->n_loops && !rc; i++) {
         struct loop *l = &m->loops[i];

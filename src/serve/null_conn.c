@@ -398,14 +398,16 @@ static void answer_page(struct conn *c, const struct http_request *q) {
     answer_whole(c, out);
 }
 
-static enum null_fault next_fault(struct null_server *s) {
+static enum null_fault next_fault(struct server_thread *t) {
+    struct null_server *s = t->server;
     const struct null_opts *o = &s->script.opts;
-    uint64_t n = ++s->n_requests;
     uint64_t every = (uint64_t)o->fault_every;
-    if (o->n_faults == 0 || n % every != 0) {
-        return NULL_FAULT_NONE;
+    t->n_requests++;
+    if (o->n_faults == 0) {
+        return NULL_FAULT_NONE; /* and nothing is shared with other threads */
     }
-    return o->faults[(n / every - 1) % (uint64_t)o->n_faults];
+    uint64_t n = ++s->n_asked;
+    return n % every ? NULL_FAULT_NONE : o->faults[(n / every - 1) % (uint64_t)o->n_faults];
 }
 
 /* A fault that takes the place of a stream. True: it was dealt with. */
@@ -466,7 +468,7 @@ static void begin_request(struct conn *c, const struct http_request *q) {
         return;
     }
     null_script_read(&s->script, q->path, q->path_len, q->body, q->body_len, &c->ask);
-    c->fault = next_fault(s);
+    c->fault = next_fault(c->thread);
     c->n_tokens = c->ask.max_tokens > 0 && c->ask.max_tokens < o->tokens ? c->ask.max_tokens
                                                                          : o->tokens;
     if (refuse(c)) {

@@ -12,7 +12,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { NULL_READ_BYTES = 64 << 10 };
+enum { NULL_READ_BYTES = 64 << 10, NULL_CACHE_LINES = 128 };
 
 enum phase {
     READING,   /* between requests */
@@ -46,8 +46,9 @@ struct conn {
     int64_t due_ns;
 };
 
+/* Aligned, so that no thread writes where another reads. */
 struct server_thread {
-    struct null_server *server;
+    _Alignas(NULL_CACHE_LINES) struct null_server *server;
     pthread_t id;
     bool started;
     int listener;
@@ -60,7 +61,7 @@ struct server_thread {
     struct kernel_clock clock; /* where the first token has a moment */
     char *read_buf;
     char *plain_buf; /* with TLS: what read_buf says */
-    _Atomic uint64_t n_events;
+    _Atomic uint64_t n_events, n_requests;
     _Atomic int64_t worst_late_ns;
 };
 
@@ -71,7 +72,8 @@ struct null_server {
     int n_threads;
     int port;
     _Atomic bool stop;
-    _Atomic uint64_t n_requests, n_connections;
+    _Atomic uint64_t n_asked; /* which request it is that may have a fault */
+    _Atomic uint64_t n_connections;
 };
 
 /* A new connection, watched and counted; the descriptor is closed where that fails. */

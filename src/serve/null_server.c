@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -146,8 +147,12 @@ int null_server_start(struct null_server **out, const struct null_opts *opts, st
     }
     if (!rc) {
         s->port = s->script.opts.port;
-        s->threads = calloc((size_t)s->script.opts.n_threads, sizeof(*s->threads));
+        size_t bytes = (size_t)s->script.opts.n_threads * sizeof(*s->threads);
+        s->threads = aligned_alloc(NULL_CACHE_LINES, bytes);
         rc = s->threads ? 0 : err_set(e, EE_NOMEM, "null server: out of memory");
+        if (!rc) {
+            memset(s->threads, 0, bytes);
+        }
     }
     if (!rc && s->port && port_is_taken(s->port)) {
         rc = err_set(e, EE_USAGE, "null server: port %d is in use; choose another", s->port);
@@ -169,9 +174,10 @@ int null_server_port(const struct null_server *s) {
 }
 
 void null_server_stats(const struct null_server *s, struct null_stats *out) {
-    *out = (struct null_stats){.connections = s->n_connections, .requests = s->n_requests};
+    *out = (struct null_stats){.connections = s->n_connections};
     for (int i = 0; i < s->n_threads; i++) {
         out->events += s->threads[i].n_events;
+        out->requests += s->threads[i].n_requests;
         int64_t late_ns = s->threads[i].worst_late_ns;
         out->worst_late_ns = late_ns > out->worst_late_ns ? late_ns : out->worst_late_ns;
     }
