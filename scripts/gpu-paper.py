@@ -17,7 +17,8 @@ the CUDA backend in its lib/) and the vocabularies of .cache/llama/vocab beside 
 --quick asks less of each measurement, for when time on the GPU is short: half the window and half the rows, no
 idle power, and no starts from a cold page cache. A run begun with it goes on with it.
 
-Ends with 0 when every stage is done, with 3 when there is more to do, with 1 when something failed.
+Ends with 0 when every stage is done, with 3 when there is more to do, with 1 when that would not help: the run
+failed, with time left, and no stage was done.
 """
 
 import argparse
@@ -48,6 +49,11 @@ def quick(text):
 def rows(run, sql):
     with sqlite3.connect(f"file:{run / 'run.db'}?mode=ro", uri=True) as db:
         return db.execute(sql).fetchall()
+
+
+def stages_done(run):
+    there = (run / "run.db").exists()
+    return set(rows(run, "SELECT stage_id FROM stage WHERE status = 'done'")) if there else set()
 
 
 def prepare(args, run):
@@ -102,10 +108,13 @@ def main():
     args.out.mkdir(parents=True, exist_ok=True)
     run = args.work / "run"
     command = [args.edge_eval, *prepare(args, run), "--scratch", args.work / "models"]
-    budget = args.seconds - PACKING_S - (time.monotonic() - begun)
+    done_before = stages_done(run)
+    measuring = time.monotonic()
+    budget = int(args.seconds - PACKING_S - (measuring - begun))
     if budget < 1:
         parser.error(f"--seconds should leave time to measure: {PACKING_S} s are for packing")
-    done = subprocess.run([*map(str, command), "--budget", f"{budget:.0f}"], check=False)
+    done = subprocess.run([*map(str, command), "--budget", str(budget)], check=False)
+    has_time_left = time.monotonic() - measuring < budget
     if not (run / "run.db").exists():
         return 1
     report = subprocess.run([args.edge_eval, "report", str(run)], check=False, capture_output=True, text=True)
@@ -113,8 +122,11 @@ def main():
     all_done, text = progress(run)
     (args.out / "progress.txt").write_text(text, encoding="utf-8")
     pack(run, args.out)
+    if done.returncode != 0 and has_time_left and stages_done(run) <= done_before:
+        print(f"edge-eval run ended with {done.returncode} and did no stage: see its error above", file=sys.stderr)
+        return 1
     print(text)
-    return 1 if done.returncode == 2 else 0 if all_done else 3
+    return 0 if all_done else 3
 
 
 if __name__ == "__main__":

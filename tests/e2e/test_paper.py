@@ -217,6 +217,24 @@ class Paper(Case):
         self.assertLessEqual(begun, ended)
         self.assertEqual(list((self.dir / "work2" / "models").iterdir()), [])
 
+    def test_the_script_does_not_ask_to_be_called_again_in_vain(self):
+        plan = self.write(ONE_MODEL, TWO_TASKS, (r"methods: .*", "methods: {lora: [int4]}"))
+        self.edge_eval("run", plan, "--out", "work/run", "--scratch", "work/models", "--only", "adapt")
+        begun = Run(self.dir / "work" / "run").done()
+        script = [sys.executable, SOURCE / "scripts" / "gpu-paper.py", PROGRAM, plan, "work", "out", "--seconds", "300"]
+        (self.dir / "empty").mkdir()
+        for cache, code in (self.dir / "empty", FAILED), (CACHE, OK):
+            done = subprocess.run(list(map(str, script)), cwd=self.dir, env=environment(EDGE_EVAL_CACHE=str(cache)),
+                                  capture_output=True, text=True, check=False)  # fmt: skip
+            self.assertEqual(done.returncode, code, done.stdout + done.stderr)
+            if code == FAILED:
+                self.assertSays(done.stderr, "the vocabulary llama-bpe.gguf of llama-3.2-1b is not here",
+                                "edge-eval run ended with 1 and did no stage")  # fmt: skip
+                self.assertEqual(done.stdout, "")
+                self.assertEqual(Run(self.dir / "work" / "run").done(), begun)
+            # What there is is left for the next piece in any case.
+            self.assertTrue((self.dir / "out" / "paper-run.tar.xz").exists())
+
     def test_a_small_disk_holds_the_files_of_one_stage(self):
         plan = self.write(ONE_MODEL, TWO_TASKS, (r"methods: .*", "methods: {lora: [int8, int4]}"))
         # Base, merged and two quantized files are about 80 MB; the two largest of one stage 50 MB.
