@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/machine.h"
 #include "serve/compat.h"
+#include "stop.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -17,13 +18,6 @@ static const char *const usage[] = {
     "bench --from FILE [--compat TOOL] [--slo LIMITS] [--csv FILE]",
     NULL,
 };
-
-volatile sig_atomic_t bench_stop;
-
-static void on_signal(int sig) {
-    bench_stop = 1;
-    signal(sig, SIG_DFL); /* a second one ends the program */
-}
 
 enum { OWN_DESCRIPTORS = 64 }; /* of this process, beside its connections */
 
@@ -76,7 +70,7 @@ int bench_calibrate(const struct setup *s, struct calibration *out, struct err *
         .tokens = 10,
         .seed = o->seed,
         .read_times = o->transport.read_times || !o->ops->has_kernel_times,
-        .stop = &bench_stop,
+        .stop = &stop_requested,
     };
     return calibrate(&c, out, e);
 }
@@ -297,10 +291,7 @@ int cmd_bench(int argc, char **argv) {
         return cmd_fail(&e);
     }
     a.target = argv[0];
-    struct sigaction act = {.sa_handler = on_signal};
-    sigemptyset(&act.sa_mask);
-    sigaction(SIGINT, &act, NULL);
-    sigaction(SIGTERM, &act, NULL);
+    stop_on_signals();
     if (bench_is_model(&a)) {
         return bench_model(&a, &e) ? cmd_fail(&e) : EXIT_OK;
     }

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/fs.h"
 #include "serve/fetch.h"
+#include "stop.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -18,7 +19,7 @@ bool around_is_wanted(const struct bench_args *a) {
 /* ---- the meter ---- */
 
 static int start_meter(struct around *r, struct err *e) {
-    const struct meter_opts o = {.source = r->args->energy_source, .stop = &bench_stop};
+    const struct meter_opts o = {.source = r->args->energy_source, .stop = &stop_requested};
     int rc = meter_start(&r->meter, &o, e);
     if (!rc && r->args->idle_s > 0) {
         rc = meter_measure_idle(r->meter, r->args->idle_s, &r->idle, e);
@@ -86,7 +87,7 @@ static int start_server(struct around *r, const char *dir, struct err *e) {
     int rc = server_split(a->server, &r->arena, &r->spec.argv, e);
     rc = rc ? rc : server_spawn(&r->server, &r->spec, r->target, e);
     rc = rc ? rc : meter_watch_pid(r->meter, r->server.process.pid, e);
-    return rc ? rc : server_wait_ready(&r->server, &r->spec, r->target, &bench_stop, e);
+    return rc ? rc : server_wait_ready(&r->server, &r->spec, r->target, &stop_requested, e);
 }
 
 int around_begin(struct around *r, const struct bench_args *a, const struct target *t,
@@ -115,7 +116,7 @@ int around_first_token(struct around *r, const char *model, struct err *e) {
                            .workload = wo,
                            .levels = {.n = 1, .steps = {{1, 1, (double)INFINITY}}},
                            .count = 1,
-                           .stop = &bench_stop};
+                           .stop = &stop_requested};
     o.ops = transport_for(r->args->http2);
     o.transport = (struct transport_opts){
         .max_connections = 1,

@@ -4,8 +4,6 @@
 
 #include "serve/bench.h"
 
-#include <signal.h>
-
 /* Progress on stderr, when that is a terminal. */
 struct ticker {
     bool is_terminal;
@@ -55,8 +53,6 @@ struct setup {
 bool bench_is_model(const struct bench_args *a);
 /* The benchmark of a model file, in a process of its own. */
 int bench_model(const struct bench_args *a, struct err *e) EE_MUST_CHECK;
-
-extern volatile sig_atomic_t bench_stop; /* Ctrl-C */
 
 /* Checks the arguments and finds the server; nothing is sent to it yet. */
 int bench_set_up(const struct bench_args *a, struct setup *s, struct err *e) EE_MUST_CHECK;

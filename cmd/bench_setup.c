@@ -3,6 +3,7 @@
 #include "cmd.h"
 
 #include "serve/access.h"
+#include "stop.h"
 
 #include <math.h>
 #include <sched.h>
@@ -216,7 +217,7 @@ static int set_target(const struct bench_args *a, struct setup *s, struct err *e
 int bench_set_up(const struct bench_args *a, struct setup *s, struct err *e) {
     bool in_process = bench_is_model(a);
     s->o.target.api = !strcmp(a->api, "text") ? API_TEXT : API_CHAT;
-    s->o.stop = &bench_stop;
+    s->o.stop = &stop_requested;
     int rc = check_numbers(a, e);
     rc = rc || !a->slo ? rc : slo_parse(a->slo, &s->o.slos, e);
     rc = rc ? rc : set_load(a, s, e);

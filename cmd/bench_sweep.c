@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "serve/sweep.h"
+#include "stop.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -138,7 +139,7 @@ int bench_sweep(const struct bench_args *a, struct setup *s, const char *dir, st
     if (!rc && !a->as_json) {
         print_header(&sweep);
     }
-    while (!rc && !bench_stop && sweep_next(&sweep, first, &level)) {
+    while (!rc && !stop_requested && sweep_next(&sweep, first, &level)) {
         struct sweep_point p;
         level = s->o.open_loop ? level : floor(level);
         rc = one_level(a, s, level, dir, sweep.n, runs, &p, e);

@@ -4,21 +4,14 @@
 #include "base/clock.h"
 #include "base/machine.h"
 #include "serve/null_server.h"
+#include "stop.h"
 
 #include <inttypes.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const char *const usage[] = {
     "null-server [--port N] [--ttft-ms A] [--itl-ms B] [--tokens K] [--fault NAME,...]", NULL};
-
-static volatile sig_atomic_t stop_requested;
-
-static void on_signal(int sig) {
-    (void)sig;
-    stop_requested = 1;
-}
 
 struct null_args {
     int64_t port, threads, tokens, reasoning, per_event, per_write, fault_every;
@@ -152,10 +145,7 @@ int cmd_null_server(int argc, char **argv) {
     if (!go_on) {
         return status;
     }
-    struct sigaction act = {.sa_handler = on_signal};
-    sigemptyset(&act.sa_mask);
-    sigaction(SIGINT, &act, NULL);
-    sigaction(SIGTERM, &act, NULL);
+    stop_on_signals();
     struct err e = ERR_INIT;
     return serve(&a, &e) ? cmd_fail(&e) : EXIT_OK;
 }

@@ -10,6 +10,7 @@
 #include "engine/quantize.h"
 #include "engine/synth.h"
 #include "lifecycle/models.h"
+#include "stop.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -18,13 +19,6 @@
 static const char *const usage[] = {"synth SHAPE OUT.gguf [--type TYPE] [--seed N]",
                                     "synth --like MODEL.gguf OUT.gguf [--type TYPE]",
                                     "synth --list [--json]", NULL};
-
-static volatile sig_atomic_t stop_asked;
-
-static void on_signal(int sig) {
-    (void)sig;
-    stop_asked = 1;
-}
 
 static int print_list(const struct known_shape *shapes, size_t n, bool as_json, struct err *e) {
     if (!as_json) {
@@ -97,9 +91,7 @@ static int write_one(const struct synth_opts *opts, bool as_json, struct err *e)
     if (fs_exists(opts->out_path)) {
         return err_set(e, EE_USAGE, "%s exists already", opts->out_path);
     }
-    struct sigaction sa = {.sa_handler = on_signal};
-    sigaction(SIGINT, &sa, NULL);
-    sigaction(SIGTERM, &sa, NULL);
+    stop_on_signals();
     int64_t begin_ns = clock_mono_ns();
     int rc = synth_write(opts, e);
     return rc ? rc : report(opts->out_path, clock_ns_to_s(clock_mono_ns() - begin_ns), as_json, e);
@@ -173,7 +165,7 @@ int cmd_synth(int argc, char **argv) {
                               .out_path = argv[n_operands - 1],
                               .type = type,
                               .seed = (uint64_t)seed,
-                              .stop = &stop_asked};
+                              .stop = &stop_requested};
     if (!like) {
         rc = find_shape(argv[0], shapes, n, &opts.shape, &e);
     }
