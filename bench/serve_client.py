@@ -28,6 +28,8 @@ import sys
 import tempfile
 import time
 
+import serving_scaling
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PROGRAM = os.environ.get("EDGE_EVAL", str(ROOT / "build" / "edge-eval"))
 
@@ -373,24 +375,15 @@ def distances(latency):
 
 
 def cores(a, goals):
-    """The same load by one event loop and by four, each on a core of its own, against four of the server."""
-    n = len(os.sched_getaffinity(0))
-    if n < 8:
-        print(f"cores      four loops and four of the server need 8 CPUs, here are {n}: not measured")
+    """One event loop and four, each on a core of its own, against null servers on others."""
+    here, _ = serving_scaling.whole_cores()
+    if len(here) < 8:
+        print(f"cores      four loops and their servers need 8 cores, here are {len(here)}: not measured")
         return
-    rates = []
-    for loops in (1, 4):
-        server = ["taskset", "-c", "4-7", PROGRAM, "null-server", "--for", "300", "--tokens", "1", "--threads", "4"]
-        with subprocess.Popen(server, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as s:
-            url = s.stdout.readline().strip()
-            command = [PROGRAM, "bench", url, "--json", "--no-calibration", "--no-out", "--input", "4", "--output", "1",
-                       "-c", str(64 * loops), "-d", str(a.seconds), "--loops", str(loops), "--cpus",
-                       ",".join(map(str, range(loops)))]  # fmt: skip
-            r = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-            rates.append(r["throughput"]["whole"]["requests_per_s"])
-            s.terminate()
-    print(f"{'cores':<10} {'requests_per_s':<16} {rates[0]:>14.1f} {rates[1]:>14.1f} {rates[1] / rates[0]:>9.3f}")
-    goals.add("four loops on four cores, 3.5 x one", rates[1], 3.5, "1/s", at_most=False, of=rates[0])
+    one, four = (row["together"] for row in serving_scaling.scaling(a, here, (1, 4)))
+    print(f"{'cores':<10} {'requests_per_s':<16} {one['requests_per_s']:>14.1f} {four['requests_per_s']:>14.1f} "
+          f"{four['times_one']:>9.3f}")  # fmt: skip
+    goals.add("four loops on four cores, 3.5 x one", four["times_one"], 3.5, "times", at_most=False)
 
 
 def held(a, goals):
@@ -511,6 +504,7 @@ def main():
     p.add_argument("--only", default=",".join(MEASURES))
     p.add_argument("--held", type=int, default=20000, help="connections to hold open")
     p.add_argument("--json", help="write the goals there")
+    p.add_argument("--program", default=PROGRAM, help=argparse.SUPPRESS)
     p.add_argument("--yardstick", action="store_true", help=argparse.SUPPRESS)
     p.add_argument("--make-tokenizer", help=argparse.SUPPRESS)
     p.add_argument("--tls", action="store_true", help=argparse.SUPPRESS)
