@@ -752,6 +752,27 @@ static void a_guarded_group_dies_when_its_parent_is_killed(void **state) {
     }
 }
 
+/* Not even the other guard's pipe, which its end would otherwise not close. */
+static void a_guard_holds_nothing_of_its_parents_but_the_pipe(void **state) {
+    (void)state;
+    const struct process_spec guarded = {.guarded = true};
+    struct process p[2];
+    for (int i = 0; i < 2; i++) {
+        p[i] = start(&guarded, "signal", "0"); /* which only waits */
+    }
+    for (int i = 0; i < 2; i++) {
+        char path[64];
+        snprintf(path, sizeof(path), "/proc/%d/fd", (int)p[i].guard.pid);
+        int64_t deadline_ns = clock_mono_ns() + PATIENCE_NS;
+        while (scratch_count(path) != 1) {
+            assert_true(clock_mono_ns() < deadline_ns);
+            clock_sleep_until_ns(clock_mono_ns() + NS_PER_MS);
+        }
+    }
+    process_release(&p[0]);
+    process_release(&p[1]);
+}
+
 static void a_guard_goes_when_its_group_has_ended(void **state) {
     (void)state;
     size_t before = own_descriptors();
@@ -797,6 +818,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(release_kills_what_runs),
         cmocka_unit_test(a_child_dies_when_its_parent_is_killed),
         cmocka_unit_test(a_guarded_group_dies_when_its_parent_is_killed),
+        cmocka_unit_test(a_guard_holds_nothing_of_its_parents_but_the_pipe),
         cmocka_unit_test(a_guard_goes_when_its_group_has_ended),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
