@@ -1,4 +1,4 @@
-"""edge-eval bench against answers that are broken at random: each ends in an outcome, and good ones are not harmed."""
+"""edge-eval bench against what the null server does not do: answers broken at random, connections that never come."""
 
 import contextlib
 import json
@@ -7,7 +7,7 @@ import socket
 import threading
 import unittest
 
-from harness import Case
+from harness import FAILED, Case, wait_until
 
 INSERTED = (b"\r\n", b"\n\n", b"data: ", b"0\r\n\r\n", b"ffffffffffffffff\r\n", b"HTTP/1.1 100 Continue\r\n\r\n",
             b'{"error":"x"}', b"null", b"[", b"\xef\xbb\xbf", b"event: error\n")  # fmt: skip
@@ -113,6 +113,95 @@ class Broken(Case):
                 self.assertGreaterEqual(kinds["ok"], server.n_good)
                 self.assertGreater(r["failed"], 50)
                 self.assertGreaterEqual(len(kinds), 6)
+
+
+def read_request(connection):
+    text = b""
+    while b"\r\n\r\n" not in text:
+        data = connection.recv(65536)
+        if not data:
+            return
+        text += data
+
+
+class Connections(Case):
+    def kinds(self, url, *args, code=FAILED):
+        done = self.edge_eval("bench", url, "--model", "m", "--input", 8, "--output", 4, "--no-calibration", "--no-out",
+                              "--json", *args, code=code)  # fmt: skip
+        return {kind: row["n"] for kind, row in json.loads(done.out)["requests"]["outcomes"].items()}
+
+    def listen(self, **more):
+        listener = socket.create_server(("127.0.0.1", 0), **more)
+        self.addCleanup(listener.close)
+        return listener, f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+
+    def null_server(self, *args):
+        server = self.start("null-server", "--for", 120, *args)
+        wait_until(lambda: server.text(0).endswith("/v1\n"), "an address", 30)
+        return server.text(0).strip()
+
+    def test_a_server_that_takes_no_more_connections(self):
+        listener, url = self.listen(backlog=0)  # the kernel takes one for it, and drops what comes then
+        kinds = self.kinds(url, "-c", 3, "-n", 3, "--connections", 1, "--connect-timeout", 0.5, "--stall", 2)
+        self.assertEqual(kinds, {"stalled": 1, "connect_timeout": 2})
+        listener.close()
+
+    def test_a_server_that_takes_none(self):
+        listener, url = self.listen(backlog=0)
+        with socket.create_connection(listener.getsockname()):
+            done = self.edge_eval("bench", url, "--model", "m", "--input", 8, "--output", 4, "--no-calibration",
+                                  "--connect-timeout", 0.5, code=FAILED)  # fmt: skip
+        self.assertSays(done.err, "no connection to 127.0.0.1", "--connect-timeout")
+
+    def test_an_address_that_no_connection_can_have(self):
+        done = self.edge_eval("bench", "http://255.255.255.255:9/v1", "--model", "m", "--input", 8, "--output", 4,
+                              "--no-calibration", code=FAILED)  # fmt: skip
+        self.assertSays(done.err, "cannot be reached")
+
+    def test_an_event_beyond_all_measure(self):
+        listener, url = self.listen()
+
+        def serve():
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    with connection, contextlib.suppress(OSError):
+                        read_request(connection)
+                        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: ")
+                        for _ in range(80):
+                            connection.sendall(b"x" * 65536)
+
+        threading.Thread(target=serve, daemon=True).start()
+        self.assertEqual(self.kinds(url, "-n", 2), {"too_long": 2})
+
+    def test_a_server_without_tls(self):
+        listener, url = self.listen()
+        accepted = []
+
+        def serve():
+            with contextlib.suppress(OSError):
+                while True:
+                    accepted.append(listener.accept()[0])
+                    with contextlib.suppress(OSError):
+                        accepted[-1].sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        threading.Thread(target=serve, daemon=True).start()
+        done = self.edge_eval("bench", url.replace("http:", "https:"), "--model", "m", "--input", 8, "--output", 4,
+                              "--insecure", "--no-calibration", code=FAILED)  # fmt: skip
+        self.assertSays(done.err, "TLS handshake or certificate failed")
+        for connection in accepted:
+            connection.close()
+
+    def test_requests_that_no_connection_became_free_for(self):
+        url = self.null_server("--ttft-ms", 60000)
+        kinds = self.kinds(url, "--rate", 20, "-d", 1, "--arrival", "constant", "--max-connections", 1, "--drain", 0.2)
+        self.assertEqual(kinds.pop("cut"), 1)
+        self.assertEqual(list(kinds), ["no_connection"])
+
+    def test_an_answer_that_takes_too_long_although_it_goes_on(self):
+        url = self.null_server("--tokens", 1000, "--itl-ms", 50)
+        kinds = self.kinds(url, "-c", 2, "-n", 2, "--output", 1000, "--timeout", 0.5)
+        self.assertEqual(kinds, {"timeout": 2})
 
 
 if __name__ == "__main__":

@@ -235,13 +235,41 @@ class ManyRecords:
 
 @unittest.skipUnless(shutil.which("openssl"), "openssl makes the certificate")
 class Records(Case):
-    def test_what_lies_in_many_records_of_a_read_is_read_as_it_was_said(self):
+    def certificate(self):
         cert, key = self.dir / "cert.pem", self.dir / "key.pem"
         subprocess.run(
             ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
              "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert],
             check=True, capture_output=True,
         )  # fmt: skip
+        return cert, key
+
+    def test_a_connection_without_tls_in_the_middle_of_a_load(self):
+        cert, key = self.certificate()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(cert, key)
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(listener.close)
+        kept = []
+
+        def serve():
+            with contextlib.suppress(OSError):
+                kept.append(context.wrap_socket(listener.accept()[0], server_side=True))  # and never answers
+                while True:
+                    kept.append(listener.accept()[0])
+                    kept[-1].sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        threading.Thread(target=serve, daemon=True).start()
+        done = self.edge_eval("bench", f"https://127.0.0.1:{listener.getsockname()[1]}/v1", "--ca-file", cert, "--json",
+                              "--no-out", "--no-calibration", "--model", "m", "--input", 8, "--output", 4, "-c", 2,
+                              "-n", 2, "--connections", 1, "--stall", 2, code=FAILED)  # fmt: skip
+        kinds = {kind: row["n"] for kind, row in json.loads(done.out)["requests"]["outcomes"].items()}
+        self.assertEqual(kinds, {"stalled": 1, "tls": 1})
+        for connection in kept:
+            connection.close()
+
+    def test_what_lies_in_many_records_of_a_read_is_read_as_it_was_said(self):
+        cert, key = self.certificate()
         server = ManyRecords(cert, key)
         self.addCleanup(server.close)
         done = self.edge_eval("bench", f"https://127.0.0.1:{server.port}/v1", "--ca-file", cert, "--json", "--no-out",
