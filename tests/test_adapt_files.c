@@ -17,25 +17,6 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-static const struct gguf_make llama = {.arch = "llama",
-                                       .type = GGML_TYPE_F32,
-                                       .n_layers = 2,
-                                       .n_embd = 128,
-                                       .n_ff = 160,
-                                       .n_head_kv = 2,
-                                       .rope_freqs = true,
-                                       .spread = 0.4F,
-                                       .template = gguf_make_chatml};
-static const struct gguf_make qwen2 = {.arch = "qwen2",
-                                       .type = GGML_TYPE_F32,
-                                       .n_layers = 2,
-                                       .n_embd = 96,
-                                       .n_ff = 128,
-                                       .n_head_kv = 1,
-                                       .biases = true,
-                                       .untied = true,
-                                       .spread = 0.4F,
-                                       .template = gguf_make_chatml};
 static const struct merge_opts no_opts = {.progress = NULL};
 
 /* The rig's adapter in a file. */
@@ -126,8 +107,8 @@ static void check_against_llama(struct scratch *dir, const struct gguf_make *m) 
 }
 
 static void llama_cpp_computes_the_same_logits(void **state) {
-    check_against_llama(*state, &llama);
-    check_against_llama(*state, &qwen2);
+    check_against_llama(*state, &rig_llama);
+    check_against_llama(*state, &rig_qwen2);
 }
 
 /* merged - (base + adapter) over the matrix, in units of its largest value. */
@@ -167,14 +148,14 @@ static void merging_adds_the_adapter(void **state) {
         struct merge_result result;
         struct err e = ERR_INIT;
         struct rig_opts as_f32 = rig_default;
-        struct gguf_make m = llama;
+        struct gguf_make m = rig_llama;
         m.type = types[i];
         as_f32.matrices = GGML_TYPE_F32;
         rig_open(&r, *state, &m, &as_f32);
         const char *out = scratch_path(*state, "merged.gguf");
         OK(merge_files(scratch_path(*state, "rig.gguf"), write_adapter(&r, *state), out, &no_opts,
                        &result, &e));
-        assert_int_equal(result.n_merged, llama.n_layers * MODULE_COUNT);
+        assert_int_equal(result.n_merged, rig_llama.n_layers * MODULE_COUNT);
         OK(base_model_load(out, &r.device, GGML_TYPE_F32, &merged, &e));
         for (int k = 0; k < MODULE_COUNT; k++) {
             double error = merge_error(&r, &merged, 1, (enum module)k);
@@ -191,7 +172,7 @@ static void merged_logits_are_the_adapted_ones(void **state) {
     struct adapt_rig merged;
     struct merge_result result;
     struct err e = ERR_INIT;
-    rig_open(&r, *state, &qwen2, &rig_default);
+    rig_open(&r, *state, &rig_qwen2, &rig_default);
     float *adapted = own_logits(&r);
     const char *out = scratch_path(*state, "merged.gguf");
     OK(merge_files(scratch_path(*state, "rig.gguf"), write_adapter(&r, *state), out, &no_opts,
@@ -221,17 +202,17 @@ static void adapters_of_other_models_are_refused(void **state) {
     struct err e = ERR_INIT;
     const char *out = scratch_path(*state, "none.gguf");
     const char *base = scratch_path(*state, "other.gguf");
-    rig_open(&r, *state, &llama, &rig_default);
+    rig_open(&r, *state, &rig_llama, &rig_default);
     const char *adapter = write_adapter(&r, *state);
-    gguf_make_file(base, &qwen2);
+    gguf_make_file(base, &rig_qwen2);
     REFUSED_WITH(merge_files(base, adapter, out, &no_opts, &result, &e), EE_USAGE,
                  "is for the architecture \"llama\"");
-    struct gguf_make other = llama;
+    struct gguf_make other = rig_llama;
     other.n_ff = 192;
     gguf_make_file(base, &other);
     REFUSED_WITH(merge_files(base, adapter, out, &no_opts, &result, &e), EE_USAGE,
                  "adapts blk.0.ffn_gate.weight as 128 x 160; in");
-    other = llama;
+    other = rig_llama;
     other.n_layers = 1;
     gguf_make_file(base, &other);
     REFUSED_WITH(merge_files(base, adapter, out, &no_opts, &result, &e), EE_USAGE,
@@ -246,7 +227,7 @@ static void files_that_are_no_adapters_are_refused(void **state) {
     struct err e = ERR_INIT;
     const char *out = scratch_path(*state, "none.gguf");
     const char *base = scratch_path(*state, "rig.gguf");
-    rig_open(&r, *state, &llama, &rig_default);
+    rig_open(&r, *state, &rig_llama, &rig_default);
     const char *adapter = write_adapter(&r, *state);
     REFUSED_WITH(merge_files(base, base, out, &no_opts, &result, &e), EE_FORMAT, "is no adapter");
     REFUSED_WITH(merge_files(adapter, adapter, out, &no_opts, &result, &e), EE_UNSUPPORTED,
@@ -272,7 +253,7 @@ static void a_full_disk_leaves_nothing(void **state) {
     }
     char out[256];
     snprintf(out, sizeof(out), "%s/merged.gguf", small);
-    rig_open(&r, *state, &llama, &rig_default);
+    rig_open(&r, *state, &rig_llama, &rig_default);
     const char *adapter = write_adapter(&r, *state);
     REFUSED_WITH(merge_files(scratch_path(*state, "rig.gguf"), adapter, out, &no_opts, &result, &e),
                  EE_NOSPACE, "are free there");

@@ -12,26 +12,6 @@
 #include <string.h>
 #include <cmocka.h>
 
-static const struct gguf_make llama = {.arch = "llama",
-                                       .type = GGML_TYPE_F32,
-                                       .n_layers = 2,
-                                       .n_embd = 128,
-                                       .n_ff = 160,
-                                       .n_head_kv = 2,
-                                       .rope_freqs = true,
-                                       .spread = 0.4F,
-                                       .template = gguf_make_chatml};
-static const struct gguf_make qwen2 = {.arch = "qwen2",
-                                       .type = GGML_TYPE_F32,
-                                       .n_layers = 2,
-                                       .n_embd = 96,
-                                       .n_ff = 128,
-                                       .n_head_kv = 1,
-                                       .biases = true,
-                                       .untied = true,
-                                       .spread = 0.4F,
-                                       .template = gguf_make_chatml};
-
 /* The loss with tensor t moved by step along direction. */
 static double moved_loss(struct adapt_rig *r, struct ggml_tensor *t, const float *direction,
                          float step) {
@@ -90,13 +70,13 @@ static void check_differences(struct scratch *dir, const struct gguf_make *m, bo
 }
 
 static void gradients_are_slopes(void **state) {
-    check_differences(*state, &llama, false);
-    check_differences(*state, &qwen2, false);
+    check_differences(*state, &rig_llama, false);
+    check_differences(*state, &rig_qwen2, false);
 }
 
 static void gradients_of_plain_operations_are_slopes(void **state) {
-    check_differences(*state, &llama, true);
-    check_differences(*state, &qwen2, true);
+    check_differences(*state, &rig_llama, true);
+    check_differences(*state, &rig_qwen2, true);
 }
 
 /* Losses and gradients of two ways to compute the same; the largest difference of any. */
@@ -115,7 +95,7 @@ static double compare(struct scratch *dir, const struct gguf_make *m, const stru
 }
 
 static void both_roads_agree(void **state) {
-    const struct gguf_make *const models[] = {&llama, &qwen2};
+    const struct gguf_make *const models[] = {&rig_llama, &rig_qwen2};
     for (size_t i = 0; i < 2; i++) {
         struct rig_opts plain = rig_default;
         plain.plain_ops = true;
@@ -134,16 +114,16 @@ static void checkpoints_change_no_bit(void **state) {
         o.dropout = 0.1;
         struct rig_opts whole = o;
         whole.whole = true;
-        assert_true(compare(*state, &llama, &o, &whole) == 0);
-        assert_true(compare(*state, &qwen2, &o, &whole) == 0);
+        assert_true(compare(*state, &rig_llama, &o, &whole) == 0);
+        assert_true(compare(*state, &rig_qwen2, &o, &whole) == 0);
     }
 }
 
 static void threads_change_no_bit(void **state) {
     struct rig_opts many = rig_default;
     many.n_threads = 3;
-    assert_true(compare(*state, &llama, &rig_default, &many) == 0);
-    assert_true(compare(*state, &qwen2, &rig_default, &many) == 0);
+    assert_true(compare(*state, &rig_llama, &rig_default, &many) == 0);
+    assert_true(compare(*state, &rig_qwen2, &rig_default, &many) == 0);
 }
 
 /* A quantized base computes with the numbers its blocks stand for, so that its twin, the same numbers
@@ -154,7 +134,7 @@ static void quantized_bases_equal_their_twins(void **state) {
                                            GGML_TYPE_IQ4_NL};
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
         for (int plain = 0; plain < 2; plain++) {
-            struct gguf_make m = llama;
+            struct gguf_make m = rig_llama;
             m.type = types[i];
             m.n_embd = 256;
             m.n_ff = 512;
@@ -169,7 +149,7 @@ static void quantized_bases_equal_their_twins(void **state) {
 
 /* Rows of 160 values fit no block of 256; IQ4_NL's of 32 they do. */
 static void odd_rows_are_dequantized_too(void **state) {
-    struct gguf_make m = llama;
+    struct gguf_make m = rig_llama;
     m.type = GGML_TYPE_IQ4_NL;
     struct rig_opts twin = rig_default;
     twin.matrices = GGML_TYPE_F32;
@@ -189,7 +169,7 @@ static void narrower_products_stay_close(void **state) {
                                            GGML_TYPE_IQ4_NL};
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
         for (size_t k = 0; k < sizeof(computes) / sizeof(computes[0]); k++) {
-            struct gguf_make m = qwen2;
+            struct gguf_make m = rig_qwen2;
             m.type = types[i];
             struct rig_opts wide = rig_default;
             wide.plain_ops = true;
@@ -208,7 +188,7 @@ static void narrower_products_stay_close(void **state) {
 
 /* What is not in blocks is held as it is multiplied. */
 static void matrices_are_held_as_computed(void **state) {
-    struct gguf_make m = llama;
+    struct gguf_make m = rig_llama;
     struct adapt_rig r;
     struct rig_opts o = rig_default;
     o.plain_ops = true;

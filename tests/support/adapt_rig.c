@@ -12,6 +12,26 @@
 
 enum { RANK = 4, FIRST_LEN = 17, VOCAB = 261 };
 
+const struct gguf_make rig_llama = {.arch = "llama",
+                                    .type = GGML_TYPE_F32,
+                                    .n_layers = 2,
+                                    .n_embd = 128,
+                                    .n_ff = 160,
+                                    .n_head_kv = 2,
+                                    .rope_freqs = true,
+                                    .spread = 0.4F,
+                                    .template = gguf_make_chatml};
+const struct gguf_make rig_qwen2 = {.arch = "qwen2",
+                                    .type = GGML_TYPE_F32,
+                                    .n_layers = 2,
+                                    .n_embd = 96,
+                                    .n_ff = 128,
+                                    .n_head_kv = 1,
+                                    .biases = true,
+                                    .untied = true,
+                                    .spread = 0.4F,
+                                    .template = gguf_make_chatml};
+
 const struct rig_opts rig_default = {.matrices = GGML_TYPE_COUNT, .n_threads = 1};
 
 static int32_t tokens[RIG_TOKENS];

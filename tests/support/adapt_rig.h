@@ -30,6 +30,9 @@ struct rig_opts {
 };
 
 extern const struct rig_opts rig_default;
+/* In F32: one with frequency factors; one with biases and an output matrix of its own. */
+extern const struct gguf_make rig_llama;
+extern const struct gguf_make rig_qwen2;
 
 /* Makes the model file and opens everything; the test fails where that fails. */
 void rig_open(struct adapt_rig *r, struct scratch *dir, const struct gguf_make *m,
