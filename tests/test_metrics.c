@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include "base/fs.h"
 #include "support/goldens.h"
+#include "support/metric_table.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -16,12 +17,6 @@
 #include <cmocka.h>
 
 static const char *const paper_ids[] = {"n_break", "ipw_paper", "rho_sys", "c_tax", "q_ret"};
-
-static struct quantity joules(double value, const char *scope) {
-    struct quantity q = quantity_of(value, 5);
-    q.scope = scope;
-    return q;
-}
 
 /* A variant with everything measured. */
 static struct metrics_input whole_input(void) {
@@ -38,9 +33,9 @@ static struct metrics_input whole_input(void) {
     in.score = quantity_of(0.4, 200);
     in.score_fp16 = quantity_of(0.5, 200);
     in.n_weights = quantity_of(1e9, 0);
-    in.prepare_j = joules(3.6e6, "CPU");
-    in.serve_j = joules(2000, "CPU");
-    in.serve_w = joules(50, "CPU");
+    in.prepare_j = metric_joules(3.6e6, "CPU");
+    in.serve_j = metric_joules(2000, "CPU");
+    in.serve_w = metric_joules(50, "CPU");
     in.requests_ok = quantity_of(100, 0);
     in.requests_failed = quantity_of(0, 0);
     in.output_tokens_per_s = quantity_of(250, 5);
@@ -48,31 +43,11 @@ static struct metrics_input whole_input(void) {
     return in;
 }
 
-struct table {
-    struct arena arena;
-    struct metric_row *rows;
-};
-
-static struct table compute(const struct metrics_input *in) {
-    struct table t = {0};
-    struct err e = ERR_INIT;
-    t.rows = arena_array(&t.arena, metrics_count(), sizeof(*t.rows));
-    assert_non_null(t.rows);
-    assert_int_equal(metrics_compute(in, &t.arena, t.rows, &e), 0);
-    return t;
+static const struct metric_row *row(const struct metric_table *t, const char *id) {
+    return metric_table_row(t, NULL, id);
 }
 
-static const struct metric_row *row(const struct table *t, const char *id) {
-    for (size_t i = 0; i < metrics_count(); i++) {
-        if (strcmp(t->rows[i].metric->id, id) == 0) {
-            return &t->rows[i];
-        }
-    }
-    fail_msg("no metric %s", id);
-    return NULL;
-}
-
-static void check_value(const struct table *t, const char *id, double want) {
+static void check_value(const struct metric_table *t, const char *id, double want) {
     const struct metric_row *r = row(t, id);
     if (!(fabs(r->value - want) <= 1e-12 * fabs(want))) {
         fail_msg("%s is %.17g (%s), want %.17g", id, r->value, r->reason ? r->reason : "", want);
@@ -80,18 +55,14 @@ static void check_value(const struct table *t, const char *id, double want) {
     assert_null(r->reason);
 }
 
-static void check_refused(const struct table *t, const char *id, const char *why) {
-    const struct metric_row *r = row(t, id);
-    if (!metric_refused(r) || !r->reason || !strstr(r->reason, why)) {
-        fail_msg("%s is %g, reason \"%s\", want a refusal with \"%s\"", id, r->value,
-                 r->reason ? r->reason : "", why);
-    }
+static void check_refused(const struct metric_table *t, const char *id, const char *why) {
+    metric_check_refused(row(t, id), why);
 }
 
 static void by_hand(void **state) {
     (void)state;
     struct metrics_input in = whole_input();
-    struct table t = compute(&in);
+    struct metric_table t = metric_table_of(&in);
     check_value(&t, "n_break", 0.12 / (0.00125 - 20 / 3.6e6 * 0.12));
     check_value(&t, "ipw_paper", 0.4 / 20);
     check_value(&t, "rho_sys", 250 / 0.625);
@@ -119,7 +90,7 @@ static void nominal_sizes_are_the_published_ones(void **state) {
         struct metrics_input in = whole_input();
         in.precision = sizes[i].precision;
         in.n_weights = quantity_of(metrics_weights_of_label(sizes[i].size), 0);
-        struct table t = compute(&in);
+        struct metric_table t = metric_table_of(&in);
         check_value(&t, "rho_sys", 250 / sizes[i].gb);
         arena_release(&t.arena);
     }
@@ -153,7 +124,7 @@ static void a_missing_input_refuses_what_needs_it(void **state) {
             struct metrics_input in = whole_input();
             struct quantity *q = (struct quantity *)(void *)((char *)&in + cases[i].input);
             *q = kind == 0 ? quantity_missing("the dog ate it") : quantity_of(bad[kind - 1], 1);
-            struct table t = compute(&in);
+            struct metric_table t = metric_table_of(&in);
             for (size_t m = 0; m < sizeof(paper_ids) / sizeof(paper_ids[0]); m++) {
                 bool is_needed = false;
                 for (size_t k = 0; k < 5 && cases[i].needed_by[k]; k++) {
@@ -174,21 +145,21 @@ static void zeros_that_mean_nothing_refuse(void **state) {
     (void)state;
     struct metrics_input in = whole_input();
     in.requests_ok = quantity_of(0, 0);
-    struct table t = compute(&in);
+    struct metric_table t = metric_table_of(&in);
     check_refused(&t, "n_break", "served requests is 0");
     check_refused(&t, "joules_per_request", "served requests is 0");
     arena_release(&t.arena);
     in = whole_input();
     in.serve_j.value = 0;
     in.score_fp16.value = 0;
-    t = compute(&in);
+    t = metric_table_of(&in);
     check_refused(&t, "ipw_paper", "serving energy is 0");
     check_refused(&t, "q_ret", "fp16 score is 0");
     arena_release(&t.arena);
     in = whole_input();
     in.score_max = NAN;
     in.precision = "int3";
-    t = compute(&in);
+    t = metric_table_of(&in);
     check_refused(&t, "ipw_paper", "range");
     check_refused(&t, "rho_sys", "int3");
     arena_release(&t.arena);
@@ -198,7 +169,7 @@ static void a_score_of_zero_is_a_figure(void **state) {
     (void)state;
     struct metrics_input in = whole_input();
     in.score.value = 0;
-    struct table t = compute(&in);
+    struct metric_table t = metric_table_of(&in);
     check_value(&t, "ipw_paper", 0);
     check_value(&t, "q_ret", 0);
     arena_release(&t.arena);
@@ -207,8 +178,9 @@ static void a_score_of_zero_is_a_figure(void **state) {
 static void dear_electricity_never_breaks_even(void **state) {
     (void)state;
     struct metrics_input in = whole_input();
-    in.serve_j = joules(37501.0 * 100, "CPU"); /* a little over $0.00125 of electricity each */
-    struct table t = compute(&in);
+    in.serve_j = metric_joules(37501.0 * 100,
+                               "CPU"); /* a little over $0.00125 of electricity each */
+    struct metric_table t = metric_table_of(&in);
     const struct metric_row *r = row(&t, "n_break");
     assert_true(isinf(r->value) && r->value > 0);
     assert_false(metric_refused(r));
@@ -222,7 +194,7 @@ static void fp16_keeps_itself_by_definition(void **state) {
     in.precision = "fp16";
     in.score = quantity_of(0.7683333333333333, 600);
     in.score_fp16 = in.score;
-    struct table t = compute(&in);
+    struct metric_table t = metric_table_of(&in);
     assert_true(row(&t, "q_ret")->value == 100.0);
     arena_release(&t.arena);
 }
@@ -237,7 +209,7 @@ static void warnings_travel_to_what_they_touch(void **state) {
     in.score.note = "scorer f1";
     in.score_fp16.note = "scorer f1";
     in.score_fp16.n = 150;
-    struct table t = compute(&in);
+    struct metric_table t = metric_table_of(&in);
     assert_string_equal(row(&t, "n_break")->label, "modelled; scope CPU");
     assert_string_equal(row(&t, "ipw_paper")->label, "modelled; scope CPU; scorer f1");
     assert_string_equal(row(&t, "c_tax")->label, "modelled; warm page cache; scope CPU");
@@ -255,7 +227,7 @@ static void unlike_scopes_are_not_combined(void **state) {
     (void)state;
     struct metrics_input in = whole_input();
     in.prepare_j.scope = "GPU only";
-    struct table t = compute(&in);
+    struct metric_table t = metric_table_of(&in);
     check_refused(&t, "n_break", "cannot be combined");
     assert_false(metric_refused(row(&t, "c_tax")));
     arena_release(&t.arena);
@@ -266,7 +238,7 @@ static void unlike_scorers_are_not_compared(void **state) {
     struct metrics_input in = whole_input();
     in.score.note = "scorer f1";
     in.score_fp16.note = "scorer em";
-    struct table t = compute(&in);
+    struct metric_table t = metric_table_of(&in);
     check_refused(&t, "q_ret", "another scorer");
     arena_release(&t.arena);
 }

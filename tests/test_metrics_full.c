@@ -2,7 +2,7 @@
  * Profile full: the examples that docs/metrics.md works out by hand, what is refused and why, and
  * what the labels say.
  */
-#include "metrics/metrics.h"
+#include "support/metric_table.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -22,12 +22,6 @@ static const char *ids[N_ITEMS];
 static double scores[N_ITEMS];
 static double fp16_scores[N_ITEMS];
 static struct costing costing;
-
-static struct quantity joules(double value, const char *scope) {
-    struct quantity q = quantity_of(value, 5);
-    q.scope = scope;
-    return q;
-}
 
 static void set(struct metrics_input *in, size_t field, double value) {
     in->econ[field] = quantity_of(value, 0);
@@ -125,10 +119,10 @@ static struct metrics_input whole_input(void) {
     in.items_fp16 = (struct metrics_items){ids, fp16_scores, N_ITEMS};
     in.score = quantity_of(0.4, N_ITEMS);
     in.score_fp16 = quantity_of(0.5, N_ITEMS);
-    in.prepare_j = joules(7.2e6, "CPU");
-    in.serve_j = joules(2000, "CPU");
-    in.serve_above_idle_j = joules(1500, "CPU");
-    in.serve_w = joules(50, "CPU");
+    in.prepare_j = metric_joules(7.2e6, "CPU");
+    in.serve_j = metric_joules(2000, "CPU");
+    in.serve_above_idle_j = metric_joules(1500, "CPU");
+    in.serve_w = metric_joules(50, "CPU");
     in.requests_ok = quantity_of(100, 0);
     in.output_tokens_per_s = quantity_of(250, 5);
     in.e2e_mean_s = quantity_of(2, 100);
@@ -137,55 +131,30 @@ static struct metrics_input whole_input(void) {
     in.used_kv_bytes = quantity_of(0.1e9, 0);
     in.compute_bytes = quantity_of(0.2e9, 0);
     in.memory_peak_bytes = quantity_of(1.1e9, 0);
-    in.load_cold_j = joules(100, "CPU");
-    in.load_warm_j = joules(60, "CPU");
+    in.load_cold_j = metric_joules(100, "CPU");
+    in.load_warm_j = metric_joules(60, "CPU");
     in.load_cold_s = quantity_of(10, 5);
     in.cold_start_p99_s = quantity_of(12, 5);
     in.cold_start_p99_s.flags = QUANTITY_AT_LEAST;
     return in;
 }
 
-struct table {
-    struct arena arena;
-    struct metric_row *rows;
-};
-
-static struct table compute(const struct metrics_input *in) {
-    struct table t = {0};
-    struct err e = ERR_INIT;
-    t.rows = arena_array(&t.arena, metrics_count(), sizeof(*t.rows));
-    assert_non_null(t.rows);
-    assert_int_equal(metrics_compute(in, &t.arena, t.rows, &e), 0);
-    return t;
+static const struct metric_row *row(const struct metric_table *t, const char *id) {
+    return metric_table_row(t, "full", id);
 }
 
-static const struct metric_row *row(const struct table *t, const char *id) {
-    for (size_t i = 0; i < metrics_count(); i++) {
-        const struct metric *m = t->rows[i].metric;
-        if (strcmp(m->id, id) == 0 && strcmp(m->profile, "full") == 0) {
-            return &t->rows[i];
-        }
-    }
-    fail_msg("no metric %s", id);
-    return NULL;
-}
-
-static void value(const struct table *t, const char *id, double want) {
+static void value(const struct metric_table *t, const char *id, double want) {
     const struct metric_row *r = row(t, id);
     if (!(fabs(r->value - want) <= 1e-9 * fabs(want))) {
         fail_msg("%s is %.17g (%s), by hand %.17g", id, r->value, r->reason ? r->reason : "", want);
     }
 }
 
-static void refused(const struct table *t, const char *id, const char *why) {
-    const struct metric_row *r = row(t, id);
-    if (!metric_refused(r) || !r->reason || !strstr(r->reason, why)) {
-        fail_msg("%s is %g, reason \"%s\", want a refusal with \"%s\"", id, r->value,
-                 r->reason ? r->reason : "", why);
-    }
+static void refused(const struct metric_table *t, const char *id, const char *why) {
+    metric_check_refused(row(t, id), why);
 }
 
-static void labelled(const struct table *t, const char *id, const char *part) {
+static void labelled(const struct metric_table *t, const char *id, const char *part) {
     const struct metric_row *r = row(t, id);
     if (!r->label || !strstr(r->label, part)) {
         fail_msg("%s has the label \"%s\", want \"%s\"", id, r->label ? r->label : "", part);
@@ -197,7 +166,7 @@ static void labelled(const struct table *t, const char *id, const char *part) {
 static void the_economics_by_hand(void **state) {
     (void)state;
     struct metrics_input in = whole_input();
-    struct table t = compute(&in);
+    struct metric_table t = metric_table_of(&in);
     double saving = 500 * (0.00056 - 2.5e-6) - 0.208;
     double request = 0.208 / 500 + 2.5e-6;
     value(&t, "replicas", 1);
@@ -229,20 +198,20 @@ static void the_economics_by_hand(void **state) {
 static void quality_for_energy_by_hand(void **state) {
     (void)state;
     struct metrics_input in = whole_input();
-    struct table t = compute(&in);
+    struct metric_table t = metric_table_of(&in);
     value(&t, "ipj", 0.02);
     value(&t, "ipj_above_idle", 0.4 / 15);
     labelled(&t, "ipj", "concurrency 8");
     refused(&t, "ipw", "concurrency 8; the power of one request needs concurrency 1");
     arena_release(&t.arena);
     in.concurrency = 1;
-    t = compute(&in);
+    t = metric_table_of(&in);
     value(&t, "ipw", 0.008);
     arena_release(&t.arena);
     in.score = quantity_of(6.4, 100); /* a judge's 1 to 10 */
     in.score_min = 1;
     in.score_max = 10;
-    t = compute(&in);
+    t = metric_table_of(&in);
     value(&t, "ipj", 0.03);
     arena_release(&t.arena);
 }
@@ -250,18 +219,18 @@ static void quality_for_energy_by_hand(void **state) {
 static void density_by_hand(void **state) {
     (void)state;
     struct metrics_input in = whole_input();
-    struct table t = compute(&in);
+    struct metric_table t = metric_table_of(&in);
     value(&t, "rho_sys", 250);
     value(&t, "rho_sys_used_kv", 312.5);
     value(&t, "rho_sys_weights", 500);
     arena_release(&t.arena);
     in.memory_peak_bytes = quantity_of(0.9e9, 0);
-    t = compute(&in);
+    t = metric_table_of(&in);
     refused(&t, "rho_sys", "more than the 9e+08 in use at most");
     value(&t, "rho_sys_used_kv", 312.5);
     arena_release(&t.arena);
     in.compute_bytes = quantity_of(-5e6, 0);
-    t = compute(&in);
+    t = metric_table_of(&in);
     refused(&t, "rho_sys", "compute buffers in memory is negative");
     value(&t, "rho_sys_weights", 500);
     arena_release(&t.arena);
@@ -270,7 +239,7 @@ static void density_by_hand(void **state) {
 static void cold_starts_by_hand(void **state) {
     (void)state;
     struct metrics_input in = whole_input();
-    struct table t = compute(&in);
+    struct metric_table t = metric_table_of(&in);
     value(&t, "c_tax", 5);
     value(&t, "c_tax_warm", 3);
     labelled(&t, "c_tax", "requests at concurrency 8");
@@ -282,7 +251,7 @@ static void cold_starts_by_hand(void **state) {
     in.concurrency = 1;
     costing.idle_unloaded_w = quantity_of(50, 0);
     costing.idle_unloaded_w.flags = QUANTITY_GIVEN_IDLE;
-    t = compute(&in);
+    t = metric_table_of(&in);
     value(&t, "time_tax", 5);
     assert_true(isinf(row(&t, "keep_warm_energy_s")->value));
     assert_non_null(strstr(row(&t, "keep_warm_energy_s")->reason, "unloading saves nothing"));
@@ -293,11 +262,11 @@ static void cold_starts_by_hand(void **state) {
     set(&in, ECON(bill_minimum_s), 60);
     set(&in, ECON(bill_step_s), 60);
     set(&in, ECON(boot_s), 180);
-    t = compute(&in);
+    t = metric_table_of(&in);
     refused(&t, "keep_warm_cost_s", "scale_to_zero is not yes");
     arena_release(&t.arena);
     costing.scale_to_zero = true;
-    t = compute(&in);
+    t = metric_table_of(&in);
     value(&t, "keep_warm_cost_s", 240);
     arena_release(&t.arena);
 }
@@ -307,17 +276,17 @@ static void a_load_is_not_priced_at_serving_power(void **state) {
     (void)state;
     struct metrics_input in = whole_input();
     in.load_s = in.load_cold_s = quantity_of(1000, 5);
-    struct table t = compute(&in);
+    struct metric_table t = metric_table_of(&in);
     value(&t, "c_tax", 5);
     value(&t, "c_tax_warm", 3);
     value(&t, "keep_warm_energy_s", 5);
     arena_release(&t.arena);
-    in.serve_w = joules(5000, "CPU");
-    t = compute(&in);
+    in.serve_w = metric_joules(5000, "CPU");
+    t = metric_table_of(&in);
     value(&t, "c_tax", 5);
     arena_release(&t.arena);
     in.load_cold_j = quantity_missing("gpu0: GPU is lost");
-    t = compute(&in);
+    t = metric_table_of(&in);
     refused(&t, "c_tax", "GPU is lost");
     arena_release(&t.arena);
 }
@@ -328,20 +297,20 @@ static void keeping_warm_by_measured_idle_power(void **state) {
     struct metrics_input in = whole_input();
     costing.idle_unloaded_w = quantity_missing(NULL);
     in.idle_unloaded_w = quantity_missing("not measured");
-    struct table t = compute(&in);
+    struct metric_table t = metric_table_of(&in);
     refused(&t, "keep_warm_energy_s", "set idle_unloaded_w");
     arena_release(&t.arena);
     in.idle_unloaded_w = quantity_of(30, 0);
-    t = compute(&in);
+    t = metric_table_of(&in);
     value(&t, "keep_warm_energy_s", 5);
     arena_release(&t.arena);
     in.idle_unloaded_w = quantity_of(48.5, 0); /* each mean is known to 2 % */
-    t = compute(&in);
+    t = metric_table_of(&in);
     refused(&t, "keep_warm_energy_s", "(50.0 W) and without (48.5 W) is closer than");
     arena_release(&t.arena);
     in.idle_unloaded_w = quantity_of(50, 0);
     in.econ[ECON(idle_w)].flags = QUANTITY_MODELLED;
-    t = compute(&in);
+    t = metric_table_of(&in);
     refused(&t, "keep_warm_energy_s", "modelled power does not tell");
     arena_release(&t.arena);
 }
@@ -350,15 +319,15 @@ static void a_cold_start_fits_its_slo_or_not(void **state) {
     (void)state;
     struct metrics_input in = whole_input();
     costing.slo_cold_start_s = 10;
-    struct table t = compute(&in);
+    struct metric_table t = metric_table_of(&in);
     labelled(&t, "cold_start_p99_s", "does not fit the SLO of 10 s");
     arena_release(&t.arena);
     costing.slo_cold_start_s = 30;
-    t = compute(&in);
+    t = metric_table_of(&in);
     labelled(&t, "cold_start_p99_s", "undetermined whether it fits the SLO of 30 s: 5 starts");
     arena_release(&t.arena);
     in.cold_start_p99_s = quantity_of(12, 400);
-    t = compute(&in);
+    t = metric_table_of(&in);
     labelled(&t, "cold_start_p99_s", "fits the SLO of 30 s");
     arena_release(&t.arena);
 }
@@ -366,7 +335,7 @@ static void a_cold_start_fits_its_slo_or_not(void **state) {
 static void fidelity_has_three_verdicts(void **state) {
     (void)state;
     struct metrics_input in = whole_input();
-    struct table t = compute(&in);
+    struct metric_table t = metric_table_of(&in);
     const struct metric_row *r = row(&t, "q_ret");
     /* Ten items lost and as many won, but two of those were right before. */
     double right = 0;
@@ -383,7 +352,7 @@ static void fidelity_has_three_verdicts(void **state) {
     arena_release(&t.arena);
 
     costing.qret_margin = 20;
-    t = compute(&in);
+    t = metric_table_of(&in);
     labelled(&t, "q_ret", "within the margin of 20");
     arena_release(&t.arena);
 
@@ -391,12 +360,12 @@ static void fidelity_has_three_verdicts(void **state) {
     for (int i = 0; i < N_ITEMS; i += 3) {
         scores[i] = 0;
     }
-    t = compute(&in);
+    t = metric_table_of(&in);
     labelled(&t, "q_ret", "lossy: more than 1 lost");
     arena_release(&t.arena);
 
     in.precision = "fp16";
-    t = compute(&in);
+    t = metric_table_of(&in);
     value(&t, "q_ret", 100);
     labelled(&t, "q_ret", "the baseline itself");
     arena_release(&t.arena);
@@ -406,12 +375,12 @@ static void fidelity_pairs_items_by_their_ids(void **state) {
     (void)state;
     struct metrics_input in = whole_input();
     in.items_fp16 = (struct metrics_items){ids + 100, fp16_scores + 100, 200};
-    struct table t = compute(&in);
+    struct metric_table t = metric_table_of(&in);
     labelled(&t, "q_ret", "over the 200 items scored in both precisions");
     assert_int_equal(row(&t, "q_ret")->n, 200);
     arena_release(&t.arena);
     in.items = (struct metrics_items){ids, scores, 50};
-    t = compute(&in);
+    t = metric_table_of(&in);
     refused(&t, "q_ret", "no item was scored in both precisions");
     arena_release(&t.arena);
 }
@@ -425,7 +394,7 @@ static void answers_must_be_as_good_as_the_apis(void **state) {
     memcpy(api, scores, sizeof(api));
     in.items_api = (struct metrics_items){ids, api, N_ITEMS};
     costing.margin = 2;
-    struct table t = compute(&in);
+    struct metric_table t = metric_table_of(&in);
     labelled(&t, "n_break", "answers as good as the API's within 2 points");
     assert_false(row(&t, "n_break")->flags & QUANTITY_NOT_EQUIVALENT);
     arena_release(&t.arena);
@@ -434,7 +403,7 @@ static void answers_must_be_as_good_as_the_apis(void **state) {
         api[i] = 1;
         scores[i] = 0;
     }
-    t = compute(&in);
+    t = metric_table_of(&in);
     assert_true(row(&t, "n_break")->flags & QUANTITY_NOT_EQUIVALENT);
     labelled(&t, "n_break", "not equivalent");
     labelled(&t, "n_break", "worse than the API's by 25 points");
@@ -448,7 +417,7 @@ static void answers_must_be_as_good_as_the_apis(void **state) {
 
     in.items_api.n = 4; /* too few to show anything */
     costing.margin = 0.5;
-    t = compute(&in);
+    t = metric_table_of(&in);
     labelled(&t, "n_break", "not shown to be as good as the API's within 0.5 points (4 items)");
     assert_true(row(&t, "n_break")->flags & QUANTITY_NOT_EQUIVALENT);
     arena_release(&t.arena);
@@ -460,7 +429,7 @@ static void without_costs_only_costs_are_refused(void **state) {
     (void)state;
     struct metrics_input in = whole_input();
     in.costing = NULL;
-    struct table t = compute(&in);
+    struct metric_table t = metric_table_of(&in);
     refused(&t, "n_break", "the plan has no cost: section");
     refused(&t, "request_gco2e", "the plan has no cost: section");
     value(&t, "ipj", 0.02);
@@ -476,7 +445,7 @@ static void everything_that_is_missing_is_named_at_once(void **state) {
     in.econ[ECON(labour_usd)] = quantity_missing(NULL);
     in.econ[ECON(refresh_h)] = quantity_missing(NULL);
     in.econ[ECON(kwh_usd)] = quantity_missing("p.yaml:3:18: per_kwh is -0.1, which is negative");
-    struct table t = compute(&in);
+    struct metric_table t = metric_table_of(&in);
     refused(&t, "n_break", "not given: ops, labour, refresh; ");
     refused(&t, "n_break", "electricity: p.yaml:3:18: per_kwh is -0.1, which is negative");
     refused(&t, "marginal_usd", "electricity: p.yaml");
@@ -518,7 +487,7 @@ static void a_missing_field_refuses_what_needs_it(void **state) {
             } else {
                 set(&in, cases[i].field, bad[b - 1]);
             }
-            struct table t = compute(&in);
+            struct metric_table t = metric_table_of(&in);
             refused(&t, cases[i].refused, "");
             if (metric_refused(row(&t, cases[i].stands))) {
                 fail_msg("%s is refused without %s: %s", cases[i].stands,
@@ -534,11 +503,11 @@ static void unlike_scopes_are_never_added(void **state) {
     struct metrics_input in = whole_input();
     in.econ[ECON(once_j)].scope = "GPU only";
     in.econ[ECON(request_above_idle_j)].scope = "GPU + CPU";
-    struct table t = compute(&in);
+    struct metric_table t = metric_table_of(&in);
     refused(&t, "n_break", "they cannot be combined");
     assert_false(metric_refused(row(&t, "saving_usd_per_h")));
     in.load_cold_j.scope = "GPU only";
-    struct table u = compute(&in);
+    struct metric_table u = metric_table_of(&in);
     refused(&u, "c_tax", "they cannot be combined");
     arena_release(&t.arena);
     arena_release(&u.arena);
@@ -548,20 +517,20 @@ static void never_says_why(void **state) {
     (void)state;
     struct metrics_input in = whole_input();
     set(&in, ECON(traffic_per_h), 600);
-    struct table t = compute(&in);
+    struct metric_table t = metric_table_of(&in);
     assert_true(isinf(row(&t, "n_break")->value));
     assert_non_null(strstr(row(&t, "n_break")->reason,
                            "never: at 600 requests/h: 2 replicas cost $0.346 an hour and save "
                            "$0.3345; it pays from 620.6/h"));
     arena_release(&t.arena);
     set(&in, ECON(api_output_usd_per_mtok), 0);
-    t = compute(&in);
+    t = metric_table_of(&in);
     assert_non_null(
         strstr(row(&t, "n_break")->reason, "at any traffic: a full replica saves less"));
     assert_true(isinf(row(&t, "pays_from_per_h")->value));
     arena_release(&t.arena);
     set(&in, ECON(api_uncached_usd_per_mtok), 0);
-    t = compute(&in);
+    t = metric_table_of(&in);
     assert_non_null(strstr(row(&t, "n_break")->reason, "the API asks $0"));
     arena_release(&t.arena);
 }
@@ -572,7 +541,7 @@ static void warnings_reach_what_they_concern(void **state) {
     in.econ[ECON(kwh_usd)].flags = QUANTITY_STALE_PRICE;
     in.econ[ECON(idle_w)].flags = QUANTITY_GIVEN_IDLE;
     in.econ[ECON(request_j)].flags = QUANTITY_MODELLED;
-    struct table t = compute(&in);
+    struct metric_table t = metric_table_of(&in);
     labelled(&t, "n_break", "stale price; idle power as given, not measured");
     labelled(&t, "busy_usd_per_mtok", "modelled; stale price");
     assert_null(strstr(row(&t, "api_request_usd")->label, "stale"));
@@ -599,10 +568,10 @@ static void set_spread(struct metrics_input *in) {
 static void break_even_has_an_interval_and_a_chance_of_never(void **state) {
     (void)state;
     struct metrics_input in = whole_input();
-    struct table without = compute(&in);
+    struct metric_table without = metric_table_of(&in);
     refused(&without, "p_never", "nothing in it was measured with a known error");
     set_spread(&in);
-    struct table t = compute(&in);
+    struct metric_table t = metric_table_of(&in);
     const struct metric_row *r = row(&t, "n_break");
     assert_true(r->low < r->value && r->value < r->high && isfinite(r->high));
     labelled(&t, "n_break", "Monte Carlo");
@@ -613,7 +582,7 @@ static void break_even_has_an_interval_and_a_chance_of_never(void **state) {
     /* Nothing measured is in the API's price. */
     assert_true(isnan(row(&t, "api_request_usd")->low));
     assert_true(row(&t, "request_usd")->low < row(&t, "request_usd")->value);
-    struct table again = compute(&in);
+    struct metric_table again = metric_table_of(&in);
     assert_true(row(&again, "n_break")->high == r->high);
     arena_release(&without.arena);
     arena_release(&again.arena);
@@ -621,7 +590,7 @@ static void break_even_has_an_interval_and_a_chance_of_never(void **state) {
 
     /* Just above break-even, "never" is within the error. */
     set(&in, ECON(traffic_per_h), 0.208 / 0.0005575 * 1.0002);
-    t = compute(&in);
+    t = metric_table_of(&in);
     r = row(&t, "n_break");
     double never = row(&t, "p_never")->value;
     assert_true(isfinite(r->value) && isinf(r->high));
@@ -635,7 +604,7 @@ static void few_repeats_leave_the_instruments_error(void **state) {
     struct metrics_input in = whole_input();
     set_spread(&in);
     in.spread.serve.n_windows = 2;
-    struct table t = compute(&in);
+    struct metric_table t = metric_table_of(&in);
     labelled(&t, "n_break", "interval: instrument error only");
     arena_release(&t.arena);
 }
@@ -647,7 +616,7 @@ static void score_per_joule_and_density_have_intervals(void **state) {
     set_spread(&in);
     in.spread.rates = rates;
     in.spread.n_rates = N_REPEATS;
-    struct table t = compute(&in);
+    struct metric_table t = metric_table_of(&in);
     const struct metric_row *r = row(&t, "rho_sys");
     assert_true(r->low > 245 && r->low < 250 && r->high > 250 && r->high < 255);
     assert_int_equal(r->n, N_REPEATS);
@@ -658,7 +627,7 @@ static void score_per_joule_and_density_have_intervals(void **state) {
     arena_release(&t.arena);
     in.spread.n_rates = 2;
     in.spread.serve.n_windows = 2;
-    t = compute(&in);
+    t = metric_table_of(&in);
     assert_true(isnan(row(&t, "rho_sys")->low));
     labelled(&t, "ipj", "energy: instrument error only");
     assert_null(strstr(row(&t, "ipj")->label, "alone"));
@@ -676,7 +645,7 @@ static void the_gain_cancels_in_the_tax(void **state) {
     struct metrics_input in = whole_input();
     in.spread.load_cold = (struct stats_joules){&load_device, 1, 5, false};
     in.spread.serve = (struct stats_joules){&request_device, 1, N_REPEATS, false};
-    struct table t = compute(&in);
+    struct metric_table t = metric_table_of(&in);
     const struct metric_row *r = row(&t, "c_tax");
     value(&t, "c_tax", 5);
     assert_true(r->low > 4.8 && r->low < 5 && r->high > 5 && r->high < 5.2);
