@@ -459,6 +459,19 @@ static void sum_up(struct base_model *m) {
     snprintf(m->matrix_type, sizeof(m->matrix_type), "%s", ggml_type_name((enum ggml_type)most));
 }
 
+/* The header is of no more use, nor the model after an error. */
+static int end_header(struct gguf_context *g, struct ggml_context *file, struct base_model *m,
+                      int rc) {
+    if (g) {
+        gguf_free(g);
+    }
+    ggml_free(file);
+    if (rc) {
+        base_model_release(m);
+    }
+    return rc;
+}
+
 int base_model_load(const char *path, const struct device *d, enum ggml_type matrices,
                     struct base_model *m, struct err *e) {
     const struct held_as as = {matrices, d->compute};
@@ -473,14 +486,7 @@ int base_model_load(const char *path, const struct device *d, enum ggml_type mat
                                  (double)m->weights_bytes / (1 << 30), d->name);
     }
     rc = rc ? rc : read_tensors(m, g, path, e);
-    if (g) {
-        gguf_free(g);
-    }
-    ggml_free(file);
-    if (rc) {
-        base_model_release(m);
-    }
-    return rc;
+    return end_header(g, file, m, rc);
 }
 
 int base_model_declare(const char *path, enum ggml_type matrices, enum ggml_type compute,
@@ -493,14 +499,7 @@ int base_model_declare(const char *path, enum ggml_type matrices, enum ggml_type
         sum_up(m);
         device_pretend(m->ctx);
     }
-    if (g) {
-        gguf_free(g);
-    }
-    ggml_free(file);
-    if (rc) {
-        base_model_release(m);
-    }
-    return rc;
+    return end_header(g, file, m, rc);
 }
 
 void base_model_release(struct base_model *m) {
