@@ -155,6 +155,18 @@ int run_job(struct run *r, struct job_spec *spec, struct job_outcome *out, struc
     return rc;
 }
 
+int run_stage_job(struct run *r, int64_t stage_id, const char *job, json_t *args,
+                  struct job_outcome *out, struct err *e) {
+    struct stage_rows rows = {r, stage_id};
+    struct job_spec spec = {.job = job,
+                            .args = args,
+                            .meter = r->meter,
+                            .on_window = stage_on_window,
+                            .on_gpu = stage_on_gpu,
+                            .ctx = &rows};
+    return run_job(r, &spec, out, e);
+}
+
 /* ---- one stage ---- */
 
 enum stage_result { STAGE_DONE, STAGE_REUSED, STAGE_FAILED, STAGE_SKIPPED, STAGE_STOPPED };

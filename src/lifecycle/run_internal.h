@@ -135,6 +135,9 @@ json_t *run_engine_json(const struct run *r);
 /* Runs a worker job for a stage: log file, meter, stop flag and progress are filled in. */
 int run_job(struct run *r, struct job_spec *spec, struct job_outcome *out,
             struct err *e) EE_MUST_CHECK;
+/* The same of a job that is metered and sends no rows; its windows become the stage's. */
+int run_stage_job(struct run *r, int64_t stage_id, const char *job, json_t *args,
+                  struct job_outcome *out, struct err *e) EE_MUST_CHECK;
 /* The variant's adapter, and the model merged with it, which is its FP16 file. Freed by the caller. */
 char *run_adapter_path(const struct run *r, const struct variant *v);
 char *run_merged_path(const struct run *r, const struct variant *v);

@@ -66,15 +66,9 @@ static int execute(struct run *r, const struct variant *v, int64_t stage_id, jso
                        ? json_pack("{s:s, s:s, s:s, s:b}", "model", v->model->path, "adapter",
                                    adapter, "out", out_path, "of_shape", variant_is_of_shape(v))
                        : NULL;
-    struct stage_rows rows = {r, stage_id};
-    struct job_spec spec = {.job = "merge",
-                            .args = args,
-                            .meter = r->meter,
-                            .on_window = stage_on_window,
-                            .on_gpu = stage_on_gpu,
-                            .ctx = &rows};
     struct job_outcome out = {0};
-    int rc = args ? run_job(r, &spec, &out, e) : err_set(e, EE_NOMEM, "merge: out of memory");
+    int rc = args ? run_stage_job(r, stage_id, "merge", args, &out, e)
+                  : err_set(e, EE_NOMEM, "merge: out of memory");
     rc = rc ? rc : run_put_artifact(r, stage_id, out_path, "gguf", out.result, e);
     if (!rc) {
         *result = json_pack("{s:I, s:I}", "bytes", (json_int_t)json_int_or(out.result, "bytes", 0),

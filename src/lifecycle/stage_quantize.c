@@ -201,16 +201,9 @@ static int convert(struct run *r, const struct variant *v, int64_t stage_id, con
     json_t *args = json_pack("{s:s, s:s, s:s, s:I, s:b}", "in", in_path, "out", part.data, "type",
                              type, "threads", (json_int_t)r->plan.engine.threads, "of_shape",
                              variant_is_of_shape(v));
-    struct stage_rows rows = {r, stage_id};
-    struct job_spec spec = {.job = "quantize",
-                            .args = args,
-                            .meter = r->meter,
-                            .on_window = stage_on_window,
-                            .on_gpu = stage_on_gpu,
-                            .ctx = &rows};
     struct job_outcome out = {0};
     int rc = buf_check(&part, "path", e);
-    rc = rc ? rc : run_job(r, &spec, &out, e);
+    rc = rc ? rc : run_stage_job(r, stage_id, "quantize", args, &out, e);
     if (!rc && !as_is && rename(part.data, out_path) != 0) {
         rc = err_errno(e, errno, "cannot rename %s", part.data);
     }
