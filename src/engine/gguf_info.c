@@ -212,6 +212,11 @@ int gguf_info_check_answers(const struct gguf_info *info, const char *path, stru
     return 0;
 }
 
+size_t gguf_info_context(const struct gguf_info *info, size_t most) {
+    bool is_short = info->n_ctx_train > 0 && (uint64_t)info->n_ctx_train < most;
+    return is_short ? (size_t)info->n_ctx_train : most;
+}
+
 int64_t gguf_info_kv_token_bytes(const struct gguf_info *info) {
     const int64_t bytes_per_value = 2; /* F16 cache */
     return info->n_layers * info->n_head_kv * (info->head_dim_k + info->head_dim_v) *

@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* The key by which a file with random weights says so. */
@@ -53,6 +54,8 @@ int gguf_info_read_model(const char *path, struct gguf_info *info, struct err *e
 int gguf_info_check_answers(const struct gguf_info *info, const char *path,
                             struct err *e) EE_MUST_CHECK;
 
+/* Tokens that the model was trained to read at once, at most so many; so many if it does not say. */
+size_t gguf_info_context(const struct gguf_info *info, size_t most);
 /* KV cache bytes of one token of one sequence at 16 bits, all layers. */
 int64_t gguf_info_kv_token_bytes(const struct gguf_info *info);
 

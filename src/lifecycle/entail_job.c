@@ -89,19 +89,8 @@ static int ask_classifier(struct entailing *s, const char *premise, const char *
 
 static int open_causal(struct entailing *s, const json_t *args, const struct gguf_info *info,
                        struct err *e) {
-    struct engine_opts opts = {0};
-    struct engine_times times;
-    engine_args_read(json_object_get(args, "engine"), &opts);
-    bool is_short = info->n_ctx_train > 0 && info->n_ctx_train < MAX_CONTEXT;
-    s->context = is_short ? (size_t)info->n_ctx_train : MAX_CONTEXT;
-    opts.model_path = s->path;
-    opts.n_seq_max = 1;
-    opts.n_ctx_seq = (int)s->context;
-    opts.n_batch = BATCH;
-    opts.n_outputs = BATCH;
-    opts.use_mmap = true;
-    opts.device_sampling = ENGINE_OFF;
-    int rc = engine_open(&opts, &s->engine, &times, e);
+    s->context = gguf_info_context(info, MAX_CONTEXT);
+    int rc = score_job_engine(args, s->path, s->context, BATCH, &s->engine, e);
     for (size_t i = 0; i < ENTAIL_WORDS && !rc; i++) {
         int32_t *tokens = NULL;
         rc = engine_tokenize_text(s->engine, entail_words[i], strlen(entail_words[i]), false,

@@ -7,7 +7,6 @@
 #include "base/json.h"
 #include "engine/continuation.h"
 #include "engine/gguf_info.h"
-#include "lifecycle/engine_args.h"
 #include "lifecycle/prompts.h"
 #include "lifecycle/score_job.h"
 #include "quality/choice.h"
@@ -38,24 +37,15 @@ struct asking {
 };
 
 static int open_engine(struct asking *s, const json_t *args, struct err *e) {
-    struct engine_opts opts = {0};
-    struct engine_times times;
+    const char *path = NULL;
     struct gguf_info info;
-    engine_args_read(json_object_get(args, "engine"), &opts);
-    int rc = json_want_str(args, "model", &opts.model_path, e);
-    rc = rc ? rc : gguf_info_read_model(opts.model_path, &info, e);
+    int rc = json_want_str(args, "model", &path, e);
+    rc = rc ? rc : gguf_info_read_model(path, &info, e);
     if (rc) {
         return rc;
     }
-    bool is_short = info.n_ctx_train > 0 && info.n_ctx_train < MAX_CONTEXT;
-    s->context = is_short ? (size_t)info.n_ctx_train : MAX_CONTEXT;
-    opts.n_seq_max = 1;
-    opts.n_ctx_seq = (int)s->context;
-    opts.n_batch = BATCH;
-    opts.n_outputs = BATCH;
-    opts.use_mmap = true;
-    opts.device_sampling = ENGINE_OFF;
-    return engine_open(&opts, &s->engine, &times, e);
+    s->context = gguf_info_context(&info, MAX_CONTEXT);
+    return score_job_engine(args, path, s->context, BATCH, &s->engine, e);
 }
 
 static int tokenize(struct asking *s, const char *text, size_t len, struct arena *a,

@@ -1,6 +1,7 @@
 #include "lifecycle/score_job.h"
 
 #include "base/json.h"
+#include "lifecycle/engine_args.h"
 #include "lifecycle/prompts.h"
 
 #include <math.h>
@@ -66,6 +67,21 @@ int score_job_value(struct score_job *j, size_t i, const char *scorer, double va
 void score_job_fail(struct score_job *j, const char *kind) {
     json_int_t n = json_integer_value(json_object_get(j->failed, kind));
     json_object_set_new(j->failed, kind, json_integer(n + 1));
+}
+
+int score_job_engine(const json_t *args, const char *path, size_t context, int batch,
+                     struct engine **out, struct err *e) {
+    struct engine_opts opts = {0};
+    struct engine_times times;
+    engine_args_read(json_object_get(args, "engine"), &opts);
+    opts.model_path = path;
+    opts.n_seq_max = 1;
+    opts.n_ctx_seq = (int)context;
+    opts.n_batch = batch;
+    opts.n_outputs = batch;
+    opts.use_mmap = true;
+    opts.device_sampling = ENGINE_OFF;
+    return engine_open(&opts, out, &times, e);
 }
 
 int score_job_each(struct score_job *j, int (*score)(void *ctx, size_t i, struct err *e), void *ctx,

@@ -5,6 +5,7 @@
 #ifndef LIFECYCLE_SCORE_JOB_H
 #define LIFECYCLE_SCORE_JOB_H
 
+#include "engine/engine.h"
 #include "lifecycle/worker.h"
 #include "quality/task.h"
 
@@ -31,6 +32,9 @@ int score_job_value(struct score_job *j, size_t i, const char *scorer, double va
                     struct err *e) EE_MUST_CHECK;
 /* Answer i has no value because of kind, such as "too_long". */
 void score_job_fail(struct score_job *j, const char *kind);
+/* The model at path, for weighing continuations (engine/continuation.h), batch tokens a step. */
+int score_job_engine(const json_t *args, const char *path, size_t context, int batch,
+                     struct engine **out, struct err *e) EE_MUST_CHECK;
 /* Has every answer scored, inside the job's window; score is told the answer's number. */
 int score_job_each(struct score_job *j, int (*score)(void *ctx, size_t i, struct err *e), void *ctx,
                    struct err *e) EE_MUST_CHECK;
