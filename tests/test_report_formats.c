@@ -116,6 +116,18 @@ static void check_verdict(const struct report_fixture *f, enum verdict_part part
     arena_release(&a);
 }
 
+/* How a part of the verdict begins, in its one sentence over all tasks. */
+static void check_brief(const struct report_fixture *f, enum verdict_part part, const char *want) {
+    const struct report_run *const runs[] = {f->run};
+    struct arena a = ARENA_INIT;
+    struct verdict_text v;
+    OK(verdict_write(runs, 1, &a, &v, &err));
+    if (strncmp(v.brief[part], want, strlen(want)) != 0) {
+        fail_msg("no \"%s\" at the beginning of: %s", want, v.brief[part]);
+    }
+    arena_release(&a);
+}
+
 static void the_verdict_names_what_is_known_to_be_good(void **state) {
     const struct report_fixture *f = *state;
     check_verdict(f, VERDICT_WHICH, "take fp16, as no other is known to keep its score, at ~10 J");
@@ -123,6 +135,8 @@ static void the_verdict_names_what_is_known_to_be_good(void **state) {
                   "int8, Q_ret 75.0 % (63.4 to 88.8; measured; f1 over 10 items; lossy)");
     check_verdict(f, VERDICT_PAYS, "cannot be said whether it pays: the plan has no cost: section");
     check_verdict(f, VERDICT_SURE, "modelled, " CPU ", within");
+    check_brief(f, VERDICT_WHICH, "Take fp16 for rag; no variant can be named for summ, chat and ");
+    check_brief(f, VERDICT_PAYS, "It cannot be said whether it pays.");
     struct metric_row *q_ret = change_row(f, "v-int8", "q_ret");
     const struct metric_row saved = *q_ret;
     q_ret->label = "within the margin of 1";
@@ -152,16 +166,22 @@ static void the_verdict_claims_no_saving_that_intervals_do_not_show(void **state
     saving->high = 4;
     saving->reason = NULL;
     check_verdict(f, VERDICT_PAYS, "fp16 pays: it saves 2.50 $/h (1 to 4; measured) at the plan's");
+    check_brief(f, VERDICT_PAYS, "For rag it pays: $2.50 saved an hour; for summ, chat and ");
     saving->low = -1;
     check_verdict(f, VERDICT_PAYS, "fp16 pays by estimate, unproven: it saves 2.50 $/h (-1 to 4;");
+    check_brief(f, VERDICT_PAYS,
+                "For rag it pays by estimate, unproven: $2.50 saved an hour; for ");
     n_break->label = "answers worse than the API's by 9 points";
     n_break->flags |= QUANTITY_NOT_EQUIVALENT;
     check_verdict(f, VERDICT_PAYS, "cannot be set against the API: answers worse");
+    check_brief(f, VERDICT_PAYS,
+                "For rag it cannot be set against the API, whose answers are better; ");
     n_break->flags = 0;
     n_break->label = NULL;
     n_break->value = INFINITY;
     n_break->reason = "never: at any traffic";
     check_verdict(f, VERDICT_PAYS, "fp16 never pays by estimate (at any traffic; measured).");
+    check_brief(f, VERDICT_PAYS, "For rag it does not pay at the plan's traffic; ");
     *n_break = saved[0];
     *saving = saved[1];
 }

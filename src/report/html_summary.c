@@ -12,7 +12,12 @@ int html_verdict(const struct report_run *const *runs, size_t n, struct buf *out
     struct verdict_text v;
     int rc = verdict_write(runs, n, &a, &v, e);
     if (!rc && v.n[VERDICT_WHICH]) {
-        buf_addstr(out, "<section id=\"verdict\">\n<h2>Verdict</h2>\n<dl>\n");
+        buf_addstr(out, "<section id=\"verdict\">\n<h2>Verdict</h2>\n<p class=\"brief\">");
+        for (int part = 0; part < VERDICT_PARTS; part++) {
+            buf_addstr(out, part ? " " : "");
+            fmt_html(out, v.brief[part]);
+        }
+        buf_addstr(out, "</p>\n<dl>\n");
         for (int part = 0; part < VERDICT_PARTS; part++) {
             buf_addf(out, "<dt>%s?</dt>\n", verdict_part_title((enum verdict_part)part));
             for (size_t i = 0; i < v.n[part]; i++) {

@@ -275,6 +275,9 @@ static int put_verdict(struct jobj *doc, const struct report_run *run, struct er
     struct jobj o = jobj_new();
     struct verdict_text v;
     int rc = verdict_write(&run, 1, &a, &v, e);
+    if (!rc) {
+        put_texts(&o, "brief", v.brief, v.brief[VERDICT_WHICH] ? VERDICT_PARTS : 0);
+    }
     for (int part = 0; !rc && part < VERDICT_PARTS; part++) {
         put_texts(&o, keys[part], v.items[part], v.n[part]);
     }

@@ -121,6 +121,10 @@ static int add_verdict(const struct report_run *const *runs, size_t n, struct bu
     struct arena a = ARENA_INIT;
     struct verdict_text v;
     int rc = verdict_write(runs, n, &a, &v, e);
+    for (int part = 0; !rc && v.brief[VERDICT_WHICH] && part < VERDICT_PARTS; part++) {
+        fmt_md(out, v.brief[part]);
+        buf_addstr(out, part + 1 < VERDICT_PARTS ? " " : "\n\n");
+    }
     for (int part = 0; !rc && part < VERDICT_PARTS; part++) {
         for (size_t i = 0; i < v.n[part]; i++) {
             buf_addstr(out, i ? "" : "- **");

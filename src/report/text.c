@@ -231,6 +231,12 @@ static int add_verdict(const struct report_run *run, struct buf *out, struct err
     struct arena a = ARENA_INIT;
     struct verdict_text v;
     int rc = verdict_write(&run, 1, &a, &v, e);
+    if (!rc && v.brief[VERDICT_WHICH]) {
+        buf_addch(out, '\n');
+        for (int part = 0; part < VERDICT_PARTS; part++) {
+            fmt_wrap(out, "", v.brief[part], run->width);
+        }
+    }
     for (int part = 0; !rc && part < VERDICT_PARTS; part++) {
         buf_addf(out, "\n%s?\n", verdict_part_title((enum verdict_part)part));
         for (size_t i = 0; i < v.n[part]; i++) {

@@ -245,14 +245,26 @@ static const char *never_reason(const struct metric_row *row) {
     return strncmp(reason, word, strlen(word)) == 0 ? reason + strlen(word) : reason;
 }
 
+bool verdict_is_untested(const struct metric_row *n_break) {
+    return n_break->label && strstr(n_break->label, "not tested whether the answers");
+}
+
 static void add_equivalence(const struct metric_row *row, struct buf *out) {
-    if (row->label && strstr(row->label, "not tested whether the answers")) {
+    if (verdict_is_untested(row)) {
         buf_addstr(out, " It is not tested whether its answers are as good as the API's.");
     }
 }
 
+const struct compare_variant *verdict_asked(const struct choice *k) {
+    return k->taken ? k->taken : k->cheapest;
+}
+
+bool verdict_is_shown(const struct metric_row *saving) {
+    return !metric_refused(saving) && saving->low > 0 && !(saving->flags & QUANTITY_INSTRUMENT);
+}
+
 static void say_pays(const struct choice *k, struct buf *out) {
-    const struct compare_variant *c = k->taken ? k->taken : k->cheapest;
+    const struct compare_variant *c = verdict_asked(k);
     if (!c) {
         buf_addstr(out, "nothing can be said without a variant to ask it of.");
         return;
@@ -273,9 +285,8 @@ static void say_pays(const struct choice *k, struct buf *out) {
         add_source(n_break, out);
         buf_addstr(out, ").");
     } else {
-        bool is_shown = !metric_refused(saving) && saving->low > 0 &&
-                        !(saving->flags & QUANTITY_INSTRUMENT);
-        buf_addstr(out, is_shown ? "pays: it saves " : "pays by estimate, unproven: it saves ");
+        buf_addstr(out, verdict_is_shown(saving) ? "pays: it saves "
+                                                 : "pays by estimate, unproven: it saves ");
         if (!metric_refused(saving)) {
             add_figure(saving, out);
             buf_addstr(out, " at the plan's traffic and ");
@@ -355,6 +366,18 @@ static void say_how_sure(struct writer *w, const struct compare_set *s) {
     buf_release(&b);
 }
 
+static void say_briefly(struct writer *w, const struct compare_set *s,
+                        const struct choice *choices) {
+    for (int part = 0; part < VERDICT_PARTS; part++) {
+        struct buf b;
+        buf_init(&b);
+        verdict_brief(s, choices, (enum verdict_part)part, &b);
+        w->out->brief[part] = b.failed ? NULL : arena_strdup(w->a, b.data);
+        w->out_of_memory = w->out_of_memory || !w->out->brief[part];
+        buf_release(&b);
+    }
+}
+
 static int write_set(const struct compare_set *s, struct writer *w, struct err *e) {
     struct choice *choices = arena_array(w->a, s->n_groups + 1, sizeof(*choices));
     w->out_of_memory = !choices;
@@ -373,6 +396,7 @@ static int write_set(const struct compare_set *s, struct writer *w, struct err *
         say_of_tasks(w, VERDICT_WHICH, say_which, choices, s->n_groups);
         say_of_tasks(w, VERDICT_PAYS, say_pays, choices, s->n_groups);
         say_how_sure(w, s);
+        say_briefly(w, s, choices);
     }
     return w->out_of_memory ? err_set(e, EE_NOMEM, "report: out of memory") : 0;
 }

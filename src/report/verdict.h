@@ -23,8 +23,10 @@ enum verdict_part { VERDICT_WHICH, VERDICT_PAYS, VERDICT_SURE, VERDICT_PARTS };
 /* "Which one", "Does it pay", "How sure". */
 const char *verdict_part_title(enum verdict_part part);
 
-/* One sentence or two about each task; all the same are said once. In the arena. */
+/* In the arena. */
 struct verdict_text {
+    const char *brief[VERDICT_PARTS]; /* one sentence each, over all tasks; NULL without variants */
+    /* One sentence or two about each task; all the same are said once. */
     const char **items[VERDICT_PARTS];
     size_t n[VERDICT_PARTS];
 };

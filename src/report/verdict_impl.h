@@ -4,6 +4,7 @@
 
 #include "report/compare_impl.h"
 #include "report/summary.h"
+#include "report/verdict.h"
 
 #include "base/buf.h"
 
@@ -29,8 +30,20 @@ bool verdict_is_cheaper(const struct choice *k, const struct compare_variant *x,
 /* The row of profile full. */
 const struct metric_row *verdict_full(const struct compare_variant *c, const char *metric);
 
+/* Of which it is asked whether it pays; NULL: none. */
+const struct compare_variant *verdict_asked(const struct choice *k);
+bool verdict_is_shown(const struct metric_row *saving); /* above nothing, by its interval */
+bool verdict_is_untested(
+    const struct metric_row *n_break); /* are the answers as good as the API's? */
+
+/* A part of the verdict in one sentence over all tasks. */
+void verdict_brief(const struct compare_set *s, const struct choice *choices,
+                   enum verdict_part part, struct buf *out);
+
 /* How sure: what energy and scores rest on. */
 void verdict_say_energy(const struct report_run *run, bool with_name, struct buf *out);
 void verdict_say_sample(const struct compare_set *s, struct buf *out);
+/* "each score rests on 20 items" */
+void verdict_say_scores(const struct compare_set *s, struct buf *out);
 
 #endif

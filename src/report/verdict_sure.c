@@ -8,6 +8,7 @@ struct sample {
     double fewest_requests, most_requests;
     double most_needed; /* items, where Q_ret is not known to be within its margin; 0: nowhere */
     size_t fewest_windows;
+    size_t n; /* variants, and of them: */
     size_t n_short, n_modelled, n_energy, n_failed, n_not_run, n_synthetic, n_published;
 };
 
@@ -64,18 +65,33 @@ static void add_weakness(size_t n, size_t of, const char *what, struct buf *out)
     }
 }
 
-void verdict_say_sample(const struct compare_set *s, struct buf *out) {
+static struct sample sample_of(const struct compare_set *s) {
     struct sample k = {.fewest_items = INFINITY,
                        .most_items = -INFINITY,
                        .fewest_requests = INFINITY,
                        .most_requests = -INFINITY};
-    size_t n = 0;
     for (size_t i = 0; i < s->n_groups; i++) {
         for (size_t j = 0; j < s->groups[i].n; j++) {
             count_variant(&s->groups[i].variants[j], &k);
-            n++;
+            k.n++;
         }
     }
+    return k;
+}
+
+void verdict_say_scores(const struct compare_set *s, struct buf *out) {
+    struct sample k = sample_of(s);
+    if (k.most_items < 0) {
+        buf_addstr(out, "no score was measured");
+    } else {
+        buf_addstr(out, "each score rests on ");
+        add_span(k.fewest_items, k.most_items, "items", out);
+    }
+}
+
+void verdict_say_sample(const struct compare_set *s, struct buf *out) {
+    struct sample k = sample_of(s);
+    const size_t n = k.n;
     if (k.most_items < 0 && k.most_requests < 0) {
         buf_addstr(out, "Nothing was scored and no request was counted");
         add_weakness(k.n_failed, n, "a failed stage", out);

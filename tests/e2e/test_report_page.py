@@ -371,6 +371,9 @@ class WholeReport(Page):
             self.assertEqual(" ".join(said), " ".join(" ".join(told.split("Which one?")[1].split("at a glance")[0].split("profile")[0]
                              .replace("Does it pay?", "").replace("How sure?", "").split()).split()))  # fmt: skip
             self.assertIn("no fp16 score", " ".join(said))
+            brief = b.run("return document.querySelector('#verdict .brief').textContent")
+            self.assertIn(brief, " ".join(told.split()))
+            self.assertEqual(brief.count(". "), 2)
             rules = b.run("return [...document.querySelectorAll('#audit article code')].map((c) => c.textContent)")
             self.assertEqual(rules, list(dict.fromkeys(f["rule"] for f in findings)))
             self.assertIn("modelled-energy", rules)
