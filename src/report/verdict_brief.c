@@ -71,7 +71,7 @@ static void add_which(const struct choice *choices, size_t i, size_t n, struct b
         buf_addstr(out, "no variant can be named");
     }
     if (n > 1 && are_all(is_in, n)) {
-        buf_addstr(out, " for any task");
+        buf_addstr(out, " for every task");
     } else if (n > 1) {
         buf_addstr(out, " for ");
         add_tasks(choices, is_in, n, out);
