@@ -105,11 +105,13 @@ static void each_event_has_its_own_stamps(void **state) {
                      {10, {STAMPED("a", "1001000000", "5")}},
                      {20, {STAMPED("b", "1002000000", "0"), STAMPED("c", "1002000000", "0")}},
                      {30, {CHUNK("d")}},
+                     {31, {STAMPED("e", "-9223372036854775808", "0")}},
+                     {32, {STAMPED("f", "1032000000", "-1")}},
                      {40, {FINISH("stop"), DONE}},
                      {0, {NULL}}});
-    static const int64_t sent_ns[] = {1001000000, 1002000000, 1002000000, 0};
-    assert_int_equal(o.p->n_events, 4);
-    for (size_t i = 0; i < 4; i++) {
+    static const int64_t sent_ns[] = {1001000000, 1002000000, 1002000000, 0, 0, 0};
+    assert_int_equal(o.p->n_events, 6);
+    for (size_t i = 0; i < 6; i++) {
         assert_int_equal(o.p->events[i].sent_ns, sent_ns[i]);
         assert_int_equal(o.p->events[i].late_ns, i == 0 ? 5 : 0);
     }

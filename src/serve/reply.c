@@ -157,8 +157,11 @@ static uint32_t take_choice(struct reply *p, const json_t *choice) {
 
 static void take_stamp(struct reply_reader *r, const json_t *chunk) {
     const json_t *stamps = json_object_get(chunk, "stamps_ns");
-    r->sent_ns = json_integer_value(json_array_get(stamps, 0));
-    r->late_ns = json_integer_value(json_array_get(stamps, 1));
+    int64_t sent_ns = json_integer_value(json_array_get(stamps, 0));
+    int64_t late_ns = json_integer_value(json_array_get(stamps, 1));
+    bool is_time = sent_ns > 0 && late_ns >= 0; /* a stranger may write anything there */
+    r->sent_ns = is_time ? sent_ns : 0;
+    r->late_ns = is_time ? late_ns : 0;
 }
 
 /*
