@@ -561,6 +561,17 @@ class OddReports(Page):
         )
         words = self.words_of(page)
         self.assertIn("<img src=x", words, "shown as the text that it is")
+        images = "return document.querySelectorAll('img').length"
+        with browser.Browser() as b:
+            b.open(page)
+            b.run("document.querySelector('#stages details').open = true")
+            b.run("return new Promise((ok) => setTimeout(ok, 100))")
+            self.assertIn("<img src=x", b.run("return document.querySelector('#stages details').innerText"))
+            self.assertEqual(b.run(images), 0)
+            saved = self.dir / "saved.html"
+            saved.write_text("<!doctype html>" + b.run("return document.documentElement.outerHTML"), encoding="utf-8")
+            b.open(saved)
+            self.assertEqual(b.run(images), 0, "in a page saved from the browser")
 
     def test_a_failed_run_opens_and_says_what_is_missing(self):
         broken = self.dir / "broken.gguf"

@@ -31,7 +31,8 @@
     script.nonce = nonce;
     script.id = block.id;
     script.type = block.dataset.packed;
-    script.textContent = texts[i];
+    // So that a page saved from here ends no script early: only JSON holds what others have written.
+    script.textContent = script.type === "application/json" ? texts[i].replaceAll("<", "\\u003c") : texts[i];
     block.replaceWith(script);
   });
   if (document.documentElement.dataset.ready !== "true") fail("a script ended early");
