@@ -21,7 +21,10 @@ int curl_lib_load(struct err *e) {
     struct curl_lib lib;
     lib.library = dlopen(soname, RTLD_NOW | RTLD_LOCAL);
     if (!lib.library) {
-        return err_set(e, EE_UNSUPPORTED, "TLS and HTTP/2 need libcurl: %s", dlerror());
+        return err_set(e, EE_UNSUPPORTED,
+                       "TLS, HTTP/2 and a judge that is a service need libcurl (Debian: libcurl4), "
+                       "which cannot be loaded: %s",
+                       dlerror());
     }
     void *found;
     const char *missing = NULL;

@@ -189,6 +189,18 @@ class Counts(BenchCase):
                     self.assertNotIn("libcurl", mapped())
             going.end()
 
+    def test_where_libcurl_cannot_be_loaded_only_what_needs_it_is_refused(self):
+        (self.dir / "lib").mkdir()
+        (self.dir / "lib" / "libcurl.so.4").write_bytes(b"")
+        env = environment(LD_LIBRARY_PATH=str(self.dir / "lib"))
+        url = self.null_server("--tokens", 6)
+        self.assertEqual(self.kinds(self.bench(url, "-n", 2, env=env)), {"ok": 2})
+        for args in ((url, "--http2"), (url.replace("http:", "https:"),)):
+            with self.subTest(args=args):
+                done = self.edge_eval("bench", *args, "--model", "m", "-n", 1, "--no-calibration", code=FAILED, env=env)
+                self.assertSays(done.err, "need libcurl (Debian: libcurl4), which cannot be loaded: ", "libcurl.so.4")
+                self.assertEqual(done.err.count("\n"), 1)
+
     def connections(self, pid):
         links = pathlib.Path(f"/proc/{pid}/fd").iterdir()
         return sum(os.readlink(link).startswith("socket:") for link in links if os.path.islink(link))
