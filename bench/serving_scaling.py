@@ -173,6 +173,8 @@ def scaling(a, cores, counts):
         for kind in ("together", "apart"):
             row[kind] = {
                 "requests_per_s": statistics.median(r["requests_per_s"] for r in runs[n, kind]),
+                "client_busy": statistics.median(statistics.mean(r["client_busy"]) for r in runs[n, kind]),
+                "server_busy": statistics.median(r["server_busy"] for r in runs[n, kind]),
                 "runs": runs[n, kind],
             }
         rows.append(row)
@@ -227,7 +229,8 @@ def show(result):
     for row in result["scaling"]:
         say(f"{row['loops']} loops: {row['together']['requests_per_s']:,.0f} requests/s in one process "
             f"({row['together']['times_one']:.2f} x one), {row['apart']['requests_per_s']:,.0f} in as many "
-            f"processes ({row['apart']['times_one']:.2f} x); the one has {row['together_of_apart']:.2f} of it")  # fmt: skip
+            f"processes ({row['apart']['times_one']:.2f} x); the one has {row['together_of_apart']:.2f} of it; its cores "
+            f"are busy for {row['together']['client_busy']:.0%}, the server's for {row['together']['server_busy']:.0%}")  # fmt: skip
     for name, row in result["truth"].items():
         say(f"{name}: TTFT {row['ttft_p99_us']:.0f} us, between tokens {row['itl_event_p99_us']:.0f} us off at p99")
     for reason in result["not_measured"]:
