@@ -71,7 +71,7 @@ static void add_which(const struct choice *choices, size_t i, size_t n, struct b
         buf_addstr(out, "no variant can be named");
     }
     if (n > 1 && are_all(is_in, n)) {
-        buf_addstr(out, " for every task");
+        buf_addstr(out, choices[i].taken ? " for every task" : " for any task");
     } else if (n > 1) {
         buf_addstr(out, " for ");
         add_tasks(choices, is_in, n, out);
@@ -176,7 +176,7 @@ static void say_sure(const struct compare_set *s, const struct choice *choices, 
     if (s->n_runs == 1) {
         buf_addstr(out, "energy is ");
         summary_energy(s->runs[0], out);
-        buf_addstr(out, ", ");
+        buf_addstr(out, is_untested ? ", " : " and ");
     }
     verdict_say_scores(s, out);
     buf_addstr(out, is_untested ? ", and whether the answers are as good as the API's is not tested"
