@@ -160,7 +160,7 @@ def split(cores, n, servers):
 
 
 def scaling(a, cores, counts):
-    servers = 2 if 3 * max(counts) <= len(cores) else 1
+    servers = 2 if 3 * max(counts, default=0) <= len(cores) else 1
     runs = {(n, kind): [] for n in counts for kind in ("together", "apart")}
     for _ in range(a.runs):
         for n in counts:

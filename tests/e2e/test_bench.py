@@ -9,11 +9,12 @@ import resource
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 import unittest
 
-from harness import FAILED, OK, PROGRAM, USAGE, Case, environment, wait_until
+from harness import FAILED, OK, PROGRAM, SOURCE, USAGE, Case, environment, wait_until
 
 
 class BenchCase(Case):
@@ -217,6 +218,19 @@ class Counts(BenchCase):
         with open(f"/proc/{self.server.process.pid}/stat", encoding="utf-8") as f:
             fields = f.read().rpartition(")")[2].split()
         return int(fields[11]) + int(fields[12])
+
+    def test_the_script_that_scales_says_what_it_had_no_cores_for(self):
+        for loops, measured in (("1,4096", [1]), ("4096", [])):
+            script = [sys.executable, SOURCE / "bench" / "serving_scaling.py", "--program", PROGRAM, "--loops", loops,
+                      "--runs", "1", "--seconds", "0.2"]  # fmt: skip
+            done = subprocess.run(script, env=environment(), capture_output=True, text=True, check=False)
+            if "need a core each" in done.stderr:
+                self.skipTest(done.stderr.strip())
+            self.assertEqual(done.returncode, 0, done.stderr)
+            r = json.loads(done.stdout)
+            self.assertEqual([row["loops"] for row in r["scaling"]], measured)
+            self.assertEqual([said.split(":")[0] for said in r["not_measured"]], ["4096 loops"])
+            self.assertEqual(len(r["truth"]), 4)
 
     def test_calibration_travels_with_the_result(self):
         url = self.null_server("--tokens", 4, "--ttft-ms", 30, "--itl-ms", 5)
