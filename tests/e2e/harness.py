@@ -12,6 +12,7 @@ import pathlib
 import resource
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import tempfile
@@ -117,6 +118,23 @@ def wait_until(true, what, timeout, poll=0.005):
         if time.monotonic() > end:
             raise AssertionError(f"waited {timeout} s for {what}")
         time.sleep(poll)
+
+
+@contextlib.contextmanager
+def arrivals_stamped():
+    """Linux begins to stamp what comes some milliseconds after somebody asks, and ends after the last: here it has begun."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as asking:
+        asking.setsockopt(socket.SOL_SOCKET, 35, 1)  # SO_TIMESTAMPNS, which Python has no name for
+        asking.settimeout(PATIENCE_S)
+        asking.connect(listener.getsockname())
+        with listener.accept()[0] as sending:
+
+            def stamped():
+                sending.sendall(b"x")
+                return asking.recvmsg(100, 100)[1]
+
+            wait_until(stamped, "arrival times", 30, poll=0)
+            yield
 
 
 def start(*args, cwd, env=None, before_exec=None, prefix=()):

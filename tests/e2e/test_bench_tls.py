@@ -10,7 +10,7 @@ import subprocess
 import threading
 import unittest
 
-from harness import FAILED, Case, Started, wait_until
+from harness import FAILED, Case, Started, arrivals_stamped, wait_until
 
 
 class TlsProxy:
@@ -152,7 +152,8 @@ class NullServer(Case):
         for shape in ("role,crlf", "split", "close", "early-head,ping"):
             with self.subTest(shape=shape):
                 url, cert = self.serve("--tokens", 6, "--ttft-ms", 5, "--itl-ms", 1, "--shape", shape)
-                r = self.bench(url, cert, "--output", 6, "-c", 4, "-n", 40)
+                with arrivals_stamped():
+                    r = self.bench(url, cert, "--output", 6, "-c", 4, "-n", 40)
                 self.assertEqual((r["requests"]["ok"], r["tokens"]["events"]), (40, 240), r["requests"])
                 self.assertGreaterEqual(r["latency"]["ttft"]["min_s"], 0.005)
                 self.assertGreaterEqual(r["latency"]["delivery"]["min_s"], 0)
