@@ -346,8 +346,7 @@ static void add_error(const struct group *g, bool energy, struct buf *out) {
     for (size_t i = 0; i < g->n && n < MOST; i++) {
         const struct point *p = &g->points[i];
         if (p->published) {
-            double ratio = energy ? p->checked_j / p->published_j
-                                  : p->checked_s / p->published_s;
+            double ratio = energy ? p->checked_j / p->published_j : p->checked_s / p->published_s;
             ratios[n++] = ratio;
             inside += ratio < factor && ratio > 1 / factor;
         }
@@ -373,9 +372,9 @@ static void add_validation(const struct projection *x, struct buf *out) {
                         "is.\n");
         return;
     }
-    buf_addstr(out,
-               "\nHow far off: the same carried to two T4, over the published rows; median (range), "
-               "and\nhow many published figures lie inside the interval\n");
+    buf_addstr(
+        out, "\nHow far off: the same carried to two T4, over the published rows; median (range), "
+             "and\nhow many published figures lie inside the interval\n");
     for (size_t k = 0; k < GROUPS; k++) {
         const struct group *g = &x->groups[k];
         if (g->n == 0) {
