@@ -114,31 +114,36 @@ static bool add_range(const struct choice *choices, const bool *is_in, size_t n,
     return true;
 }
 
+/* What is asked about: what was named, or the cheapest where nothing could be. */
+static const char *subject(const struct choice *choices, const bool *is_in, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        if (is_in[i] && choices[i].taken) {
+            return "it";
+        }
+    }
+    return "the cheapest by estimate";
+}
+
 static void add_payment(const struct choice *choices, const bool *is_in, size_t n,
                         enum payment payment, struct buf *out) {
+    static const char *const words[PAYMENTS] = {
+        [PAYS] = "pays",
+        [PAYS_BY_ESTIMATE] = "pays by estimate, unproven",
+        [PAYS_NEVER] = "does not pay at the plan's traffic",
+        [PAYS_INCOMPARABLE] = "cannot be set against the API, whose answers are better",
+    };
     struct buf figure;
-    buf_init(&figure);
-    switch (payment) {
-    case PAYS:
-    case PAYS_BY_ESTIMATE:
-        buf_addstr(out, payment == PAYS ? "it pays" : "it pays by estimate, unproven");
-        if (add_range(choices, is_in, n, "saving_usd_per_h", &figure)) {
-            buf_addf(out, ": $%s saved an hour", figure.data);
-        }
-        break;
-    case PAYS_NEVER:
-        buf_addstr(out, "it does not pay at the plan's traffic");
-        if (add_range(choices, is_in, n, "pays_from_per_h", &figure)) {
-            buf_addf(out, " but from %s requests an hour on", figure.data);
-        }
-        break;
-    case PAYS_INCOMPARABLE:
-        buf_addstr(out, "it cannot be set against the API, whose answers are better");
-        break;
-    case PAYS_UNKNOWN:
-    case PAYMENTS:
+    if (payment == PAYS_UNKNOWN) {
         buf_addstr(out, "it cannot be said whether it pays");
-        break;
+        return;
+    }
+    buf_init(&figure);
+    buf_addf(out, "%s %s", subject(choices, is_in, n), words[payment]);
+    if (payment == PAYS_NEVER && add_range(choices, is_in, n, "pays_from_per_h", &figure)) {
+        buf_addf(out, " but from %s requests an hour on", figure.data);
+    } else if (payment <= PAYS_BY_ESTIMATE &&
+               add_range(choices, is_in, n, "saving_usd_per_h", &figure)) {
+        buf_addf(out, ": $%s saved an hour", figure.data);
     }
     out->failed = out->failed || figure.failed;
     buf_release(&figure);
