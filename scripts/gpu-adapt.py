@@ -95,8 +95,8 @@ print(json.dumps({"begin": begin, "end": end, "tokens": batch * tokens * (steps 
 
 def watch():
     """The first GPU's counter and memory, read while a block runs."""
-    library = nvml.Library()
-    return nvml.Counters(library, {GPU: library.gpu()}, memory=True)
+    driver = nvml.Driver()
+    return nvml.Counters(driver, {GPU: driver.gpu()}, memory=True)
 
 
 def peak_gib(gpu):
@@ -228,10 +228,10 @@ def show(result):
 
 def timed(args):
     path = args.dir / f"adapt-{args.shape}.json"
-    library = nvml.Library()
+    driver = nvml.Driver()
     result = json.loads(path.read_text()) if path.exists() else {"runs": {}}
-    result |= {"shape": args.shape, "gpu": library.text("nvmlDeviceGetName", library.gpu()),
-               "driver": library.text("nvmlSystemGetDriverVersion")}  # fmt: skip
+    result |= {"shape": args.shape, "gpu": driver.text("nvmlDeviceGetName", driver.gpu()),
+               "driver": driver.text("nvmlSystemGetDriverVersion")}  # fmt: skip
     names = args.only.split(",") if args.only else DEFAULT[args.shape]
     steps = args.steps or STEPS[args.shape]
     for name in names:

@@ -189,9 +189,9 @@ def main(argv):
     begin = time.monotonic()
     checks = Checks()
     report = doctor(edge_eval)
-    library = nvml.Library()
-    gpus = {name: library.gpu(uuid) for name, uuid in gpus_of(report).items()}
-    with nvml.Counters(library, gpus) as counter:
+    driver = nvml.Driver()
+    gpus = {name: driver.gpu(uuid) for name, uuid in gpus_of(report).items()}
+    with nvml.Counters(driver, gpus) as counter:
         idle = meter(edge_eval, ["--idle", "measure"], ["sleep", "5"])
         load = meter(edge_eval, ["--repeat", str(REPEATS)], load_command)
     rows = compare(checks, "meter -- sleep 5", idle, counter) + compare(checks, f"meter --repeat {REPEATS}", load, counter)

@@ -14,7 +14,7 @@ class Memory(ctypes.Structure):
     _fields_ = [(name, ctypes.c_ulonglong) for name in ("total", "free", "used")]
 
 
-class Library:
+class Driver:
     def __init__(self):
         self.nvml = ctypes.CDLL("libnvidia-ml.so.1")
         self.call("nvmlInit_v2")
@@ -53,11 +53,11 @@ class Counters:
     """The energy counters of some GPUs (name to handle), read in a thread of their own; with memory also what
     the GPUs have in use, before and at most."""
 
-    def __init__(self, library, gpus, memory=False):
-        self.library, self.gpus, self.memory = library, gpus, memory
+    def __init__(self, driver, gpus, memory=False):
+        self.driver, self.gpus, self.memory = driver, gpus, memory
         self.times = {name: [] for name in gpus}
         self.joules = {name: [] for name in gpus}
-        self.used_before = {name: library.used_bytes(gpu) for name, gpu in gpus.items()} if memory else {}
+        self.used_before = {name: driver.used_bytes(gpu) for name, gpu in gpus.items()} if memory else {}
         self.used_most = dict(self.used_before)
         self.failed = None
         self.stop = threading.Event()
@@ -74,12 +74,12 @@ class Counters:
 
     def look(self, name, gpu):
         before = time.monotonic()
-        joules = self.library.joules(gpu)
+        joules = self.driver.joules(gpu)
         if not self.joules[name] or joules != self.joules[name][-1]:
             self.times[name].append((before + time.monotonic()) / 2)
             self.joules[name].append(joules)
         if self.memory:
-            self.used_most[name] = max(self.used_most[name], self.library.used_bytes(gpu))
+            self.used_most[name] = max(self.used_most[name], self.driver.used_bytes(gpu))
 
     def __enter__(self):
         self.thread.start()
