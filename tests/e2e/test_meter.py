@@ -395,15 +395,15 @@ class Gpus(Meter):
     def test_what_the_scripts_read_beside_is_the_counter(self):
         code = """
 import json, time, nvml
-library = nvml.Library()
-gpus = {"first": library.gpu(), "second": library.gpu("GPU-00000001")}
-with nvml.Counters(library, gpus, memory=True) as counters:
+driver = nvml.Driver()
+gpus = {"first": driver.gpu(), "second": driver.gpu("GPU-00000001")}
+with nvml.Counters(driver, gpus, memory=True) as counters:
     time.sleep(0.3)
     begin = time.monotonic()
     time.sleep(2)
     end = time.monotonic()
 print(json.dumps({
-    "name": library.text("nvmlDeviceGetName", gpus["first"]),
+    "name": driver.text("nvmlDeviceGetName", gpus["first"]),
     "watts": [counters.between(name, begin, end) / (end - begin) for name in gpus],
     "before": counters.between("first", begin - 60, end), "after": counters.between("first", begin, end + 60),
     "used": [counters.used_before["first"], counters.used_most["second"]],
