@@ -120,7 +120,7 @@ struct nvml_field {
 #define NVML_MEMBER(symbol, member, params) nvml_rc(*member) params;
 
 struct nvml_api {
-    void *library;
+    void *loaded;
     const char *(*error_string)(nvml_rc rc); /* may be NULL */
     NVML_REQUIRED(NVML_MEMBER)
     NVML_OPTIONAL(NVML_MEMBER)

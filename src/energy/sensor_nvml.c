@@ -57,15 +57,15 @@ static const char *reason_of(const struct nvml_api *api, nvml_rc rc) {
 /* ISO C has no conversion from void * to a function pointer; POSIX requires it to work. */
 #define NVML_LOAD(symbol, member, params)                                                          \
     do {                                                                                           \
-        void *found = dlsym(api->library, symbol);                                                 \
+        void *found = dlsym(api->loaded, symbol);                                                  \
         memcpy(&api->member, &found, sizeof(found));                                               \
     } while (0);
 
 #define NVML_HAVE(symbol, member, params) api->member &&
 
 static bool load_library(struct nvml_api *api, const char *path) {
-    api->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (!api->library) {
+    api->loaded = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!api->loaded) {
         return false;
     }
     NVML_LOAD("nvmlErrorString", error_string, )
@@ -438,8 +438,8 @@ static void nvml_close(struct sensor *s) {
     if (nv->initialised) {
         nv->api.shutdown();
     }
-    if (nv->api.library) {
-        dlclose(nv->api.library);
+    if (nv->api.loaded) {
+        dlclose(nv->api.loaded);
     }
     free(nv);
 }

@@ -10,17 +10,17 @@ static struct curl_lib loaded;
 
 /* ISO C has no conversion from void * to a function pointer; POSIX requires it to work. */
 #define LOAD(name)                                                                                 \
-    found = dlsym(lib.library, "curl_" #name);                                                     \
+    found = dlsym(lib.handle, "curl_" #name);                                                      \
     memcpy(&lib.name, &found, sizeof(found));                                                      \
     missing = found ? missing : "curl_" #name;
 
 int curl_lib_load(struct err *e) {
-    if (loaded.library) {
+    if (loaded.handle) {
         return 0;
     }
     struct curl_lib lib;
-    lib.library = dlopen(soname, RTLD_NOW | RTLD_LOCAL);
-    if (!lib.library) {
+    lib.handle = dlopen(soname, RTLD_NOW | RTLD_LOCAL);
+    if (!lib.handle) {
         return err_set(e, EE_UNSUPPORTED,
                        "TLS, HTTP/2 and a judge that is a service need libcurl (Debian: libcurl4), "
                        "which cannot be loaded: %s",
@@ -36,7 +36,7 @@ int curl_lib_load(struct err *e) {
         rc = err_set(e, EE_FAIL, "libcurl cannot be initialised");
     }
     if (rc) {
-        dlclose(lib.library);
+        dlclose(lib.handle);
         return rc;
     }
     loaded = lib;

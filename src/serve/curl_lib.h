@@ -33,7 +33,7 @@
 
 #define CURL_LIB_MEMBER(name) __typeof__(&(curl_##name)) name;
 struct curl_lib {
-    void *library; /* stays for as long as the process */
+    void *handle; /* stays for as long as the process */
     CURL_LIB_FUNCTIONS(CURL_LIB_MEMBER)
 };
 #undef CURL_LIB_MEMBER
