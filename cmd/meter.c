@@ -10,7 +10,6 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <libgen.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -271,14 +270,14 @@ static int check_writable(const char *path, struct err *e) {
     if (!path) {
         return 0;
     }
-    char *copy = strdup(path);
-    if (!copy) {
+    char *dir = fs_dirname(path);
+    if (!dir) {
         return err_set(e, EE_NOMEM, "out of memory");
     }
-    int rc = access(dirname(copy), W_OK | X_OK) == 0
+    int rc = access(dir, W_OK | X_OK) == 0
                  ? 0
                  : err_set(e, EE_IO, "cannot write %s: %s", path, strerror(errno));
-    free(copy);
+    free(dir);
     return rc;
 }
 
