@@ -259,8 +259,30 @@ const struct compare_variant *verdict_asked(const struct choice *k) {
     return k->taken ? k->taken : k->cheapest;
 }
 
-bool verdict_is_shown(const struct metric_row *saving) {
-    return !metric_refused(saving) && saving->low > 0 && !(saving->flags & QUANTITY_INSTRUMENT);
+enum payment verdict_payment(const struct choice *k) {
+    const struct compare_variant *c = verdict_asked(k);
+    if (!c || metric_refused(verdict_full(c, "n_break"))) {
+        return PAYS_UNKNOWN;
+    }
+    const struct metric_row *n_break = verdict_full(c, "n_break");
+    const struct metric_row *saving = verdict_full(c, "saving_usd_per_h");
+    bool is_shown = !metric_refused(saving) && saving->low > 0 &&
+                    !(saving->flags & QUANTITY_INSTRUMENT);
+    return n_break->flags & QUANTITY_NOT_EQUIVALENT ? PAYS_INCOMPARABLE
+           : isinf(n_break->value)                  ? PAYS_NEVER
+           : is_shown                               ? PAYS
+                                                    : PAYS_BY_ESTIMATE;
+}
+
+static void add_saving(const struct compare_variant *c, struct buf *out) {
+    const struct metric_row *saving = verdict_full(c, "saving_usd_per_h");
+    if (!metric_refused(saving)) {
+        add_figure(saving, out);
+        buf_addstr(out, " at the plan's traffic and ");
+    }
+    buf_addstr(out, "has repaid its preparation after ");
+    add_figure(verdict_full(c, "n_break"), out);
+    buf_addch(out, '.');
 }
 
 static void say_pays(const struct choice *k, struct buf *out) {
@@ -270,30 +292,27 @@ static void say_pays(const struct choice *k, struct buf *out) {
         return;
     }
     const struct metric_row *n_break = verdict_full(c, "n_break");
-    const struct metric_row *saving = verdict_full(c, "saving_usd_per_h");
-    if (metric_refused(n_break)) {
+    switch (verdict_payment(k)) {
+    case PAYS_UNKNOWN:
+    case PAYMENTS:
         buf_addf(out, "it cannot be said whether it pays: %s.", n_break->reason);
         return;
-    }
-    buf_addf(out, "%s ", c->name);
-    if (n_break->flags & QUANTITY_NOT_EQUIVALENT) {
-        buf_addf(out, "cannot be set against the API: %s.", n_break->label);
+    case PAYS_INCOMPARABLE:
+        buf_addf(out, "%s cannot be set against the API: %s.", c->name, n_break->label);
         return;
-    }
-    if (isinf(n_break->value)) {
-        buf_addf(out, "never pays by estimate (%s", never_reason(n_break));
+    case PAYS_NEVER:
+        buf_addf(out, "%s never pays by estimate (%s", c->name, never_reason(n_break));
         add_source(n_break, out);
         buf_addstr(out, ").");
-    } else {
-        buf_addstr(out, verdict_is_shown(saving) ? "pays: it saves "
-                                                 : "pays by estimate, unproven: it saves ");
-        if (!metric_refused(saving)) {
-            add_figure(saving, out);
-            buf_addstr(out, " at the plan's traffic and ");
-        }
-        buf_addstr(out, "has repaid its preparation after ");
-        add_figure(n_break, out);
-        buf_addch(out, '.');
+        break;
+    case PAYS:
+        buf_addf(out, "%s pays: it saves ", c->name);
+        add_saving(c, out);
+        break;
+    case PAYS_BY_ESTIMATE:
+        buf_addf(out, "%s pays by estimate, unproven: it saves ", c->name);
+        add_saving(c, out);
+        break;
     }
     add_never(c, out);
     add_equivalence(n_break, out);

@@ -9,28 +9,6 @@
 
 enum { MAX_TASKS = 64 }; /* far more than there are */
 
-/* Of a task's variant, where one is named or asked about. */
-enum payment {
-    PAYS,
-    PAYS_BY_ESTIMATE,
-    PAYS_NEVER,
-    PAYS_INCOMPARABLE,
-    PAYS_UNKNOWN,
-    PAYMENTS,
-};
-
-static enum payment payment_of(const struct choice *k) {
-    const struct compare_variant *c = verdict_asked(k);
-    if (!c || metric_refused(verdict_full(c, "n_break"))) {
-        return PAYS_UNKNOWN;
-    }
-    const struct metric_row *n_break = verdict_full(c, "n_break");
-    return n_break->flags & QUANTITY_NOT_EQUIVALENT                ? PAYS_INCOMPARABLE
-           : isinf(n_break->value)                                 ? PAYS_NEVER
-           : verdict_is_shown(verdict_full(c, "saving_usd_per_h")) ? PAYS
-                                                                   : PAYS_BY_ESTIMATE;
-}
-
 /* "rag", "rag and summ", "rag, summ and chat": the tasks of those that are marked. */
 static void add_tasks(const struct choice *choices, const bool *is_in, size_t n, struct buf *out) {
     size_t left = 0;
@@ -155,7 +133,7 @@ static void say_pays(const struct choice *choices, size_t n, struct buf *out) {
         bool is_in[MAX_TASKS];
         bool is_any = false;
         for (size_t i = 0; i < n; i++) {
-            is_in[i] = payment_of(&choices[i]) == (enum payment)p;
+            is_in[i] = verdict_payment(&choices[i]) == (enum payment)p;
             is_any = is_any || is_in[i];
         }
         if (!is_any) {

@@ -32,7 +32,16 @@ const struct metric_row *verdict_full(const struct compare_variant *c, const cha
 
 /* Of which it is asked whether it pays; NULL: none. */
 const struct compare_variant *verdict_asked(const struct choice *k);
-bool verdict_is_shown(const struct metric_row *saving); /* above nothing, by its interval */
+/* Whether that pays. */
+enum payment {
+    PAYS, /* the saving is above nothing, by its interval */
+    PAYS_BY_ESTIMATE,
+    PAYS_NEVER,
+    PAYS_INCOMPARABLE, /* the API's answers are better */
+    PAYS_UNKNOWN,
+    PAYMENTS,
+};
+enum payment verdict_payment(const struct choice *k);
 bool verdict_is_untested(
     const struct metric_row *n_break); /* are the answers as good as the API's? */
 
