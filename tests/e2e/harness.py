@@ -223,6 +223,15 @@ def plan(model, **changes):
     return {k: v for k, v in p.items() if v is not None}
 
 
+def make_certificate(cert, key, names="IP:127.0.0.1"):
+    """A self-signed one for these names; needs openssl."""
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
+         "-addext", f"subjectAltName={names}", "-keyout", key, "-out", cert],
+        check=True, capture_output=True,
+    )  # fmt: skip
+
+
 def write_plan(directory, content, name="plan.yaml"):
     """JSON is YAML; a string is written as it is."""
     path = pathlib.Path(directory) / name

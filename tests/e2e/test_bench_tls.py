@@ -6,11 +6,10 @@ import json
 import shutil
 import socket
 import ssl
-import subprocess
 import threading
 import unittest
 
-from harness import FAILED, Case, Started, arrivals_stamped, wait_until
+from harness import FAILED, Case, Started, arrivals_stamped, make_certificate, wait_until
 
 
 class TlsProxy:
@@ -70,11 +69,7 @@ class Tls(Case):
     def setUp(self):
         super().setUp()
         self.cert, key = self.dir / "cert.pem", self.dir / "key.pem"
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
-             "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", self.cert],
-            check=True, capture_output=True,
-        )  # fmt: skip
+        make_certificate(self.cert, key, "DNS:localhost,IP:127.0.0.1")
         server = self.start("null-server", "--for", 120, "--tokens", 6, "--ttft-ms", 5, "--shape", "role", *self.faults())
         wait_until(lambda: server.text(0).endswith("/v1\n"), "an address", 30)
         self.proxy = TlsProxy(self.cert, key, int(server.text(0).split(":")[2].split("/")[0]))
@@ -132,11 +127,7 @@ class NullServer(Case):
 
     def serve(self, *args):
         pem, cert = self.dir / "both.pem", self.dir / "cert.pem"
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
-             "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", pem, "-out", cert],
-            check=True, capture_output=True,
-        )  # fmt: skip
+        make_certificate(cert, pem)
         with open(pem, "ab") as both:
             both.write(cert.read_bytes())
         server = self.start("null-server", "--for", 120, "--tls", pem, *args)
@@ -238,11 +229,7 @@ class ManyRecords:
 class Records(Case):
     def certificate(self):
         cert, key = self.dir / "cert.pem", self.dir / "key.pem"
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
-             "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert],
-            check=True, capture_output=True,
-        )  # fmt: skip
+        make_certificate(cert, key)
         return cert, key
 
     def test_a_connection_without_tls_in_the_middle_of_a_load(self):
@@ -287,11 +274,7 @@ class Records(Case):
 class Http2(Case):
     def test_streams_share_connections(self):
         cert, key = self.dir / "cert.pem", self.dir / "key.pem"
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
-             "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert],
-            check=True, capture_output=True,
-        )  # fmt: skip
+        make_certificate(cert, key)
         server = self.start("null-server", "--for", 120, "--tokens", 6, "--ttft-ms", 20, "--itl-ms", 5)
         wait_until(lambda: server.text(0).endswith("/v1\n"), "an address", 30)
         backend = server.text(0).split(":")[2].split("/")[0].strip()

@@ -5,12 +5,13 @@ import json
 import pathlib
 import shutil
 import socket
-import subprocess
 import unittest
 import unittest.mock
 
 import judge_server
-from harness import CACHE, FAILED, MODEL, Case, Started, environment, f16_model, plan, tiny_model, write_plan
+from harness import (
+    CACHE, FAILED, MODEL, Case, Started, environment, f16_model, make_certificate, plan, tiny_model, write_plan,
+)  # fmt: skip
 
 SERVER = pathlib.Path(CACHE) / "peers" / "build" / "bin" / "llama-server"
 KEY = "sk-very-secret-4f9a7c1e"
@@ -250,11 +251,7 @@ class Service(Judged):
     @unittest.skipUnless(shutil.which("openssl"), "openssl makes the certificate")
     def test_certificates_are_checked(self):
         cert, key = self.dir / "cert.pem", self.dir / "key.pem"
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
-             "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", cert],
-            check=True, capture_output=True,
-        )  # fmt: skip
+        make_certificate(cert, key, "DNS:localhost,IP:127.0.0.1")
         with judge_server.serving(tls=(cert, key)) as judge:
             settings = self.settings(judge, timeout_s=60, concurrency=2)
             run, _ = self.measure(self.plan({**settings, "ca_file": "cert.pem"}))
