@@ -596,7 +596,7 @@ static void answer_wildly(struct fake_nvml *nv, struct rng *r) {
 struct nvml_target {
     struct fake_nvml *nv;
     struct fake_machine *m;
-    char library[128];
+    char driver[128];
 };
 
 static void nvml_round(void *ctx, struct rng *r) {
@@ -606,7 +606,7 @@ static void nvml_round(void *ctx, struct rng *r) {
     struct meter_reading out;
     struct meter_gpu_state g;
     struct meter_clock hooks = fake_clock_hooks(&t->m->clock);
-    const struct meter_opts opts = {.source = "nvml", .nvml_path = t->library};
+    const struct meter_opts opts = {.source = "nvml", .nvml_path = t->driver};
     memset(t->nv, 0, sizeof(*t->nv));
     t->nv->n = (unsigned)rng_below(r, FAKE_GPUS + 1);
     t->nv->init_rc = rng_below(r, 20) ? NVML_RC_SUCCESS : wild_rc(r);
@@ -642,15 +642,15 @@ static void answers_of_nvml(void **state) {
     struct nvml_target t = {.m = *state};
     char command[1024];
     const char *source = getenv("EDGE_EVAL_SOURCE_DIR");
-    snprintf(t.library, sizeof(t.library), "%s/libfake.so", t.m->root.dir);
+    snprintf(t.driver, sizeof(t.driver), "%s/libfake.so", t.m->root.dir);
     snprintf(command, sizeof(command),
              "cc -shared -fPIC -std=c11 -D_GNU_SOURCE -I'%s/tests' -I'%s/src' -o '%s' "
              "'%s/tests/support/energy_fake_nvml.c' 2>/dev/null",
-             source ? source : ".", source ? source : ".", t.library, source ? source : ".");
+             source ? source : ".", source ? source : ".", t.driver, source ? source : ".");
     if (system(command) != 0) { /* NOLINT(cert-env33-c): a test's own directory */
         skip();                 /* no compiler at run time */
     }
-    void *lib = dlopen(t.library, RTLD_NOW | RTLD_LOCAL);
+    void *lib = dlopen(t.driver, RTLD_NOW | RTLD_LOCAL);
     void *symbol = lib ? dlsym(lib, "fake_nvml_state") : NULL;
     fake_nvml_state_fn *state_of;
     memcpy(&state_of, &symbol, sizeof(symbol));
