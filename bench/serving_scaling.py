@@ -185,19 +185,13 @@ def scaling(a, cores, counts):
     return rows
 
 
-def has(a, command, option):
-    return option in subprocess.run([a.program, "help", command], capture_output=True, text=True, check=False).stdout
-
-
 def truth(a, cores):
-    """Microseconds between what was measured and the script, by each way that this program can take times."""
-    ways = [("plain", [], [])]
-    if has(a, "bench", "--timestamps") and has(a, "null-server", "--awake"):
-        ways = [
-            (f"{server} server, {stamps} times", ["--timestamps", stamps], awake)
-            for server, awake in (("sleeping", []), ("awake", ["--awake"]))
-            for stamps in ("read", "kernel")
-        ]
+    """Microseconds between what was measured and the script, by each way to take times."""
+    ways = [
+        (f"{server} server, {stamps} times", ["--timestamps", stamps], awake)
+        for server, awake in (("sleeping", []), ("awake", ["--awake"]))
+        for stamps in ("read", "kernel")
+    ]
     runs = {name: [] for name, _, _ in ways}
     script = ["--tokens", TOKENS, "--ttft-ms", TTFT_MS, "--itl-ms", ITL_MS]
     for _ in range(a.runs):
@@ -216,8 +210,7 @@ def distances(latency):
     for figure, script_ms in (("ttft", TTFT_MS), ("itl_event", ITL_MS), ("delivery", 0), ("event_delivery", 0),
                               ("server_late", 0)):  # fmt: skip
         for p in ("p50", "p99"):
-            if figure in latency:
-                out[f"{figure}_{p}_us"] = 1e6 * latency[figure][f"{p}_s"] - 1e3 * script_ms
+            out[f"{figure}_{p}_us"] = 1e6 * latency[figure][f"{p}_s"] - 1e3 * script_ms
     return out
 
 
